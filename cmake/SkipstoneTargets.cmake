@@ -1,0 +1,41 @@
+# One static library per folder, one test program per test folder. Sources are globbed: a file
+# belongs to the folder it lies in, and to nothing else.
+
+# skipstone_library(engine_kv DIR engine/kv DEPS engine_base): all .cc files directly in DIR.
+function(skipstone_library name)
+  cmake_parse_arguments(ARG "" "DIR" "DEPS;EXCLUDE" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${ARG_DIR}/*.cc)
+  foreach(pattern IN LISTS ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX ${pattern})
+  endforeach()
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name} PUBLIC ${ARG_DEPS})
+  else()
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name} INTERFACE ${ARG_DEPS})
+  endif()
+endfunction()
+
+# skipstone_test(engine_kv_test DIR tests/engine/kv DEPS engine_kv LABELS unit;tsan): all
+# *_test.cc files directly in DIR as one GoogleTest program, each TEST a ctest of its own.
+function(skipstone_test name)
+  cmake_parse_arguments(ARG "" "DIR;TIMEOUT" "DEPS;LABELS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${ARG_DIR}/*_test.cc)
+  if(NOT sources)
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} test_support GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE SKIPSTONE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                             SKIPSTONE_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  # The list separator of LABELS would be taken apart on its way through PROPERTIES.
+  string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
+                       PROPERTIES LABELS "${labels}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()

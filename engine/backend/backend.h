@@ -1,0 +1,108 @@
+// The device interface: Llama 2 in stages, each a whole sublayer part, so that fusion stays behind
+// it. A backend knows tensors, rows and pages; it knows no request and no skip set.
+//
+//   backend->BeginStep(step);
+//   backend->Embed(embedding);
+//   for each layer: QkvStore, Attend, ProjectAdd, GateUp, ProjectAdd   (Llama::Forward)
+//   backend->Logits(norm, head);
+//   backend->EndStep();
+//   ... backend->WaitStep(&results);
+//
+// A stage takes nothing that changes from step to step: rows, positions, page tables and sampling
+// state lie in buffers that BeginStep filled, so a recorded graph of the stages can be replayed.
+// One thread, the step thread, makes all calls.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/sampling.h"
+#include "engine/backend/step_input.h"
+#include "engine/backend/tensor.h"
+
+namespace skipstone {
+
+struct ModelShape {
+  int num_layers = 0;
+  int hidden = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+  int ffn = 0;
+  int vocab = 0;
+  int max_context = 0;  // positions
+  float norm_epsilon = 1e-5f;
+  float rope_theta = 10000.0f;
+
+  int q_size() const { return heads * head_dim; }
+  int kv_size() const { return kv_heads * head_dim; }
+};
+
+// Fixed at start-up; every buffer is sized from it.
+struct StepLimits {
+  int max_rows = 0;
+  int max_logits_rows = 0;  // rows of one step that may need logits
+  int max_slots = 0;
+  int page_tokens = 16;
+  int64_t num_pages = 0;
+};
+
+enum class Sublayer { kAttention, kMlp };
+
+// Names weights that the backend holds; only AddWeights makes one.
+struct WeightId {
+  int index = -1;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string name() const = 0;  // "cpu", "cuda"
+
+  // Takes a group of matrices that share their input ([out_i, in] each, one type). The CPU keeps
+  // the views, whose memory must outlive the backend; a device copies. Errors: RESOURCE_EXHAUSTED,
+  // UNIMPLEMENTED for a type or shape the backend does not serve.
+  virtual absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) = 0;
+
+  // Bytes of one page: K and V of page_tokens tokens of one layer.
+  virtual int64_t PageBytes(int page_tokens) const = 0;
+  // Bytes that are free for pages, after the weights were added.
+  virtual int64_t FreeBytes() const = 0;
+  // Allocates pages and step buffers. Once, after the weights and before the first step.
+  virtual absl::Status Allocate(const StepLimits& limits) = 0;
+
+  // ---- one step, in this order ----
+  virtual void BeginStep(const StepInput& step) = 0;
+  // residual[r] = table[tokens[r]]. table [vocab, hidden].
+  virtual void Embed(WeightId table) = 0;
+  // x = RmsNorm(residual) * norm; for query_rows q = RoPE(Wq x), for kv_rows RoPE(Wk x) and Wv x go
+  // to the row's page of this layer. qkv is the group {Wq, Wk, Wv}.
+  virtual void QkvStore(int layer, WeightId norm, WeightId qkv) = 0;
+  // For query_rows: softmax(q K^T / sqrt(head_dim)) V over positions 0..position of the row's slot.
+  virtual void Attend(int layer) = 0;
+  // residual += W y, with y the attention's output for query_rows, or GateUp's for mlp_rows.
+  virtual void ProjectAdd(int layer, Sublayer sublayer, WeightId w) = 0;
+  // For mlp_rows: x = RmsNorm(residual) * norm; y = silu(Wgate x) * (Wup x).
+  virtual void GateUp(int layer, WeightId norm, WeightId gate_up) = 0;
+  // For the rows that need logits: head RmsNorm(residual), reduced at once to samples and
+  // log-probabilities. The sampling state of the slots moves on.
+  virtual void Logits(WeightId norm, WeightId head) = 0;
+  // Ends the enqueueing of a step.
+  virtual void EndStep() = 0;
+
+  // Waits for the oldest step that was ended and not waited for. results[i] belongs to logits row i.
+  // The first device error surfaces here; the backend is unusable after it.
+  virtual absl::Status WaitStep(std::vector<LogitsResult>* results) = 0;
+
+  // Calls `forward`, or replays what an earlier call of it recorded under the same key.
+  virtual void Run(uint64_t key, const std::function<void()>& forward) = 0;
+};
+
+}  // namespace skipstone

@@ -1,0 +1,86 @@
+// The engine: requests in, tokens out. Owns the step thread, which alone runs scheduler, pages and
+// device, and the output thread, which turns tokens into text and calls the sinks.
+//
+//   auto engine = Engine::Start(std::move(parts), options);
+//   engine->Submit(request, std::make_unique<MySink>());
+//   engine->Cancel("request-7", Engine::CancelReason::kClientGone);
+//   engine->Drain(deadline);
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/base/clock.h"
+#include "engine/engine_observer.h"
+#include "engine/model/tokenizer.h"
+#include "engine/model_runner.h"
+#include "engine/request.h"
+
+namespace skipstone {
+
+struct EngineOptions {
+  int max_batch_tokens = 512;  // rows per step
+  int max_sequences = 256;     // running at once
+  int max_queue = 1024;        // sequences waiting
+  int page_tokens = 16;
+  int64_t num_pages = 0;
+  int num_layers = 0;
+  int vocab = 0;
+  int max_context = 0;
+  std::vector<int32_t> eos_ids;
+  // A step that takes longer means the device hangs: healthy() turns false.
+  Duration stall_timeout = std::chrono::minutes(5);
+};
+
+struct EngineParts {
+  std::unique_ptr<ModelRunner> runner;
+  std::shared_ptr<const Tokenizer> tokenizer;  // shared with the RPC threads that encode prompts
+  EngineObserver* observer = nullptr;          // optional; outlives the engine
+  const Clock* clock = nullptr;                // optional; default SystemClock()
+};
+
+// Thread-safe.
+class Engine {
+ public:
+  enum class CancelReason {
+    kClientGone,     // OnDone(CANCELLED)
+    kAbort,          // each unfinished output gets Finished(kAborted), then OnDone(OK)
+    kStreamStalled,  // OnDone(CANCELLED); outcome aborted
+  };
+
+  static std::unique_ptr<Engine> Start(EngineParts parts, const EngineOptions& options);
+  // Cancels what still runs (UNAVAILABLE) and joins the threads.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Takes the request, or says why not, in which case the sink is dropped uncalled:
+  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED (queue full: retry; can never fit: do not, see
+  // IsNeverFits), ALREADY_EXISTS, DEADLINE_EXCEEDED, UNAVAILABLE (draining), INTERNAL (device lost).
+  absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
+
+  // False if no such request is live. Its pages are free within two steps.
+  bool Cancel(const std::string& request_id, CancelReason reason);
+
+  // Refuses new requests, waits until all have ended or `deadline` passed; then the rest ends with
+  // UNAVAILABLE. Returns whether all ended by themselves.
+  bool Drain(Time deadline);
+
+  EngineLoad load() const;
+  RequestLimits limits() const;
+  // OK; INTERNAL after a device error; UNAVAILABLE while a step has been running for longer than
+  // stall_timeout.
+  absl::Status health() const;
+
+ private:
+  class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// True for the RESOURCE_EXHAUSTED of a request that not even an empty pool could hold.
+bool IsNeverFits(const absl::Status& status);
+
+}  // namespace skipstone

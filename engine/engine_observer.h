@@ -1,0 +1,62 @@
+// What happened, for metrics: the engine's only outward port. The engine knows no metrics library.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/base/clock.h"
+#include "engine/request.h"
+
+namespace skipstone {
+
+struct PoolUsage {
+  int64_t total = 0;
+  int64_t used = 0;
+  int64_t cached = 0;
+  int64_t free() const { return total - used - cached; }
+};
+
+struct EngineLoad {
+  int running = 0;  // sequences
+  int waiting = 0;  // sequences
+  PoolUsage pages;
+};
+
+struct StepObservation {
+  Duration duration{};       // launch to results
+  int rows = 0;
+  int sequences = 0;
+  int64_t rows_eliminated = 0;  // (row, sublayer) pairs kept by the request and not computed
+  int preemptions = 0;          // caused while planning this step
+};
+
+// How a request ended, as the `outcome` label has it.
+enum class Outcome { kOk, kCancelled, kAborted, kDeadline, kTimeLimit, kRejected, kError };
+
+// "ok", "cancelled", "aborted", "deadline", "time_limit", "rejected", "error".
+const char* NameOf(Outcome outcome);
+
+struct RequestObservation {
+  RequestLabels labels;
+  Outcome outcome = Outcome::kOk;
+  RequestTiming timing;
+  bool scheduled = false;    // it got as far as its first step
+  bool first_token = false;  // ... and its first token
+  int prompt_tokens = 0;
+  int completion_tokens = 0;  // over all outputs
+  int outputs = 0;
+  int64_t kv_pages_omitted = 0;
+};
+
+// Called by the step thread and the output thread; implementations are thread-safe and do not block.
+class EngineObserver {
+ public:
+  virtual ~EngineObserver() = default;
+  virtual void OnStep(const StepObservation&) {}
+  virtual void OnLoad(const EngineLoad&) {}
+  virtual void OnFirstToken(const RequestLabels&, Duration /*ttft*/) {}
+  virtual void OnInterTokenLatency(const RequestLabels&, Duration) {}
+  virtual void OnOutputFinished(const RequestLabels&, const OutputFinished&) {}
+  virtual void OnRequestDone(const RequestObservation&) {}
+};
+
+}  // namespace skipstone

@@ -1,0 +1,22 @@
+// The ModelRunner that runs a Llama on a backend: lowers plans to row lists, runs Forward, brings
+// results back into the plan's order.
+#pragma once
+
+#include <memory>
+
+#include "engine/backend/backend.h"
+#include "engine/make_backend.h"
+#include "engine/model_runner.h"
+
+namespace skipstone {
+
+struct RunnerOptions {
+  StepLimits limits;
+  bool liveness = true;  // false: every row runs through all kept sublayers (for tests)
+};
+
+// Allocates the backend's pages and buffers.
+absl::StatusOr<std::unique_ptr<ModelRunner>> MakeLlamaRunner(LoadedModel model,
+                                                             const RunnerOptions& options);
+
+}  // namespace skipstone

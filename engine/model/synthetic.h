@@ -1,0 +1,44 @@
+// Models with the right shapes and seeded random weights, for benchmarks and tests without a
+// download:  "synthetic:llama-2-7b"  (also 13b, 70b), or
+// "synthetic:layers=4,hidden=512,heads=8,kv_heads=4,ffn=1408,vocab=2048[,context=N][,type=bf16]".
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "engine/model/config.h"
+#include "engine/model/weights.h"
+
+namespace skipstone {
+
+bool IsSyntheticModel(std::string_view model);
+
+struct SyntheticSpec {
+  ModelConfig config;
+  DType type = DType::kBF16;
+};
+
+// INVALID_ARGUMENT names the key and the value.
+absl::StatusOr<SyntheticSpec> ParseSyntheticModel(std::string_view model);
+
+// Owns the memory of the weights (anonymous, page aligned). Values are uniform with the standard
+// deviation 1/sqrt(inputs), norms 1; a function of the tensor's name, so equal in every process.
+class SyntheticWeights {
+ public:
+  SyntheticWeights(const SyntheticSpec& spec, int threads);
+  ~SyntheticWeights();
+  SyntheticWeights(const SyntheticWeights&) = delete;
+  SyntheticWeights& operator=(const SyntheticWeights&) = delete;
+
+  const ModelTensors& tensors() const { return tensors_; }
+
+ private:
+  void* memory_ = nullptr;
+  size_t bytes_ = 0;
+  ModelTensors tensors_;
+};
+
+}  // namespace skipstone

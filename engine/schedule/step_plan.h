@@ -1,0 +1,46 @@
+// One step, in terms of sequences: what the scheduler decides and a ModelRunner executes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/backend/step_input.h"
+#include "engine/skip/skip_set.h"
+
+namespace skipstone {
+
+using SequenceId = uint64_t;
+
+// Consecutive positions of one sequence. The last logits_rows rows need logits.
+struct SequenceChunk {
+  SequenceId sequence = 0;
+  int32_t slot = 0;
+  const SkipSet* skip = nullptr;  // valid until Launch returns
+  int32_t first_position = 0;
+  int32_t num_rows = 0;
+  int32_t first_token = 0;  // index into StepPlan::tokens of the first row's token
+  int32_t logits_rows = 0;
+  bool samples = false;     // a token is drawn from the last row
+  // Alternatives wanted for the sampled token, and for the prompt tokens that follow the other
+  // logits rows; -1: no log-probabilities. The targets of the latter are the tokens themselves:
+  // StepPlan::tokens holds one more token than the chunk has rows if its last row has a target.
+  int32_t sample_top_n = -1;
+  int32_t prompt_top_n = -1;
+  bool last_row_has_target = false;
+};
+
+struct StepPlan {
+  uint64_t id = 0;
+  std::vector<SequenceChunk> chunks;
+  std::vector<int32_t> tokens;  // ids or kSampledToken
+  int32_t num_rows = 0;
+  std::vector<SlotStart> slot_starts;  // views valid until Launch returns
+  std::vector<PageUpdate> page_updates;
+  std::vector<PageCopy> page_copies;
+  int preemptions = 0;
+
+  bool empty() const { return chunks.empty(); }
+};
+
+}  // namespace skipstone
