@@ -1,0 +1,35 @@
+// Page ids and their reference counts; integers only, no memory. A page holds K and V of
+// page_tokens consecutive tokens of one layer; any page serves any layer.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace skipstone {
+
+using PageId = int32_t;
+
+// Invariant: free() + used() == size(). Not thread-safe: the step thread owns it.
+class PagePool {
+ public:
+  explicit PagePool(int64_t num_pages);
+
+  // Fills `pages` with pages of reference count 1, or changes nothing and returns false.
+  bool Allocate(std::span<PageId> pages);
+  // One more owner of a page that has one.
+  void AddReference(PageId page);
+  // One owner less; the last one frees the page.
+  void Release(std::span<const PageId> pages);
+
+  int64_t size() const { return static_cast<int64_t>(references_.size()); }
+  int64_t free() const { return static_cast<int64_t>(free_.size()); }
+  int64_t used() const { return size() - free(); }
+  int references(PageId page) const { return references_[page]; }
+
+ private:
+  std::vector<PageId> free_;  // a stack: the page freed last is the warmest
+  std::vector<int32_t> references_;
+};
+
+}  // namespace skipstone

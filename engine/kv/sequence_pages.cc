@@ -1,0 +1,49 @@
+#include "engine/kv/sequence_pages.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace skipstone {
+
+SequencePages::SequencePages(PagePool& pool, const SkipSet& skip, int page_tokens)
+    : pool_(&pool), page_tokens_(page_tokens) {
+  layers_.reserve(skip.KeptAttention());
+  for (int layer = 0; layer < skip.num_layers(); ++layer) {
+    if (skip.KeepsAttention(layer)) layers_.push_back(static_cast<int16_t>(layer));
+  }
+}
+
+SequencePages::~SequencePages() { Release(); }
+
+SequencePages::SequencePages(SequencePages&& other) noexcept
+    : pool_(other.pool_),
+      page_tokens_(other.page_tokens_),
+      num_blocks_(std::exchange(other.num_blocks_, 0)),
+      layers_(std::move(other.layers_)),
+      pages_(std::exchange(other.pages_, {})) {}
+
+int64_t SequencePages::MissingPages(int64_t tokens) const {
+  const int64_t blocks = std::max(0, BlocksFor(tokens, page_tokens_) - num_blocks_);
+  return blocks * static_cast<int64_t>(layers_.size());
+}
+
+bool SequencePages::Grow(int64_t tokens) {
+  const int blocks = BlocksFor(tokens, page_tokens_);
+  if (blocks <= num_blocks_) return true;
+  const size_t before = pages_.size();
+  pages_.resize(static_cast<size_t>(blocks) * layers_.size());
+  if (!pool_->Allocate(std::span(pages_).subspan(before))) {
+    pages_.resize(before);
+    return false;
+  }
+  num_blocks_ = blocks;
+  return true;
+}
+
+void SequencePages::Release() {
+  pool_->Release(pages_);
+  pages_.clear();
+  num_blocks_ = 0;
+}
+
+}  // namespace skipstone

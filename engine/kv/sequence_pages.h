@@ -1,0 +1,55 @@
+// The pages of one sequence: one list per kept attention layer, none for a skipped one. All kept
+// layers hold the same number of token blocks, so growth by a block is all of its pages or none.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/kv/page_pool.h"
+#include "engine/skip/skip_set.h"
+
+namespace skipstone {
+
+constexpr int BlocksFor(int64_t tokens, int page_tokens) {
+  return static_cast<int>((tokens + page_tokens - 1) / page_tokens);
+}
+
+// Pages of `tokens` stored tokens under `skip`.
+inline int64_t PagesFor(int64_t tokens, const SkipSet& skip, int page_tokens) {
+  return static_cast<int64_t>(skip.KeptAttention()) * BlocksFor(tokens, page_tokens);
+}
+
+// Move-only; gives its pages back when it dies. Not thread-safe.
+class SequencePages {
+ public:
+  SequencePages(PagePool& pool, const SkipSet& skip, int page_tokens);
+  ~SequencePages();
+  SequencePages(SequencePages&& other) noexcept;
+  SequencePages& operator=(SequencePages&&) = delete;
+
+  // Makes room for positions [0, tokens): true, with all pages of the missing blocks, or false,
+  // with nothing changed.
+  bool Grow(int64_t tokens);
+  // Pages that Grow(tokens) would take.
+  int64_t MissingPages(int64_t tokens) const;
+  // Gives all pages back.
+  void Release();
+
+  int num_blocks() const { return num_blocks_; }
+  int64_t num_pages() const { return static_cast<int64_t>(pages_.size()); }
+  // The layers that have pages, ascending.
+  const std::vector<int16_t>& layers() const { return layers_; }
+  // Page of the i-th kept layer.
+  PageId page(int block, int kept_layer) const {
+    return pages_[static_cast<size_t>(block) * layers_.size() + kept_layer];
+  }
+
+ private:
+  PagePool* pool_;
+  int page_tokens_;
+  int num_blocks_ = 0;
+  std::vector<int16_t> layers_;
+  std::vector<PageId> pages_;  // [block][kept layer]: growth appends
+};
+
+}  // namespace skipstone

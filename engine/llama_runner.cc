@@ -1,0 +1,69 @@
+#include "engine/llama_runner.h"
+
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "engine/base/check.h"
+#include "engine/base/status.h"
+#include "engine/model/llama.h"
+#include "engine/schedule/row_lists.h"
+
+namespace skipstone {
+namespace {
+
+class LlamaRunner : public ModelRunner {
+ public:
+  LlamaRunner(LoadedModel model, bool liveness)
+      : model_(std::move(model)), rows_(model_.config.shape.num_layers, liveness) {}
+
+  void Launch(const StepPlan& plan) override {
+    rows_.Build(plan);
+    const StepInput input = rows_.input();
+    model_.backend->BeginStep(input);
+    model_.backend->Run(/*key=*/0, [&] { Forward(input, model_.weights, *model_.backend); });
+    model_.backend->EndStep();
+    const auto order = rows_.plan_order();
+    in_flight_.push_back({{order.begin(), order.end()}, rows_.rows_eliminated()});
+  }
+
+  StepResults Collect() override {
+    SKIPSTONE_CHECK(!in_flight_.empty());
+    const InFlight step = std::move(in_flight_.front());
+    in_flight_.pop_front();
+    StepResults results;
+    results.status = model_.backend->WaitStep(&row_order_);
+    if (!results.status.ok()) return results;
+    SKIPSTONE_CHECK(row_order_.size() == step.plan_order.size());
+    results.rows_eliminated = step.rows_eliminated;
+    results.logits.resize(row_order_.size());
+    for (size_t i = 0; i < row_order_.size(); ++i) {
+      results.logits[step.plan_order[i]] = std::move(row_order_[i]);
+    }
+    return results;
+  }
+
+  // The CPU computes within Launch: a second step in flight would only delay the first one's tokens.
+  int max_in_flight() const override { return model_.backend->name() == "cpu" ? 1 : 2; }
+
+ private:
+  struct InFlight {
+    std::vector<int32_t> plan_order;
+    int64_t rows_eliminated;
+  };
+
+  LoadedModel model_;
+  RowLists rows_;
+  std::deque<InFlight> in_flight_;
+  std::vector<LogitsResult> row_order_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> MakeLlamaRunner(LoadedModel model,
+                                                             const RunnerOptions& options) {
+  SKIPSTONE_RETURN_IF_ERROR(model.backend->Allocate(options.limits));
+  return std::make_unique<LlamaRunner>(std::move(model), options.liveness);
+}
+
+}  // namespace skipstone

@@ -1,0 +1,67 @@
+// Lowers a step plan to rows in execution order and the row lists of every layer (SEMANTICS "Row
+// liveness"). This is the one place where a skip set turns into work that is or is not done.
+//
+// Row order: rows that need logits by ascending k, then the others by descending k, with k the last
+// layer whose attention the row's request keeps. For every mix of attn:last=K sets each list of
+// each layer is then one contiguous range.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/backend/step_input.h"
+#include "engine/schedule/step_plan.h"
+
+namespace skipstone {
+
+// Reused from step to step. Not thread-safe.
+class RowLists {
+ public:
+  // With liveness off every row runs through all sublayers that its request keeps (for tests).
+  RowLists(int num_layers, bool liveness) : num_layers_(num_layers), liveness_(liveness) {}
+
+  void Build(const StepPlan& plan);
+
+  // Views into this object and into the plan; valid until the next Build.
+  StepInput input() const;
+  // plan_order()[i]: place of logits row i among the plan's logits rows.
+  std::span<const int32_t> plan_order() const { return plan_order_; }
+  // (row, sublayer) pairs that requests keep and that liveness left out.
+  int64_t rows_eliminated() const { return rows_eliminated_; }
+
+ private:
+  // Consecutive rows of one chunk that all need logits, or all do not.
+  struct Part {
+    const SequenceChunk* chunk;
+    bool logits;
+    int last_kept;    // k
+    int32_t begin;    // first row, in row order
+    int32_t count;
+    int32_t offset;   // of the first row within the chunk
+    int32_t results;  // of the chunk's first logits row among the plan's
+  };
+  enum class ListKind { kKv, kQuery, kMlp };
+
+  void OrderParts(const StepPlan& plan);
+  void FillRows(const StepPlan& plan, const Part& part);
+  void FillLogits(const StepPlan& plan, const Part& part);
+  bool TakesPart(const Part& part, int layer, ListKind kind) const;
+  RowList MakeList(int layer, ListKind kind);
+
+  const int num_layers_;
+  const bool liveness_;
+  const StepPlan* plan_ = nullptr;
+  std::vector<Part> parts_;
+  std::vector<int32_t> tokens_;
+  std::vector<int32_t> positions_;
+  std::vector<int32_t> slots_;
+  std::vector<LogitsRow> logits_;
+  std::vector<int32_t> plan_order_;
+  std::vector<StepInput::Run> runs_;
+  std::vector<LayerRows> layers_;
+  std::vector<int32_t> index_;  // of all lists that are not ranges; never reallocated in Build
+  int64_t rows_eliminated_ = 0;
+};
+
+}  // namespace skipstone

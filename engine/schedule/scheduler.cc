@@ -1,0 +1,261 @@
+#include "engine/schedule/scheduler.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace skipstone {
+
+bool Scheduler::Before::operator()(const Sequence* a, const Sequence* b) const {
+  return std::tuple(-a->spec.priority, a->spec.arrival, a->spec.id) <
+         std::tuple(-b->spec.priority, b->spec.arrival, b->spec.id);
+}
+
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options), pool_(options.num_pages) {
+  SKIPSTONE_CHECK(options.max_batch_tokens >= 1 && options.max_sequences >= 1);
+  for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+}
+
+void Scheduler::Add(SequenceSpec spec) {
+  const SequenceId id = spec.id;
+  auto sequence = std::make_unique<Sequence>(std::move(spec), pool_, options_.page_tokens);
+  SKIPSTONE_CHECK(sequence->RowsWanted() >= 1);
+  SKIPSTONE_CHECK(sequence->pages.MissingPages(sequence->MaxStored()) <= pool_.size());
+  waiting_.insert(sequence.get());
+  SKIPSTONE_CHECK(sequences_.emplace(id, std::move(sequence)).second);
+}
+
+bool Scheduler::Remove(SequenceId id) {
+  const auto it = sequences_.find(id);
+  if (it == sequences_.end()) return false;
+  Leave(*it->second);
+  waiting_.erase(it->second.get());
+  sequences_.erase(it);
+  return true;
+}
+
+const Sequence* Scheduler::Find(SequenceId id) const {
+  const auto it = sequences_.find(id);
+  return it == sequences_.end() ? nullptr : it->second.get();
+}
+
+StepPlan Scheduler::Next() {
+  StepPlan plan;
+  plan.id = next_plan_++;
+  int prefill_budget = 0;
+  PlanRunning(&plan, &prefill_budget);
+  // After a preemption the pages are short: whoever was admitted now would be the next victim.
+  if (plan.preemptions == 0) Admit(&plan, &prefill_budget);
+  return plan;
+}
+
+// The running sequences that get rows, in order of precedence. Decode rows go first: what they
+// leave of the budget is for prefill. If they alone exceed it, those that waited longest go.
+std::vector<Sequence*> Scheduler::SelectRunning(int* prefill_budget) const {
+  std::vector<Sequence*> selected;
+  std::vector<Sequence*> decode;
+  for (Sequence* sequence : running_) {
+    if (sequence->AllPlanned()) continue;
+    selected.push_back(sequence);
+    if (sequence->DecodeReady()) decode.push_back(sequence);
+  }
+  *prefill_budget = options_.max_batch_tokens - static_cast<int>(decode.size());
+  if (*prefill_budget >= 0) return selected;
+  *prefill_budget = 0;
+  std::stable_sort(decode.begin(), decode.end(), [](const Sequence* a, const Sequence* b) {
+    return a->last_plan < b->last_plan;
+  });
+  decode.resize(options_.max_batch_tokens);
+  std::sort(decode.begin(), decode.end(), Before());
+  return decode;
+}
+
+void Scheduler::PlanRunning(StepPlan* plan, int* prefill_budget) {
+  for (Sequence* sequence : SelectRunning(prefill_budget)) {
+    if (!sequence->running()) continue;  // preempted for one before it
+    const bool decode = sequence->DecodeReady();
+    const int rows = decode ? 1 : std::min(sequence->RowsLeft(), *prefill_budget);
+    if (rows == 0 || !GrowOrPreempt(*sequence, sequence->planned + rows, plan)) continue;
+    if (!decode) *prefill_budget -= rows;
+    AddChunk(*sequence, rows, plan);
+  }
+}
+
+void Scheduler::Admit(StepPlan* plan, int* prefill_budget) {
+  int64_t reserved = ReservedPages();
+  while (!waiting_.empty() && *prefill_budget > 0 && !free_slots_.empty()) {
+    Sequence& sequence = **waiting_.begin();
+    // A preempted sequence whose last token is still being sampled cannot be recomputed yet.
+    if (sequence.in_flight > 0) return;
+    const int64_t wanted = AdmissionPages(sequence);
+    if (wanted + reserved > pool_.free()) return;
+    Start(sequence, plan);
+    const int rows = std::min(sequence.RowsLeft(), *prefill_budget);
+    Grow(sequence, rows, plan);
+    *prefill_budget -= rows;
+    AddChunk(sequence, rows, plan);
+    reserved += wanted - sequence.pages.num_pages();
+  }
+}
+
+void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
+  waiting_.erase(&sequence);
+  running_.insert(&sequence);
+  sequence.slot = free_slots_.back();
+  free_slots_.pop_back();
+  plan->slot_starts.push_back({.slot = sequence.slot,
+                               .output_index = sequence.spec.output_index,
+                               .sampling = &sequence.spec.sampling,
+                               .prompt = sequence.spec.prompt,
+                               .output = sequence.output});
+}
+
+// Pages that must be free for a start: those of the known tokens and of one more block.
+int64_t Scheduler::AdmissionPages(const Sequence& sequence) const {
+  const int tokens = std::min(sequence.RowsWanted() + options_.page_tokens, sequence.MaxStored());
+  return sequence.pages.MissingPages(tokens);
+}
+
+// Pages that admission promised to sequences which still run their prompt.
+int64_t Scheduler::ReservedPages() const {
+  int64_t pages = 0;
+  for (const Sequence* sequence : running_) {
+    if (sequence->RowsLeft() > 0 && !sequence->DecodeReady()) pages += AdmissionPages(*sequence);
+  }
+  return pages;
+}
+
+// Room for `tokens` positions, if need be at the cost of running sequences of less precedence that
+// have no rows in this plan. False if those do not suffice: the sequence then sits this step out.
+bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
+  while (sequence.pages.MissingPages(tokens) > pool_.free()) {
+    Sequence* victim = *running_.rbegin();
+    if (victim == &sequence || victim->last_plan == plan->id) return false;
+    Preempt(*victim, plan);
+  }
+  Grow(sequence, tokens, plan);
+  return true;
+}
+
+void Scheduler::Grow(Sequence& sequence, int tokens, StepPlan* plan) {
+  const int before = sequence.pages.num_blocks();
+  SKIPSTONE_CHECK(sequence.pages.Grow(tokens));
+  const std::vector<int16_t>& layers = sequence.pages.layers();
+  for (int block = before; block < sequence.pages.num_blocks(); ++block) {
+    for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
+      plan->page_updates.push_back({.slot = sequence.slot,
+                                    .layer = layers[i],
+                                    .block = block,
+                                    .page = sequence.pages.page(block, i)});
+    }
+  }
+}
+
+void Scheduler::Preempt(Sequence& sequence, StepPlan* plan) {
+  Leave(sequence);
+  sequence.planned = 0;
+  ++sequence.preemptions;
+  ++plan->preemptions;
+  waiting_.insert(&sequence);
+}
+
+// Gives slot and pages back, if it holds any.
+void Scheduler::Leave(Sequence& sequence) {
+  if (!sequence.running()) return;
+  running_.erase(&sequence);
+  free_slots_.push_back(sequence.slot);
+  sequence.slot = -1;
+  sequence.pages.Release();
+}
+
+void Scheduler::AddChunk(Sequence& sequence, int rows, StepPlan* plan) {
+  const int begin = sequence.planned;
+  const int end = begin + rows;
+  SequenceChunk chunk{.sequence = sequence.spec.id,
+                      .slot = sequence.slot,
+                      .skip = &sequence.spec.skip,
+                      .first_position = begin,
+                      .num_rows = rows,
+                      .first_token = static_cast<int32_t>(plan->tokens.size())};
+  for (int position = begin; position < end; ++position) {
+    plan->tokens.push_back(sequence.TokenAt(position));
+  }
+  chunk.samples = !sequence.spec.scores() && end == sequence.length();
+  chunk.sample_top_n = sequence.spec.logprobs;
+  chunk.prompt_top_n = std::max(0, sequence.spec.prompt_logprobs);
+  // Rows of [first_wanted, end) that precede a prompt token deliver its log-probability.
+  const int last_target_row = std::min(end, sequence.PromptTokens() - 1);
+  const int first_wanted = std::max(begin, sequence.next_prompt_logprob);
+  chunk.logits_rows = std::max(0, last_target_row - first_wanted) + (chunk.samples ? 1 : 0);
+  chunk.last_row_has_target = !chunk.samples && chunk.logits_rows > 0;
+  if (chunk.last_row_has_target) plan->tokens.push_back(sequence.TokenAt(end));
+  sequence.next_prompt_logprob = std::max(sequence.next_prompt_logprob, last_target_row);
+  sequence.planned = end;
+  sequence.in_flight += chunk.samples ? 1 : 0;
+  sequence.last_plan = plan->id;
+  plan->num_rows += rows;
+  plan->chunks.push_back(chunk);
+}
+
+std::vector<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
+                                              std::span<const LogitsResult> results) {
+  std::vector<SequenceUpdate> updates;
+  for (const SequenceChunk& chunk : plan.chunks) {
+    const auto rows = results.first(chunk.logits_rows);
+    results = results.subspan(chunk.logits_rows);
+    if (!sequences_.contains(chunk.sequence)) continue;  // ended meanwhile: an overrun row
+    SequenceUpdate update = CommitChunk(chunk, rows);
+    if (update.end != SequenceEnd::kNone) Remove(update.id);
+    if (update.sampled || !update.prompt.empty() || update.end != SequenceEnd::kNone) {
+      updates.push_back(std::move(update));
+    }
+  }
+  return updates;
+}
+
+SequenceUpdate Scheduler::CommitChunk(const SequenceChunk& chunk,
+                                      std::span<const LogitsResult> results) {
+  Sequence& sequence = *sequences_.at(chunk.sequence);
+  const SequenceSpec& spec = sequence.spec;
+  SequenceUpdate update;
+  update.id = spec.id;
+  update.preemptions = sequence.preemptions;
+  const size_t targets = results.size() - (chunk.samples ? 1 : 0);
+  update.prompt.assign(results.begin(), results.begin() + targets);
+  if (chunk.samples) {
+    const int32_t token = results.back().sampled.id;
+    update.sampled = results.back();
+    sequence.output.push_back(token);
+    --sequence.in_flight;
+    const auto& stops = spec.stop_ids;
+    if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
+      update.end = SequenceEnd::kStopToken;
+    } else if (static_cast<int>(sequence.output.size()) >= spec.max_tokens) {
+      update.end = SequenceEnd::kLength;
+    }
+  } else if (spec.scores() && chunk.first_position + chunk.num_rows == sequence.RowsWanted()) {
+    update.end = SequenceEnd::kScored;
+  }
+  return update;
+}
+
+std::vector<SequenceId> Scheduler::PastDeadline(Time now) const {
+  std::vector<SequenceId> ids;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->spec.deadline <= now) ids.push_back(id);
+  }
+  return ids;
+}
+
+std::vector<SequenceId> Scheduler::PastTimeLimit(Time now) const {
+  std::vector<SequenceId> ids;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->spec.time_limit <= now) ids.push_back(id);
+  }
+  return ids;
+}
+
+}  // namespace skipstone

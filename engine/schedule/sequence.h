@@ -1,0 +1,86 @@
+// One output of one request, as the scheduler sees it: what was asked, how far it got, and the
+// pages and slot it holds. The step thread owns it.
+//
+// Positions count the sequence's tokens: prompt, then output. length() includes a token that a
+// launched step is sampling; planned is the number of positions whose rows have been planned.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "engine/backend/sampling.h"
+#include "engine/base/clock.h"
+#include "engine/kv/sequence_pages.h"
+#include "engine/schedule/step_plan.h"
+#include "engine/skip/skip_set.h"
+
+namespace skipstone {
+
+struct SequenceSpec {
+  SequenceId id = 0;
+  std::vector<int32_t> prompt;
+  SkipSet skip;
+  SamplingParams sampling;
+  int output_index = 0;
+  int max_tokens = 1;  // >= 1 and within context and pool; not used when scoring
+  int score_from = 0;  // >= 1: only log-probabilities of prompt[score_from...], no token is drawn
+  int logprobs = -1;
+  int prompt_logprobs = -1;
+  std::vector<int32_t> stop_ids;  // end-of-sequence and stop tokens
+  int priority = 0;
+  Time arrival{};
+  Time deadline = kNever;
+  Time time_limit = kNever;
+
+  bool scores() const { return score_from > 0; }
+};
+
+class Sequence {
+ public:
+  Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
+      : spec(std::move(spec)), pages(pool, this->spec.skip, page_tokens) {
+    if (this->spec.scores()) {
+      next_prompt_logprob = this->spec.score_from - 1;
+    } else {
+      next_prompt_logprob = this->spec.prompt_logprobs >= 0 ? 0 : PromptTokens();
+    }
+  }
+
+  int PromptTokens() const { return static_cast<int>(spec.prompt.size()); }
+  // Tokens known or being sampled.
+  int length() const { return PromptTokens() + static_cast<int>(output.size()) + in_flight; }
+  // Positions that have to run before the next token can be drawn. The last token of a scored text
+  // is only ever a target.
+  int RowsWanted() const { return spec.scores() ? length() - 1 : length(); }
+  int RowsLeft() const { return RowsWanted() - planned; }
+  // Tokens whose K/V the finished sequence will hold at the most.
+  int MaxStored() const { return PromptTokens() - 1 + (spec.scores() ? 0 : spec.max_tokens); }
+  // All that was asked of it has been planned.
+  bool AllPlanned() const {
+    if (spec.scores()) return RowsLeft() == 0;
+    return static_cast<int>(output.size()) + in_flight >= spec.max_tokens;
+  }
+  // One row that draws a token is all that is left to run.
+  bool DecodeReady() const { return !spec.scores() && RowsLeft() == 1 && planned >= PromptTokens(); }
+  // Token at `position` as a plan's row takes it.
+  int32_t TokenAt(int position) const {
+    if (position < PromptTokens()) return spec.prompt[position];
+    const size_t i = position - PromptTokens();
+    return i < output.size() ? output[i] : kSampledToken;
+  }
+  bool running() const { return slot >= 0; }
+
+  const SequenceSpec spec;
+  std::vector<int32_t> output;
+  SequencePages pages;
+  int32_t slot = -1;  // -1: waiting
+  int planned = 0;
+  int in_flight = 0;  // tokens that planned, uncommitted steps sample: 0 to 2
+  // First prompt position whose row still has to deliver the log-probability of the next token.
+  int next_prompt_logprob = 0;
+  uint64_t last_plan = 0;  // id of the last plan with rows of this sequence
+  int preemptions = 0;
+};
+
+}  // namespace skipstone
