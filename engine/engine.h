@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
@@ -58,7 +59,8 @@ class Engine {
 
   // Takes the request, or says why not, in which case the sink is dropped uncalled:
   // INVALID_ARGUMENT, RESOURCE_EXHAUSTED (queue full: retry; can never fit: do not, see
-  // IsNeverFits), ALREADY_EXISTS, DEADLINE_EXCEEDED, UNAVAILABLE (draining), INTERNAL (device lost).
+  // IsNeverFits), ALREADY_EXISTS, DEADLINE_EXCEEDED, UNAVAILABLE (draining), INTERNAL (device
+  // lost).
   absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
 
   // False if no such request is live. Its pages are free within two steps.

@@ -22,7 +22,7 @@ struct EngineLoad {
 };
 
 struct StepObservation {
-  Duration duration{};       // launch to results
+  Duration duration{};  // launch to results
   int rows = 0;
   int sequences = 0;
   int64_t rows_eliminated = 0;  // (row, sublayer) pairs kept by the request and not computed
@@ -47,7 +47,8 @@ struct RequestObservation {
   int64_t kv_pages_omitted = 0;
 };
 
-// Called by the step thread and the output thread; implementations are thread-safe and do not block.
+// Called by the step thread and the output thread; implementations are thread-safe and do not
+// block.
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;

@@ -43,7 +43,8 @@ class LlamaRunner : public ModelRunner {
     return results;
   }
 
-  // The CPU computes within Launch: a second step in flight would only delay the first one's tokens.
+  // The CPU computes within Launch: a second step in flight would only delay the first one's
+  // tokens.
   int max_in_flight() const override { return model_.backend->name() == "cpu" ? 1 : 2; }
 
  private:

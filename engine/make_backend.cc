@@ -43,17 +43,15 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const ModelShape& shape,
   }
 #endif
   const int threads = options.threads > 0 ? options.threads : AvailableCpus();
-  const int64_t memory =
-      options.memory_bytes > 0 ? options.memory_bytes : AvailableMemoryBytes();
+  const int64_t memory = options.memory_bytes > 0 ? options.memory_bytes : AvailableMemoryBytes();
   return MakeCpuBackend(shape, {.threads = threads, .memory_bytes = memory});
 }
 
 uint64_t Fingerprint(const ModelConfig& config, const ModelTensors& tensors) {
   const ModelShape& s = config.shape;
-  uint64_t hash = Fnv1a64(absl::StrFormat("%d %d %d %d %d %d %d %g %g %s", s.num_layers, s.hidden,
-                                          s.heads, s.kv_heads, s.head_dim, s.ffn, s.vocab,
-                                          s.norm_epsilon, s.rope_theta,
-                                          NameOf(tensors.matrix_type())));
+  uint64_t hash = Fnv1a64(absl::StrFormat(
+      "%d %d %d %d %d %d %d %g %g %s", s.num_layers, s.hidden, s.heads, s.kv_heads, s.head_dim,
+      s.ffn, s.vocab, s.norm_epsilon, s.rope_theta, NameOf(tensors.matrix_type())));
   // A sample of the weights tells fine-tuned models apart without reading gigabytes.
   const auto add = [&](const Tensor& t) {
     const size_t bytes = std::min<size_t>(t.bytes(), 4096);

@@ -6,34 +6,26 @@
 #include <condition_variable>
 #include <mutex>
 
-#if defined(__clang__)
-#define SKIPSTONE_THREAD_ATTRIBUTE(x) __attribute__((x))
-#else
-#define SKIPSTONE_THREAD_ATTRIBUTE(x)
-#endif
-#define GUARDED_BY(x) SKIPSTONE_THREAD_ATTRIBUTE(guarded_by(x))
-#define REQUIRES(...) SKIPSTONE_THREAD_ATTRIBUTE(requires_capability(__VA_ARGS__))
-#define EXCLUDES(...) SKIPSTONE_THREAD_ATTRIBUTE(locks_excluded(__VA_ARGS__))
+#include "absl/base/thread_annotations.h"
 
 namespace skipstone {
 
-class SKIPSTONE_THREAD_ATTRIBUTE(capability("mutex")) Mutex {
+class ABSL_LOCKABLE Mutex {
  public:
-  void Lock() SKIPSTONE_THREAD_ATTRIBUTE(acquire_capability()) { mutex_.lock(); }
-  void Unlock() SKIPSTONE_THREAD_ATTRIBUTE(release_capability()) { mutex_.unlock(); }
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
+  void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
 
  private:
   friend class CondVar;
   std::mutex mutex_;
 };
 
-class SKIPSTONE_THREAD_ATTRIBUTE(scoped_lockable) MutexLock {
+class ABSL_SCOPED_LOCKABLE MutexLock {
  public:
-  explicit MutexLock(Mutex& mutex) SKIPSTONE_THREAD_ATTRIBUTE(acquire_capability(mutex))
-      : mutex_(mutex) {
+  explicit MutexLock(Mutex& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) {
     mutex_.Lock();
   }
-  ~MutexLock() SKIPSTONE_THREAD_ATTRIBUTE(release_capability()) { mutex_.Unlock(); }
+  ~MutexLock() ABSL_UNLOCK_FUNCTION() { mutex_.Unlock(); }
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;
 
@@ -44,13 +36,14 @@ class SKIPSTONE_THREAD_ATTRIBUTE(scoped_lockable) MutexLock {
 // A condition variable for Mutex. Waits may wake without cause: call them in a loop.
 class CondVar {
  public:
-  void Wait(Mutex& mutex) REQUIRES(mutex) {
+  void Wait(Mutex& mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     cv_.wait(lock);
     lock.release();
   }
   // Returns false if `deadline` passed.
-  bool WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point deadline) REQUIRES(mutex) {
+  bool WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     const bool woken = cv_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();

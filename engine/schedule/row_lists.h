@@ -35,8 +35,8 @@ class RowLists {
   struct Part {
     const SequenceChunk* chunk;
     bool logits;
-    int last_kept;    // k
-    int32_t begin;    // first row, in row order
+    int last_kept;  // k
+    int32_t begin;  // first row, in row order
     int32_t count;
     int32_t offset;   // of the first row within the chunk
     int32_t results;  // of the chunk's first logits row among the plan's

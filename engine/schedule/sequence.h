@@ -62,7 +62,9 @@ class Sequence {
     return static_cast<int>(output.size()) + in_flight >= spec.max_tokens;
   }
   // One row that draws a token is all that is left to run.
-  bool DecodeReady() const { return !spec.scores() && RowsLeft() == 1 && planned >= PromptTokens(); }
+  bool DecodeReady() const {
+    return !spec.scores() && RowsLeft() == 1 && planned >= PromptTokens();
+  }
   // Token at `position` as a plan's row takes it.
   int32_t TokenAt(int position) const {
     if (position < PromptTokens()) return spec.prompt[position];

@@ -70,7 +70,8 @@ class TermParser {
     if (last_.has_value()) return Fail("last= stands twice");
     if (!value.empty() && value.back() == '%') {
       const auto percent = ParsePercent(value.substr(0, value.size() - 1));
-      if (!percent) return Fail(absl::StrFormat("'%s' is not a percentage from 0%% to 100%%", value));
+      if (!percent)
+        return Fail(absl::StrFormat("'%s' is not a percentage from 0%% to 100%%", value));
       last_ = static_cast<int>(std::floor(num_layers_ * *percent / 100 + 0.5));
     } else {
       last_ = ParseCount(value);

@@ -1,0 +1,250 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/mailbox.h"
+#include "engine/base/mutex.h"
+#include "engine/base/status.h"
+#include "engine/live_request.h"
+#include "engine/step_loop.h"
+
+namespace skipstone {
+
+class Engine::Impl {
+ public:
+  Impl(EngineParts parts, const EngineOptions& options)
+      : options_(options),
+        tokenizer_(std::move(parts.tokenizer)),
+        observer_(parts.observer ? *parts.observer : no_observer_),
+        clock_(parts.clock ? *parts.clock : SystemClock()),
+        loop_(std::move(parts.runner),
+              {.max_batch_tokens = options.max_batch_tokens,
+               .max_sequences = options.max_sequences,
+               .page_tokens = options.page_tokens,
+               .num_pages = options.num_pages},
+              observer_, clock_, events_),
+        output_thread_([this] { RunOutput(); }),
+        step_thread_([this] { loop_.Run(); }) {}
+
+  ~Impl() {
+    Drain(clock_.Now());
+    loop_.Stop();
+    step_thread_.join();
+    events_.Close();
+    output_thread_.join();
+  }
+
+  absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
+  bool Cancel(const std::string& request_id, CancelReason reason);
+  bool Drain(Time deadline);
+  absl::Status health() const;
+  RequestLimits limits() const;
+  EngineLoad load() const { return loop_.load(); }
+
+ private:
+  std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
+  int ResolveMaxTokens(const EngineRequest& request) const;
+  absl::Status CanTake(const EngineRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RunOutput();
+  void Handle(OutputEvent& event);
+  void Finish(const LiveRequestPtr& request, const absl::Status& status,
+              std::optional<Outcome> outcome);
+
+  const EngineOptions options_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  EngineObserver no_observer_;
+  EngineObserver& observer_;
+  const Clock& clock_;
+  mutable Mutex mutex_;
+  CondVar ended_;
+  std::unordered_map<std::string, LiveRequestPtr> live_ ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  Mailbox<OutputEvent> events_;
+  StepLoop loop_;
+  std::thread output_thread_;
+  std::thread step_thread_;
+};
+
+absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
+  SKIPSTONE_RETURN_IF_ERROR(ValidateRequest(request, limits()));
+  if (request.deadline <= clock_.Now()) {
+    return absl::DeadlineExceededError("the request's deadline has passed before it was queued");
+  }
+  StepCommand add{.kind = StepCommand::Kind::kAdd, .sequences = MakeSequences(request)};
+  const std::string id = request.id;
+  MutexLock lock(mutex_);
+  SKIPSTONE_RETURN_IF_ERROR(CanTake(request));
+  add.request = std::make_shared<LiveRequest>(
+      std::move(request), std::move(sink),
+      LiveRequest::Context{*tokenizer_, observer_, clock_, options_.page_tokens});
+  live_.emplace(id, add.request);
+  loop_.Post(std::move(add));
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Impl::CanTake(const EngineRequest& request) const {
+  SKIPSTONE_RETURN_IF_ERROR(loop_.error());
+  if (draining_) return absl::UnavailableError("the server is draining");
+  if (live_.contains(request.id)) {
+    return absl::AlreadyExistsError(
+        absl::StrFormat("request_id '%s' belongs to a live request", request.id));
+  }
+  if (loop_.queued() + request.n > options_.max_queue) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the queue is full: %d sequences wait, the limit is %d", loop_.queued(),
+                        options_.max_queue));
+  }
+  return absl::OkStatus();
+}
+
+int Engine::Impl::ResolveMaxTokens(const EngineRequest& request) const {
+  const int prompt = static_cast<int>(request.prompt.size());
+  int64_t most = options_.max_context - prompt;
+  if (request.stopping.max_tokens) return std::min<int64_t>(most, *request.stopping.max_tokens);
+  if (const int kept = request.skip.KeptAttention(); kept > 0) {
+    // The last token drawn is never stored.
+    most = std::min(most, options_.num_pages / kept * options_.page_tokens - prompt + 1);
+  }
+  return static_cast<int>(most);
+}
+
+std::vector<SequenceSpec> Engine::Impl::MakeSequences(const EngineRequest& request) const {
+  SequenceSpec spec{.prompt = request.prompt,
+                    .skip = request.skip,
+                    .sampling = request.sampling,
+                    .max_tokens = ResolveMaxTokens(request),
+                    .score_from = request.score_from,
+                    .logprobs = request.output.logprobs,
+                    .prompt_logprobs = request.output.prompt_logprobs,
+                    .stop_ids = request.stopping.stop_token_ids,
+                    .priority = request.priority,
+                    .arrival = request.arrival,
+                    .deadline = request.deadline};
+  if (!request.stopping.ignore_eos) {
+    spec.stop_ids.insert(spec.stop_ids.end(), options_.eos_ids.begin(), options_.eos_ids.end());
+  }
+  if (request.stopping.time_limit) spec.time_limit = request.arrival + *request.stopping.time_limit;
+  spec.sampling.min_tokens = request.stopping.min_tokens;
+  if (spec.sampling.min_tokens > 0) spec.sampling.suppressed_ids = spec.stop_ids;
+  std::vector<SequenceSpec> specs(request.n, spec);
+  for (int i = 0; i < request.n; ++i) specs[i].output_index = i;
+  return specs;
+}
+
+bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason) {
+  StepCommand end{.kind = StepCommand::Kind::kEndRequest};
+  {
+    MutexLock lock(mutex_);
+    const auto it = live_.find(request_id);
+    if (it == live_.end()) return false;
+    end.request = it->second;
+  }
+  end.finish_outputs = reason == CancelReason::kAbort;
+  const bool stalled = reason == CancelReason::kStreamStalled;
+  end.status = absl::CancelledError(stalled ? "the client stopped reading" : "cancelled");
+  end.outcome = stalled ? Outcome::kAborted : Outcome::kCancelled;
+  loop_.Post(std::move(end));
+  return true;
+}
+
+bool Engine::Impl::Drain(Time deadline) {
+  MutexLock lock(mutex_);
+  draining_ = true;
+  while (!live_.empty() && ended_.WaitUntil(mutex_, deadline)) {
+  }
+  const bool all_ended = live_.empty();
+  for (const auto& [id, request] : live_) {
+    StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = request};
+    end.status = absl::UnavailableError("the server shut down before the request ended");
+    end.outcome = Outcome::kError;
+    loop_.Post(std::move(end));
+  }
+  while (!live_.empty()) ended_.Wait(mutex_);
+  return all_ended;
+}
+
+absl::Status Engine::Impl::health() const {
+  SKIPSTONE_RETURN_IF_ERROR(loop_.error());
+  const Time started = loop_.step_started();
+  if (started != kNever && clock_.Now() - started > options_.stall_timeout) {
+    return absl::UnavailableError(
+        absl::StrFormat("a step has been running for %.0f s", Seconds(clock_.Now() - started)));
+  }
+  return absl::OkStatus();
+}
+
+RequestLimits Engine::Impl::limits() const {
+  return {.num_layers = options_.num_layers,
+          .vocab = options_.vocab,
+          .max_context = options_.max_context,
+          .page_tokens = options_.page_tokens,
+          .num_pages = options_.num_pages,
+          .max_sequences = options_.max_sequences};
+}
+
+void Engine::Impl::RunOutput() {
+  std::vector<OutputEvent> events;
+  while (events_.Take(events, /*wait=*/true)) {
+    for (OutputEvent& event : events) Handle(event);
+  }
+}
+
+void Engine::Impl::Handle(OutputEvent& event) {
+  LiveRequest& request = *event.request;
+  switch (event.kind) {
+    case OutputEvent::Kind::kScheduled:
+      return request.OnScheduled(event.time);
+    case OutputEvent::Kind::kUpdate:
+      if (request.OnUpdate(event.index, event.update, event.time) &&
+          event.update.end == SequenceEnd::kNone) {
+        loop_.Post({.kind = StepCommand::Kind::kEndOutput,
+                    .request = event.request,
+                    .index = event.index});
+      }
+      break;
+    case OutputEvent::Kind::kEndOutput:
+      request.OnEnd(event.index, event.reason, event.preemptions);
+      break;
+    case OutputEvent::Kind::kDone:
+      return Finish(event.request, event.status, event.outcome);
+  }
+  if (request.AllFinished()) Finish(event.request, absl::OkStatus(), std::nullopt);
+}
+
+void Engine::Impl::Finish(const LiveRequestPtr& request, const absl::Status& status,
+                          std::optional<Outcome> outcome) {
+  if (request->done()) return;
+  {
+    // Before the client learns of the end, so that it may use the id again at once.
+    MutexLock lock(mutex_);
+    live_.erase(request->request().id);
+  }
+  request->OnDone(status, outcome);
+  ended_.NotifyAll();
+}
+
+std::unique_ptr<Engine> Engine::Start(EngineParts parts, const EngineOptions& options) {
+  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(parts), options)));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+absl::Status Engine::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
+  return impl_->Submit(std::move(request), std::move(sink));
+}
+bool Engine::Cancel(const std::string& request_id, CancelReason reason) {
+  return impl_->Cancel(request_id, reason);
+}
+bool Engine::Drain(Time deadline) { return impl_->Drain(deadline); }
+EngineLoad Engine::load() const { return impl_->load(); }
+RequestLimits Engine::limits() const { return impl_->limits(); }
+absl::Status Engine::health() const { return impl_->health(); }
+
+}  // namespace skipstone

@@ -1,0 +1,166 @@
+#include "engine/live_request.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/utf8.h"
+#include "engine/kv/sequence_pages.h"
+
+namespace skipstone {
+
+LiveRequest::LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sink,
+                         const Context& context)
+    : request_(std::move(request)), sink_(std::move(sink)), context_(context) {
+  for (int i = 0; i < request_.n; ++i) {
+    outputs_.push_back(
+        {TextStream(context_.tokenizer, {.stop_strings = request_.stopping.stop_strings,
+                                         .include_stop = request_.stopping.include_stop})});
+  }
+}
+
+void LiveRequest::OnScheduled(Time time) {
+  if (scheduled_ || done_) return;
+  scheduled_ = time;
+  timing_.queue = time - request_.arrival;
+  sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size())});
+}
+
+bool LiveRequest::OnUpdate(int index, const SequenceUpdate& update, Time time) {
+  if (done_ || outputs_[index].finished) return false;
+  OutputDelta delta = PromptDelta(index, update);
+  bool matched = false;
+  if (update.sampled) matched = AddToken(index, *update.sampled, time, &delta);
+  const bool ends = matched || update.end != SequenceEnd::kNone;
+  if (ends && !matched) delta.text += outputs_[index].text.Flush();
+  Deliver(std::move(delta));
+  if (!ends) return false;
+  if (matched) {
+    Finish(index, FinishReason::kStopString, std::nullopt, update.preemptions);
+  } else if (update.end == SequenceEnd::kStopToken) {
+    Finish(index, FinishReason::kStop, update.sampled->sampled.id, update.preemptions);
+  } else {
+    Finish(index, LengthReason(outputs_[index]), std::nullopt, update.preemptions);
+  }
+  return matched;
+}
+
+void LiveRequest::OnEnd(int index, FinishReason reason, int preemptions) {
+  if (done_ || outputs_[index].finished) return;
+  any_time_limit_ |= reason == FinishReason::kTimeLimit;
+  any_aborted_ |= reason == FinishReason::kAborted;
+  Deliver({.index = index, .text = outputs_[index].text.Flush()});
+  Finish(index, reason, std::nullopt, preemptions);
+}
+
+void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outcome) {
+  if (done_) return;
+  done_ = true;
+  timing_.e2e = context_.clock.Now() - request_.arrival;
+  RequestObservation observation{.labels = request_.labels,
+                                 .timing = timing_,
+                                 .scheduled = scheduled_.has_value(),
+                                 .first_token = first_delivery_.has_value(),
+                                 .prompt_tokens = static_cast<int>(request_.prompt.size()),
+                                 .outputs = finished_outputs_,
+                                 .kv_pages_omitted = pages_omitted_};
+  observation.outcome = outcome.value_or(any_aborted_      ? Outcome::kAborted
+                                         : any_time_limit_ ? Outcome::kTimeLimit
+                                                           : Outcome::kOk);
+  for (const Output& output : outputs_) observation.completion_tokens += output.tokens;
+  context_.observer.OnRequestDone(observation);
+  sink_->OnDone(status);
+  sink_.reset();
+}
+
+TokenText LiveRequest::TextOf(const TokenLogprob& token, bool with_logprob) const {
+  TokenText text{.id = token.id};
+  text.text = ReplaceInvalidUtf8(context_.tokenizer.TokenBytes(token.id));
+  if (with_logprob) text.logprob = token.logprob;
+  return text;
+}
+
+GeneratedToken LiveRequest::Generated(const TokenLogprob& token, const LogitsResult& result,
+                                      bool with_logprob) const {
+  GeneratedToken generated{.token = TextOf(token, with_logprob)};
+  for (const TokenLogprob& top : result.top) generated.top.push_back(TextOf(top, true));
+  return generated;
+}
+
+OutputDelta LiveRequest::PromptDelta(int index, const SequenceUpdate& update) {
+  OutputDelta delta{.index = index};
+  // The first prompt token follows nothing: it has no log-probability.
+  const bool first = prompt_tokens_delivered_ == 0 && request_.score_from == 0;
+  if (!update.prompt.empty() && first) {
+    delta.prompt_tokens.push_back({.token = TextOf({request_.prompt.front(), 0}, false)});
+  }
+  for (const LogitsResult& result : update.prompt) {
+    delta.prompt_tokens.push_back(Generated(result.target, result, true));
+  }
+  prompt_tokens_delivered_ += static_cast<int>(update.prompt.size());
+  return delta;
+}
+
+// Returns true on a stop string.
+bool LiveRequest::AddToken(int index, const LogitsResult& sampled, Time time, OutputDelta* delta) {
+  Output& output = outputs_[index];
+  const int32_t id = sampled.sampled.id;
+  delta->tokens.push_back(Generated(sampled.sampled, sampled, request_.output.logprobs >= 0));
+  if (output.tokens == 0) {
+    output.first_token = time;
+    if (scheduled_) timing_.prefill = time - *scheduled_;
+  } else {
+    context_.observer.OnInterTokenLatency(request_.labels, time - output.last_token);
+  }
+  output.last_token = time;
+  ++output.tokens;
+  timing_.decode = time - output.first_token;
+  const auto& stops = request_.stopping.stop_token_ids;
+  const bool stop_token = std::find(stops.begin(), stops.end(), id) != stops.end();
+  if (stop_token && !request_.stopping.include_stop) return false;
+  delta->text += output.text.Add(id);
+  return output.text.matched_stop().has_value();
+}
+
+void LiveRequest::Deliver(OutputDelta delta) {
+  if (delta.text.empty() && delta.tokens.empty() && delta.prompt_tokens.empty()) return;
+  const bool token = !delta.tokens.empty();
+  sink_->OnDelta(std::move(delta));
+  if (!token || first_delivery_) return;
+  first_delivery_ = context_.clock.Now();
+  timing_.ttft = *first_delivery_ - request_.arrival;
+  context_.observer.OnFirstToken(request_.labels, timing_.ttft);
+}
+
+FinishReason LiveRequest::LengthReason(const Output& output) const {
+  if (request_.score_from > 0) return FinishReason::kMaxTokens;
+  const auto& max_tokens = request_.stopping.max_tokens;
+  return max_tokens && output.tokens >= *max_tokens ? FinishReason::kMaxTokens
+                                                    : FinishReason::kContextFull;
+}
+
+void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> stop_token,
+                         int preemptions) {
+  Output& output = outputs_[index];
+  output.finished = true;
+  ++finished_outputs_;
+  OutputFinished finished{.index = index, .reason = reason, .stop_token = stop_token};
+  if (reason == FinishReason::kStopString) finished.stop_string = output.text.matched_stop();
+  finished.prompt_tokens = static_cast<int>(request_.prompt.size());
+  finished.completion_tokens = output.tokens;
+  // Stored tokens: the last drawn one never ran. Nothing is stored before the first step.
+  const int64_t stored = scheduled_ ? finished.prompt_tokens + std::max(output.tokens, 1) - 1 : 0;
+  const SkipSet& skip = request_.skip;
+  const int64_t blocks =
+      BlocksFor(stored - (request_.score_from > 0 ? 1 : 0), context_.page_tokens);
+  finished.kv_pages_used = blocks * skip.KeptAttention();
+  finished.kv_pages_omitted = blocks * skip.SkippedAttention();
+  pages_omitted_ += finished.kv_pages_omitted;
+  timing_.e2e = context_.clock.Now() - request_.arrival;
+  timing_.preemptions += preemptions;
+  finished.timing = timing_;
+  finished.timing.decode = output.last_token - output.first_token;
+  context_.observer.OnOutputFinished(request_.labels, finished);
+  sink_->OnFinished(finished);
+}
+
+}  // namespace skipstone

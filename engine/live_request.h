@@ -1,0 +1,78 @@
+// A request between Submit and OnDone: turns what the step thread reports into text, timings and
+// calls of the sink. Only the output thread calls it, off the critical path of the steps.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/clock.h"
+#include "engine/engine_observer.h"
+#include "engine/model/text_stream.h"
+#include "engine/model/tokenizer.h"
+#include "engine/request.h"
+#include "engine/schedule/scheduler.h"
+
+namespace skipstone {
+
+class LiveRequest {
+ public:
+  struct Context {
+    const Tokenizer& tokenizer;
+    EngineObserver& observer;
+    const Clock& clock;
+    int page_tokens;
+  };
+
+  LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sink, const Context& context);
+
+  const EngineRequest& request() const { return request_; }
+
+  // The first of its sequences was scheduled at `time`.
+  void OnScheduled(Time time);
+  // A step committed at `time` brought this to output `index`. Returns true if the text matched a
+  // stop string, so that the sequence must end now.
+  bool OnUpdate(int index, const SequenceUpdate& update, Time time);
+  // Output `index` ends early, with what it has (time limit, abort).
+  void OnEnd(int index, FinishReason reason, int preemptions);
+  // Every output has finished.
+  bool AllFinished() const { return finished_outputs_ == static_cast<int>(outputs_.size()); }
+  // The last call: tells the sink and the observer. `outcome` unset: by the outputs' reasons.
+  void OnDone(const absl::Status& status, std::optional<Outcome> outcome);
+  bool done() const { return done_; }
+
+ private:
+  struct Output {
+    TextStream text;
+    int tokens = 0;
+    Time first_token{};
+    Time last_token{};
+    bool finished = false;
+  };
+
+  TokenText TextOf(const TokenLogprob& token, bool with_logprob) const;
+  GeneratedToken Generated(const TokenLogprob& token, const LogitsResult& result,
+                           bool with_logprob) const;
+  OutputDelta PromptDelta(int index, const SequenceUpdate& update);
+  bool AddToken(int index, const LogitsResult& sampled, Time time, OutputDelta* delta);
+  void Deliver(OutputDelta delta);
+  void Finish(int index, FinishReason reason, std::optional<int32_t> stop_token, int preemptions);
+  FinishReason LengthReason(const Output& output) const;
+
+  const EngineRequest request_;
+  std::unique_ptr<RequestSink> sink_;
+  const Context context_;
+  std::vector<Output> outputs_;
+  int finished_outputs_ = 0;
+  bool done_ = false;
+  bool any_time_limit_ = false;
+  bool any_aborted_ = false;
+  int prompt_tokens_delivered_ = 0;
+  int64_t pages_omitted_ = 0;
+  RequestTiming timing_;  // of the request: the latest known
+  std::optional<Time> scheduled_;
+  std::optional<Time> first_delivery_;
+};
+
+}  // namespace skipstone

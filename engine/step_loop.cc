@@ -1,0 +1,220 @@
+#include "engine/step_loop.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+
+namespace skipstone {
+
+StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
+                   EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events)
+    : runner_(std::move(runner)),
+      scheduler_(options),
+      observer_(observer),
+      clock_(clock),
+      events_(events) {
+  Publish();
+}
+
+void StepLoop::Post(StepCommand command) {
+  queued_.fetch_add(static_cast<int>(command.sequences.size()), std::memory_order_relaxed);
+  commands_.Push(std::move(command));
+}
+
+void StepLoop::Run() {
+  std::vector<StepCommand> commands;
+  while (true) {
+    const bool idle = in_flight_.empty() && owners_.empty();
+    const bool open = commands_.Take(commands, idle);
+    for (StepCommand& command : commands) Apply(command);
+    if (!open && owners_.empty() && in_flight_.empty()) break;
+    Expire(clock_.Now());
+    LaunchSteps();
+    Publish();
+    events_.PushAll(outgoing_);
+    if (!in_flight_.empty()) CollectStep();
+    Publish();
+    events_.PushAll(outgoing_);
+  }
+}
+
+void StepLoop::Apply(StepCommand& command) {
+  switch (command.kind) {
+    case StepCommand::Kind::kAdd:
+      return AddRequest(command);
+    case StepCommand::Kind::kEndRequest:
+      return EndRequest(command);
+    case StepCommand::Kind::kEndOutput: {
+      const auto it = sequences_.find(command.request.get());
+      if (it == sequences_.end()) return;
+      for (const SequenceId id : it->second) {
+        if (owners_.at(id).index != command.index) continue;
+        RemoveSequence(id);
+        return;
+      }
+    }
+  }
+}
+
+void StepLoop::AddRequest(StepCommand& command) {
+  if (const absl::Status broken = error(); !broken.ok()) {
+    queued_.fetch_sub(static_cast<int>(command.sequences.size()), std::memory_order_relaxed);
+    outgoing_.push_back({.kind = OutputEvent::Kind::kDone,
+                         .request = std::move(command.request),
+                         .status = broken,
+                         .outcome = Outcome::kError});
+    return;
+  }
+  for (SequenceSpec& spec : command.sequences) {
+    spec.id = next_sequence_++;
+    owners_.emplace(spec.id, Owner{command.request, spec.output_index});
+    sequences_[command.request.get()].push_back(spec.id);
+    scheduler_.Add(std::move(spec));
+  }
+}
+
+// Takes the sequence out of scheduler and tables; returns how often it was preempted.
+int StepLoop::RemoveSequence(SequenceId id) {
+  const Sequence* sequence = scheduler_.Find(id);
+  const int preemptions = sequence ? sequence->preemptions : 0;
+  if (sequence && !sequence->running() && preemptions == 0) {
+    queued_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  scheduler_.Remove(id);
+  const auto owner = owners_.find(id);
+  const auto it = sequences_.find(owner->second.request.get());
+  std::erase(it->second, id);
+  if (it->second.empty()) sequences_.erase(it);
+  owners_.erase(owner);
+  return preemptions;
+}
+
+void StepLoop::EndRequest(StepCommand& command) {
+  const auto it = sequences_.find(command.request.get());
+  if (it != sequences_.end()) {
+    const std::vector<SequenceId> ids = it->second;
+    for (const SequenceId id : ids) {
+      const int index = owners_.at(id).index;
+      const int preemptions = RemoveSequence(id);
+      if (!command.finish_outputs) continue;
+      outgoing_.push_back({.kind = OutputEvent::Kind::kEndOutput,
+                           .request = command.request,
+                           .index = index,
+                           .reason = FinishReason::kAborted,
+                           .preemptions = preemptions});
+    }
+  }
+  if (command.finish_outputs) return;  // the last output's end ends the request
+  outgoing_.push_back({.kind = OutputEvent::Kind::kDone,
+                       .request = std::move(command.request),
+                       .status = command.status,
+                       .outcome = command.outcome});
+}
+
+void StepLoop::Expire(Time now) {
+  for (const SequenceId id : scheduler_.PastDeadline(now)) {
+    if (!owners_.contains(id)) continue;  // ended with another output of its request
+    StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = owners_.at(id).request};
+    end.status = absl::DeadlineExceededError("the request's deadline passed");
+    end.outcome = Outcome::kDeadline;
+    EndRequest(end);
+  }
+  for (const SequenceId id : scheduler_.PastTimeLimit(now)) {
+    const Owner owner = owners_.at(id);
+    outgoing_.push_back({.kind = OutputEvent::Kind::kEndOutput,
+                         .request = owner.request,
+                         .index = owner.index,
+                         .reason = FinishReason::kTimeLimit,
+                         .preemptions = RemoveSequence(id)});
+  }
+}
+
+void StepLoop::LaunchSteps() {
+  while (static_cast<int>(in_flight_.size()) < runner_->max_in_flight()) {
+    StepPlan plan = scheduler_.Next();
+    if (plan.empty()) return;
+    const Time now = clock_.Now();
+    for (const SequenceChunk& chunk : plan.chunks) {
+      const Sequence& sequence = *scheduler_.Find(chunk.sequence);
+      // A sequence's rows begin at position 0 when it starts, and when it starts again.
+      if (chunk.first_position > 0 || sequence.preemptions > 0) continue;
+      queued_.fetch_sub(1, std::memory_order_relaxed);
+      outgoing_.push_back({.kind = OutputEvent::Kind::kScheduled,
+                           .request = owners_.at(chunk.sequence).request,
+                           .time = now});
+    }
+    // Clients learn that they were accepted before the step runs, not after.
+    events_.PushAll(outgoing_);
+    step_started_.store(now, std::memory_order_relaxed);
+    runner_->Launch(plan);
+    in_flight_.push_back({std::move(plan), now});
+  }
+}
+
+void StepLoop::CollectStep() {
+  const StepResults results = runner_->Collect();
+  const InFlight step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  const Time now = clock_.Now();
+  step_started_.store(in_flight_.empty() ? kNever : now, std::memory_order_relaxed);
+  if (!results.status.ok()) return Fail(results.status);
+  observer_.OnStep({.duration = now - step.launched,
+                    .rows = step.plan.num_rows,
+                    .sequences = static_cast<int>(step.plan.chunks.size()),
+                    .rows_eliminated = results.rows_eliminated,
+                    .preemptions = step.plan.preemptions});
+  for (SequenceUpdate& update : scheduler_.Commit(step.plan, results.logits)) {
+    const Owner owner = owners_.at(update.id);
+    if (update.end != SequenceEnd::kNone) RemoveSequence(update.id);
+    outgoing_.push_back({.kind = OutputEvent::Kind::kUpdate,
+                         .request = owner.request,
+                         .index = owner.index,
+                         .time = now,
+                         .update = std::move(update)});
+  }
+}
+
+// The device is lost: everything that is live ends, and so will everything that comes.
+void StepLoop::Fail(const absl::Status& status) {
+  const absl::Status internal =
+      absl::InternalError(absl::StrFormat("device error: %s", std::string(status.message())));
+  Log(LogSeverity::kError, std::string(internal.message()));
+  {
+    MutexLock lock(mutex_);
+    error_ = internal;
+  }
+  in_flight_.clear();
+  step_started_.store(kNever, std::memory_order_relaxed);
+  while (!sequences_.empty()) {
+    StepCommand end{.kind = StepCommand::Kind::kEndRequest};
+    end.request = owners_.at(sequences_.begin()->second.front()).request;
+    end.status = internal;
+    end.outcome = Outcome::kError;
+    EndRequest(end);
+  }
+}
+
+void StepLoop::Publish() {
+  EngineLoad load{.running = scheduler_.num_running(), .waiting = scheduler_.num_waiting()};
+  load.pages = {.total = scheduler_.pool().size(), .used = scheduler_.pool().used()};
+  observer_.OnLoad(load);
+  MutexLock lock(mutex_);
+  load_ = load;
+}
+
+EngineLoad StepLoop::load() const {
+  MutexLock lock(mutex_);
+  EngineLoad load = load_;
+  load.waiting = std::max(load.waiting, queued());
+  return load;
+}
+
+absl::Status StepLoop::error() const {
+  MutexLock lock(mutex_);
+  return error_;
+}
+
+}  // namespace skipstone

@@ -1,0 +1,108 @@
+// The step thread: takes commands, plans, launches, collects and commits steps, and reports what
+// happened as output events. It alone touches scheduler, pages and device.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/clock.h"
+#include "engine/base/mailbox.h"
+#include "engine/base/mutex.h"
+#include "engine/engine_observer.h"
+#include "engine/live_request.h"
+#include "engine/model_runner.h"
+#include "engine/schedule/scheduler.h"
+
+namespace skipstone {
+
+// Requests are shared by the step thread (which names them), the output thread (which runs their
+// code) and the table of live ids; whichever lets go last frees them.
+using LiveRequestPtr = std::shared_ptr<LiveRequest>;
+
+struct StepCommand {
+  enum class Kind { kAdd, kEndOutput, kEndRequest };
+  Kind kind = Kind::kAdd;
+  LiveRequestPtr request;
+  std::vector<SequenceSpec> sequences;  // kAdd: one per output; ids are set by the step thread
+  int index = 0;                        // kEndOutput
+  bool finish_outputs = false;          // kEndRequest: as aborted outputs, then OK
+  absl::Status status;                  // kEndRequest
+  std::optional<Outcome> outcome;       // kEndRequest
+};
+
+struct OutputEvent {
+  enum class Kind { kScheduled, kUpdate, kEndOutput, kDone };
+  Kind kind = Kind::kScheduled;
+  LiveRequestPtr request;
+  int index = 0;
+  Time time{};
+  SequenceUpdate update;                           // kUpdate
+  FinishReason reason = FinishReason::kTimeLimit;  // kEndOutput
+  int preemptions = 0;                             // kEndOutput
+  absl::Status status;                             // kDone
+  std::optional<Outcome> outcome;                  // kDone
+};
+
+class StepLoop {
+ public:
+  StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
+           EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events);
+
+  // Runs until Stop was called and its commands are done. On its own thread.
+  void Run();
+
+  // Thread-safe.
+  void Post(StepCommand command);
+  void Stop() { commands_.Close(); }
+  EngineLoad load() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Sequences that were posted and have not been scheduled yet.
+  int queued() const { return queued_.load(std::memory_order_relaxed); }
+  absl::Status error() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // When the step that is running now began; kNever if none is.
+  Time step_started() const { return step_started_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Owner {
+    LiveRequestPtr request;
+    int index;
+  };
+  struct InFlight {
+    StepPlan plan;
+    Time launched;
+  };
+
+  void Apply(StepCommand& command);
+  void AddRequest(StepCommand& command);
+  void EndRequest(StepCommand& command);
+  int RemoveSequence(SequenceId id);
+  void Expire(Time now);
+  void LaunchSteps();
+  void CollectStep();
+  void Publish();
+  void Fail(const absl::Status& status);
+
+  std::unique_ptr<ModelRunner> runner_;
+  Scheduler scheduler_;
+  EngineObserver& observer_;
+  const Clock& clock_;
+  Mailbox<OutputEvent>& events_;
+  Mailbox<StepCommand> commands_;
+  std::deque<InFlight> in_flight_;
+  std::unordered_map<SequenceId, Owner> owners_;
+  std::unordered_map<LiveRequest*, std::vector<SequenceId>> sequences_;
+  std::vector<OutputEvent> outgoing_;
+  SequenceId next_sequence_ = 1;
+  std::atomic<int> queued_{0};
+  std::atomic<Time> step_started_{kNever};
+  mutable Mutex mutex_;
+  EngineLoad load_ ABSL_GUARDED_BY(mutex_);
+  absl::Status error_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace skipstone
