@@ -1,0 +1,112 @@
+#include "tests/support/fake_runner.h"
+
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/hash.h"
+
+namespace skipstone {
+namespace {
+
+uint64_t CellValue(int32_t token, int position, int layer) {
+  return Mix64(Mix64(token * 1000003ull + position) + layer);
+}
+
+int32_t Draw(uint64_t state, int32_t last_token, int vocab) {
+  return static_cast<int32_t>(Mix64(state + last_token) % vocab);
+}
+
+float LogprobOf(uint64_t state, int32_t target) {
+  return -1e-3f * static_cast<float>(Mix64(state ^ (target * 7919ull)) % 10000);
+}
+
+uint64_t ExpectedState(std::span<const int32_t> tokens, const SkipSet& skip) {
+  uint64_t state = 0;
+  for (int position = 0; position < static_cast<int>(tokens.size()); ++position) {
+    for (int layer = 0; layer < skip.num_layers(); ++layer) {
+      if (skip.KeepsAttention(layer)) {
+        state = Mix64(state ^ CellValue(tokens[position], position, layer));
+      }
+    }
+  }
+  return state;
+}
+
+}  // namespace
+
+int32_t FakeToken(std::span<const int32_t> tokens, const SkipSet& skip, int vocab) {
+  return Draw(ExpectedState(tokens, skip), tokens.back(), vocab);
+}
+
+float FakeLogprob(std::span<const int32_t> tokens, const SkipSet& skip, int32_t target) {
+  return LogprobOf(ExpectedState(tokens, skip), target);
+}
+
+FakeRunner::FakeRunner(FakeRunnerOptions options)
+    : options_(std::move(options)),
+      pages_(options_.num_pages, std::vector<uint64_t>(options_.page_tokens, 0)) {}
+
+uint64_t& FakeRunner::Cell(const Slot& slot, int layer, int position) {
+  const auto it = slot.pages.find({layer, position / options_.page_tokens});
+  SKIPSTONE_CHECK(it != slot.pages.end());
+  return pages_.at(it->second)[position % options_.page_tokens];
+}
+
+// What positions 0..`position` left in the pages of the kept layers.
+uint64_t FakeRunner::Read(const Slot& slot, const SkipSet& skip, int position) {
+  uint64_t state = 0;
+  for (int p = 0; p <= position; ++p) {
+    for (int layer = 0; layer < options_.num_layers; ++layer) {
+      if (skip.KeepsAttention(layer)) state = Mix64(state ^ Cell(slot, layer, p));
+    }
+  }
+  return state;
+}
+
+void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, StepResults* results) {
+  Slot& slot = slots_.at(chunk.slot);
+  for (int i = 0; i < chunk.num_rows; ++i) {
+    const int position = chunk.first_position + i;
+    int32_t token = plan.tokens[chunk.first_token + i];
+    if (token == kSampledToken) token = slot.last_sampled;
+    for (int layer = 0; layer < options_.num_layers; ++layer) {
+      if (!chunk.skip->KeepsAttention(layer)) continue;
+      Cell(slot, layer, position) = CellValue(token, position, layer);
+    }
+    if (i < chunk.num_rows - chunk.logits_rows) continue;
+    const uint64_t state = Read(slot, *chunk.skip, position);
+    LogitsResult result;
+    if (chunk.samples && i == chunk.num_rows - 1) {
+      result.sampled.id = Draw(state, token, options_.vocab);
+      result.sampled.logprob = LogprobOf(state, result.sampled.id);
+      result.top = {result.sampled};
+      slot.last_sampled = result.sampled.id;
+    } else {
+      result.target.id = plan.tokens[chunk.first_token + i + 1];
+      result.target.logprob = LogprobOf(state, result.target.id);
+    }
+    results->logits.push_back(std::move(result));
+  }
+}
+
+void FakeRunner::Launch(const StepPlan& plan) {
+  if (options_.on_launch) options_.on_launch(plan);
+  for (const SlotStart& start : plan.slot_starts) slots_[start.slot] = Slot();
+  for (const PageUpdate& update : plan.page_updates) {
+    SKIPSTONE_CHECK(update.page >= 0 && update.page < options_.num_pages);
+    slots_[update.slot].pages[{update.layer, update.block}] = update.page;
+  }
+  StepResults results;
+  for (const SequenceChunk& chunk : plan.chunks) RunChunk(plan, chunk, &results);
+  launched_.push_back(std::move(results));
+}
+
+StepResults FakeRunner::Collect() {
+  SKIPSTONE_CHECK(!launched_.empty());
+  StepResults results = std::move(launched_.front());
+  launched_.pop_front();
+  if (fail_) results.status = absl::InternalError("the fake was told to fail");
+  return results;
+}
+
+}  // namespace skipstone
