@@ -52,30 +52,18 @@ StepPlan Scheduler::Next() {
   return plan;
 }
 
-// The running sequences that get rows, in order of precedence. Decode rows go first: what they
-// leave of the budget is for prefill. If they alone exceed it, those that waited longest go.
-std::vector<Sequence*> Scheduler::SelectRunning(int* prefill_budget) const {
-  std::vector<Sequence*> selected;
-  std::vector<Sequence*> decode;
-  for (Sequence* sequence : running_) {
-    if (sequence->AllPlanned()) continue;
-    selected.push_back(sequence);
-    if (sequence->DecodeReady()) decode.push_back(sequence);
-  }
-  *prefill_budget = options_.max_batch_tokens - static_cast<int>(decode.size());
-  if (*prefill_budget >= 0) return selected;
-  *prefill_budget = 0;
-  std::stable_sort(decode.begin(), decode.end(), [](const Sequence* a, const Sequence* b) {
-    return a->last_plan < b->last_plan;
-  });
-  decode.resize(options_.max_batch_tokens);
-  std::sort(decode.begin(), decode.end(), Before());
-  return decode;
-}
-
+// Decode rows go first: what they leave of the budget is for prefill. A sequence becomes ready to
+// decode by a prefill row within the budget, so decode rows alone never exceed it.
 void Scheduler::PlanRunning(StepPlan* plan, int* prefill_budget) {
-  for (Sequence* sequence : SelectRunning(prefill_budget)) {
-    if (!sequence->running()) continue;  // preempted for one before it
+  const std::vector<Sequence*> running(running_.begin(), running_.end());
+  *prefill_budget = options_.max_batch_tokens;
+  for (const Sequence* sequence : running) {
+    if (!sequence->AllPlanned() && sequence->DecodeReady()) --*prefill_budget;
+  }
+  SKIPSTONE_CHECK(*prefill_budget >= 0);
+  for (Sequence* sequence : running) {
+    // Not running: preempted for one before it.
+    if (!sequence->running() || sequence->AllPlanned()) continue;
     const bool decode = sequence->DecodeReady();
     const int rows = decode ? 1 : std::min(sequence->RowsLeft(), *prefill_budget);
     if (rows == 0 || !GrowOrPreempt(*sequence, sequence->planned + rows, plan)) continue;

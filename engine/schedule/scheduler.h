@@ -74,7 +74,6 @@ class Scheduler {
     bool operator()(const Sequence* a, const Sequence* b) const;
   };
 
-  std::vector<Sequence*> SelectRunning(int* prefill_budget) const;
   void PlanRunning(StepPlan* plan, int* prefill_budget);
   void Admit(StepPlan* plan, int* prefill_budget);
   void Start(Sequence& sequence, StepPlan* plan);

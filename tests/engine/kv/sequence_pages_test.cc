@@ -1,0 +1,86 @@
+#include "engine/kv/sequence_pages.h"
+
+#include <random>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "engine/skip/skip_grammar.h"
+#include "gtest/gtest.h"
+
+namespace skipstone {
+namespace {
+
+SkipSet Skip(const char* spec, int layers = 8) { return *ParseSkipSet(spec, layers); }
+
+TEST(SequencePagesTest, HasNoListForASkippedLayer) {
+  PagePool pool(100);
+  SequencePages pages(pool, Skip("attn:2,last=3"), 16);
+  EXPECT_EQ(pages.layers(), (std::vector<int16_t>{0, 1, 3, 4}));
+  ASSERT_TRUE(pages.Grow(17));
+  EXPECT_EQ(pages.num_blocks(), 2);
+  EXPECT_EQ(pages.num_pages(), 8);
+  EXPECT_EQ(pool.used(), 8);
+}
+
+TEST(SequencePagesTest, CountsKeptLayersTimesBlocks) {
+  for (const char* spec : {"none", "attn:last=25%", "attn:0-7", "mlp:last=4", "block:last=1"}) {
+    const SkipSet skip = Skip(spec);
+    PagePool pool(1000);
+    SequencePages pages(pool, skip, 4);
+    for (int tokens = 1; tokens <= 40; ++tokens) {
+      ASSERT_TRUE(pages.Grow(tokens));
+      EXPECT_EQ(pages.num_pages(), skip.KeptAttention() * ((tokens + 3) / 4)) << spec;
+      EXPECT_EQ(pages.num_pages(), PagesFor(tokens, skip, 4));
+      EXPECT_EQ(pool.used(), pages.num_pages());
+    }
+  }
+}
+
+TEST(SequencePagesTest, NeedsNoPageWithoutAttention) {
+  PagePool pool(0);
+  SequencePages pages(pool, Skip("attn:0-7"), 16);
+  EXPECT_TRUE(pages.Grow(1000));
+  EXPECT_EQ(pages.num_pages(), 0);
+}
+
+TEST(SequencePagesTest, GrowsByWholeBlocksOrNotAtAll) {
+  PagePool pool(11);
+  SequencePages pages(pool, Skip("attn:last=4"), 16);  // 4 pages a block
+  ASSERT_TRUE(pages.Grow(32));
+  EXPECT_EQ(pages.MissingPages(48), 4);
+  EXPECT_FALSE(pages.Grow(48));
+  EXPECT_EQ(pages.num_blocks(), 2);
+  EXPECT_EQ(pages.num_pages(), 8);
+  EXPECT_EQ(pool.free(), 3);
+  EXPECT_TRUE(pages.Grow(32));
+}
+
+TEST(SequencePagesTest, KeepsPagesWhenItGrows) {
+  PagePool pool(100);
+  SequencePages pages(pool, Skip("attn:last=5"), 4);
+  ASSERT_TRUE(pages.Grow(4));
+  const PageId first = pages.page(0, 2);
+  ASSERT_TRUE(pages.Grow(40));
+  EXPECT_EQ(pages.page(0, 2), first);
+  std::set<PageId> distinct;
+  for (int block = 0; block < 10; ++block) {
+    for (int i = 0; i < 3; ++i) distinct.insert(pages.page(block, i));
+  }
+  EXPECT_EQ(distinct.size(), 30u);
+}
+
+TEST(SequencePagesTest, GivesPagesBackWhenItDiesAndOnlyOnce) {
+  PagePool pool(16);
+  {
+    SequencePages pages(pool, Skip("none"), 16);
+    ASSERT_TRUE(pages.Grow(16));
+    const SequencePages moved(std::move(pages));
+    EXPECT_EQ(moved.num_pages(), 8);
+    EXPECT_EQ(pool.used(), 8);
+  }
+  EXPECT_EQ(pool.used(), 0);
+}
+
+}  // namespace
+}  // namespace skipstone

@@ -1,0 +1,205 @@
+#include "engine/schedule/row_lists.h"
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/skip/skip_grammar.h"
+#include "gtest/gtest.h"
+
+namespace skipstone {
+namespace {
+
+constexpr int kLayers = 6;
+
+struct ChunkSpec {
+  std::string skip;
+  int rows;
+  int logits_rows;
+  bool samples = true;
+};
+
+// A plan and the skip sets that it points to.
+struct PlanFixture {
+  explicit PlanFixture(const std::vector<ChunkSpec>& specs) {
+    skips.reserve(specs.size());
+    int next_token = 100;
+    for (const ChunkSpec& spec : specs) {
+      skips.push_back(*ParseSkipSet(spec.skip, kLayers));
+      SequenceChunk chunk{.sequence = skips.size(),
+                          .slot = static_cast<int32_t>(skips.size()),
+                          .skip = &skips.back(),
+                          .first_position = 7,
+                          .num_rows = spec.rows,
+                          .first_token = static_cast<int32_t>(plan.tokens.size()),
+                          .logits_rows = spec.logits_rows,
+                          .samples = spec.samples,
+                          .sample_top_n = 1,
+                          .prompt_top_n = 2};
+      chunk.last_row_has_target = !spec.samples && spec.logits_rows > 0;
+      const int tokens = spec.rows + (chunk.last_row_has_target ? 1 : 0);
+      for (int i = 0; i < tokens; ++i) plan.tokens.push_back(next_token++);
+      plan.num_rows += spec.rows;
+      plan.chunks.push_back(chunk);
+    }
+  }
+  StepPlan plan;
+  std::vector<SkipSet> skips;
+};
+
+std::set<int> Rows(const RowList& list) {
+  std::set<int> rows;
+  for (int i = 0; i < list.count; ++i) rows.insert(list[i]);
+  EXPECT_EQ(rows.size(), static_cast<size_t>(list.count));
+  return rows;
+}
+
+using Key = std::pair<int, int>;  // slot, position
+
+std::set<Key> Keys(const StepInput& input, const RowList& list) {
+  std::set<Key> keys;
+  for (int i = 0; i < list.count; ++i) {
+    keys.insert({input.slots[list[i]], input.positions[list[i]]});
+  }
+  return keys;
+}
+
+// SEMANTICS 3, row by row, as plainly as it is written there.
+void ExpectSemantics(const PlanFixture& fixture, const RowLists& lists, bool liveness) {
+  const StepInput input = lists.input();
+  ASSERT_EQ(input.layers.size(), static_cast<size_t>(kLayers));
+  for (int layer = 0; layer < kLayers; ++layer) {
+    std::set<Key> kv, query, mlp;
+    for (const SequenceChunk& chunk : fixture.plan.chunks) {
+      int k = -1;
+      for (int l = 0; l < kLayers; ++l) k = chunk.skip->KeepsAttention(l) ? l : k;
+      for (int i = 0; i < chunk.num_rows; ++i) {
+        const Key key{chunk.slot, chunk.first_position + i};
+        const bool logits = i >= chunk.num_rows - chunk.logits_rows || !liveness;
+        if (chunk.skip->KeepsAttention(layer)) kv.insert(key);
+        if (chunk.skip->KeepsAttention(layer) && (logits || layer < k)) query.insert(key);
+        if (chunk.skip->KeepsMlp(layer) && (logits || layer < k)) mlp.insert(key);
+      }
+    }
+    EXPECT_EQ(Keys(input, input.layers[layer].kv_rows), kv) << "layer " << layer;
+    EXPECT_EQ(Keys(input, input.layers[layer].query_rows), query) << "layer " << layer;
+    EXPECT_EQ(Keys(input, input.layers[layer].mlp_rows), mlp) << "layer " << layer;
+  }
+}
+
+TEST(RowListsTest, OrdersLogitsRowsByAscendingAndOthersByDescendingK) {
+  PlanFixture f({{"none", 3, 1}, {"attn:last=4", 3, 1}, {"attn:last=2", 3, 1}});
+  RowLists lists(kLayers, true);
+  lists.Build(f.plan);
+  const StepInput input = lists.input();
+  EXPECT_EQ(std::vector<int>(input.slots.begin(), input.slots.end()),
+            (std::vector<int>{2, 3, 1, 1, 1, 3, 3, 2, 2}));
+  EXPECT_EQ(input.logits.size(), 3u);
+}
+
+TEST(RowListsTest, MakesRangesOfEveryMixOfLastAttentionSets) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<ChunkSpec> specs;
+    for (int i = 0; i < 8; ++i) {
+      const int rows = 1 + random() % 5;
+      specs.push_back({"attn:last=" + std::to_string(random() % (kLayers + 1)), rows,
+                       static_cast<int>(random() % (rows + 1))});
+      specs.back().samples = specs.back().logits_rows > 0;
+    }
+    PlanFixture f(specs);
+    RowLists lists(kLayers, true);
+    lists.Build(f.plan);
+    for (const LayerRows& rows : lists.input().layers) {
+      EXPECT_EQ(rows.kv_rows.index, nullptr);
+      EXPECT_EQ(rows.query_rows.index, nullptr);
+      EXPECT_EQ(rows.mlp_rows.index, nullptr);
+    }
+    ExpectSemantics(f, lists, true);
+  }
+}
+
+TEST(RowListsTest, FollowsTheSemanticsForAnySets) {
+  const char* const kSpecs[] = {
+      "none",         "attn:last=50%", "attn:2",         "mlp:last=2",
+      "attn:0-5",     "block:last=2",  "attn:1,3+mlp:0", "attn:last=2,keep-final",
+      "attn:5+mlp:5", "mlp:0-5"};
+  std::mt19937 random(2);
+  for (const bool liveness : {true, false}) {
+    RowLists lists(kLayers, liveness);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<ChunkSpec> specs;
+      for (int i = 0; i < 6; ++i) {
+        const int rows = 1 + random() % 6;
+        specs.push_back({kSpecs[random() % 10], rows, static_cast<int>(random() % (rows + 1))});
+        specs.back().samples = specs.back().logits_rows > 0 && random() % 2 == 0;
+      }
+      PlanFixture f(specs);
+      lists.Build(f.plan);
+      ExpectSemantics(f, lists, liveness);
+    }
+  }
+}
+
+TEST(RowListsTest, LeavesOutRowsThatOnlyAnAttentionCouldSee) {
+  PlanFixture f({{"attn:0-5", 9, 1}});
+  RowLists lists(kLayers, true);
+  lists.Build(f.plan);
+  EXPECT_EQ(lists.input().tokens.size(), 1u);
+  EXPECT_EQ(lists.rows_eliminated(), 8 * kLayers);
+}
+
+TEST(RowListsTest, CountsEliminatedSublayers) {
+  // k = 3: layers 3, 4, 5 keep an MLP that the two silent rows do not run.
+  PlanFixture f({{"attn:last=2", 3, 1}});
+  RowLists lists(kLayers, true);
+  lists.Build(f.plan);
+  EXPECT_EQ(lists.rows_eliminated(), 2 * 3);
+  RowLists all(kLayers, false);
+  all.Build(f.plan);
+  EXPECT_EQ(all.rows_eliminated(), 0);
+}
+
+TEST(RowListsTest, NamesTargetsAndThePlansOrder) {
+  PlanFixture f({{"none", 4, 3}, {"attn:last=3", 3, 2, false}});
+  RowLists lists(kLayers, true);
+  lists.Build(f.plan);
+  const StepInput input = lists.input();
+  // Row order: the second chunk (smaller k) first.
+  EXPECT_EQ(std::vector<int>(lists.plan_order().begin(), lists.plan_order().end()),
+            (std::vector<int>{3, 4, 0, 1, 2}));
+  ASSERT_EQ(input.logits.size(), 5u);
+  EXPECT_EQ(input.logits[0].target, 106);  // tokens 104, 105, 106 and the one behind them
+  EXPECT_EQ(input.logits[1].target, 107);
+  EXPECT_EQ(input.logits[2].target, 102);
+  EXPECT_EQ(input.logits[2].top_n, 2);
+  EXPECT_FALSE(input.logits[3].sample);
+  EXPECT_TRUE(input.logits[4].sample);
+  EXPECT_EQ(input.logits[4].target, -1);
+  EXPECT_EQ(input.logits[4].top_n, 1);
+  EXPECT_EQ(input.logits[4].position, 10);
+}
+
+TEST(RowListsTest, RunsCoverAllRowsOnce) {
+  PlanFixture f({{"none", 4, 1}, {"mlp:0", 2, 2}, {"attn:last=1", 5, 0, false}});
+  RowLists lists(kLayers, true);
+  lists.Build(f.plan);
+  const StepInput input = lists.input();
+  int next = 0;
+  for (const StepInput::Run& run : input.runs) {
+    EXPECT_EQ(run.begin, next);
+    for (int i = 1; i < run.count; ++i) {
+      EXPECT_EQ(input.slots[run.begin + i], input.slots[run.begin]);
+      EXPECT_EQ(input.positions[run.begin + i], input.positions[run.begin] + i);
+    }
+    next += run.count;
+  }
+  EXPECT_EQ(next, static_cast<int>(input.tokens.size()));
+  EXPECT_EQ(Rows({0, next, nullptr}).size(), 11u);
+}
+
+}  // namespace
+}  // namespace skipstone
