@@ -11,8 +11,8 @@
 namespace skipstone {
 
 struct CpuOptions {
-  int threads = 1;             // >= 1, the calling thread included
-  int64_t memory_bytes = 0;    // what FreeBytes reports, less what is allocated; > 0
+  int threads = 1;           // >= 1, the calling thread included
+  int64_t memory_bytes = 0;  // what FreeBytes reports, less what is allocated; > 0
 };
 
 // Errors: INVALID_ARGUMENT for a shape that is not served (head_dim not a multiple of 8, heads not

@@ -1,0 +1,51 @@
+// Attention of rows over the paged K/V of their sequences.
+//
+// Keys are reduced in blocks of 64 positions that start at absolute multiples of 64, merged in
+// order (online softmax): what a row yields depends on its query and its sequence's K/V alone, not
+// on pages, chunks or the other rows.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/backend/backend.h"
+#include "engine/cpu/buffer.h"
+#include "engine/cpu/page_store.h"
+#include "engine/cpu/thread_pool.h"
+
+namespace skipstone {
+
+// Owns the scratch memory of each thread. One thread, the pool's caller, may call.
+class Attention {
+ public:
+  // Query heads that may share a K/V head.
+  static constexpr int kMaxGroup = 64;
+
+  Attention(const ModelShape& shape, ThreadPool& pool);
+
+  // For each row of `rows` of layer `layer`: q[row] = softmax(q K^T / sqrt(head_dim)) V over
+  // positions 0..step.positions[row] of its slot.
+  void Run(const StepInput& step, const RowList& rows, int layer, const PageStore& pages,
+           Matrix& q);
+  int64_t scratch_bytes() const;
+
+ private:
+  // Rows [begin, begin + count) of a row list that belong to one slot.
+  struct Segment {
+    int begin = 0;
+    int count = 0;
+  };
+  struct Scratch;
+
+  void Split(const StepInput& step, const RowList& rows);
+  void RunSegment(const StepInput& step, const RowList& rows, const Segment& segment, int kv_head,
+                  int layer, const PageStore& pages, Matrix& q, int thread);
+
+  const ModelShape shape_;
+  ThreadPool& pool_;
+  int rows_per_segment_;
+  std::vector<Segment> segments_;
+  std::vector<Buffer> scratch_;  // by thread
+};
+
+}  // namespace skipstone

@@ -1,0 +1,48 @@
+// Products of rows of activations with weight matrices, spread over a thread pool by blocks of
+// rows and outputs, never over the inputs.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/backend/step_input.h"
+#include "engine/backend/tensor.h"
+#include "engine/cpu/buffer.h"
+#include "engine/cpu/thread_pool.h"
+
+namespace skipstone {
+
+// One product: for each row r of `rows`, output[r] = weight * input[r].
+struct MatMulJob {
+  enum class Store {
+    kSet,
+    kAdd,   // output[r] += weight * input[r]
+    kSilu,  // output[r] = silu(weight * input[r]) * (up * input[r])
+  };
+  RowList rows;
+  const Matrix* input = nullptr;  // [*, weight.cols]
+  Tensor weight;                  // [outputs, inputs]
+  Tensor up;                      // like weight, for kSilu
+  Matrix* output = nullptr;       // [*, weight.rows]
+  Store store = Store::kSet;
+  // Row r of `rows` is written to row r - output_base of `output`.
+  int32_t output_base = 0;
+};
+
+// Owns the scratch memory of each thread. One thread, the pool's caller, may call.
+class MatMul {
+ public:
+  explicit MatMul(ThreadPool& pool);
+
+  // Runs independent jobs side by side.
+  void Run(std::span<const MatMulJob> jobs);
+  int64_t scratch_bytes() const;
+
+ private:
+  void RunTask(const MatMulJob& job, int64_t task, int thread);
+
+  ThreadPool& pool_;
+  std::vector<Buffer> scratch_;  // by thread
+};
+
+}  // namespace skipstone

@@ -1,0 +1,221 @@
+#include "engine/cpu/vector_ops.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/cpu/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/cpu/vector_ops.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+
+#include "hwy/contrib/math/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace skipstone {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+
+constexpr int64_t kMaxLanes = HWY_MAX_BYTES / sizeof(float);
+
+// The tail of a row goes through a buffer, so that every element takes the same instructions.
+struct Tail {
+  HWY_ALIGN float lanes[kMaxLanes];
+};
+
+HWY_INLINE V LoadTail(D d, const float* in, int64_t n, float pad) {
+  Tail tail;
+  for (float& lane : tail.lanes) lane = pad;
+  std::memcpy(tail.lanes, in, n * sizeof(float));
+  return hn::Load(d, tail.lanes);
+}
+
+HWY_INLINE void StoreTail(D d, V v, int64_t n, float* out) {
+  Tail tail;
+  hn::Store(v, d, tail.lanes);
+  std::memcpy(out, tail.lanes, n * sizeof(float));
+}
+
+template <class T>
+void Widen(const void* in, int64_t n, float* out) {
+  const D d;
+  const hn::Rebind<T, D> from;
+  const int64_t lanes = hn::Lanes(d);
+  const T* p = static_cast<const T*>(in);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(from, p + i)), d, out + i);
+  if (i == n) return;
+  T tail[kMaxLanes] = {};
+  std::memcpy(tail, p + i, (n - i) * sizeof(T));
+  StoreTail(d, hn::PromoteTo(d, hn::LoadU(from, tail)), n - i, out + i);
+}
+
+void ToFloatTarget(const void* in, DType type, int64_t n, float* out) {
+  switch (type) {
+    case DType::kF32:
+      std::memcpy(out, in, n * sizeof(float));
+      return;
+    case DType::kF16:
+      return Widen<hwy::float16_t>(in, n, out);
+    case DType::kBF16:
+      return Widen<hwy::bfloat16_t>(in, n, out);
+  }
+}
+
+void RmsNormTarget(const float* in, const float* weight, float epsilon, int64_t n, float* out) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  const int64_t whole = n / lanes * lanes;
+  V sum = hn::Zero(d);
+  for (int64_t i = 0; i < whole; i += lanes) {
+    const V x = hn::LoadU(d, in + i);
+    sum = hn::MulAdd(x, x, sum);
+  }
+  if (whole < n) {
+    const V x = LoadTail(d, in + whole, n - whole, 0.0f);
+    sum = hn::MulAdd(x, x, sum);
+  }
+  const float squares = hn::GetLane(hn::SumOfLanes(d, sum));
+  const V scale = hn::Set(d, 1.0f / std::sqrt(squares / static_cast<float>(n) + epsilon));
+  for (int64_t i = 0; i < whole; i += lanes) {
+    const V x = hn::Mul(hn::LoadU(d, in + i), scale);
+    hn::StoreU(hn::Mul(x, hn::LoadU(d, weight + i)), d, out + i);
+  }
+  if (whole < n) {
+    const V x = hn::Mul(LoadTail(d, in + whole, n - whole, 0.0f), scale);
+    StoreTail(d, hn::Mul(x, LoadTail(d, weight + whole, n - whole, 0.0f)), n - whole, out + whole);
+  }
+}
+
+HWY_INLINE V SiluMultiplyOf(D d, V gate, V up) {
+  const V one = hn::Set(d, 1.0f);
+  // Highway's Exp overflows into the sign bit beyond its range; at 88 the quotient is 0 to f32.
+  const V e = hn::Exp(d, hn::Min(hn::Neg(gate), hn::Set(d, 88.0f)));
+  return hn::Mul(hn::Div(gate, hn::Add(one, e)), up);
+}
+
+void SiluMultiplyTarget(const float* up, int64_t n, float* gate) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(SiluMultiplyOf(d, hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, gate + i);
+  }
+  if (i == n) return;
+  const V g = LoadTail(d, gate + i, n - i, 0.0f);
+  StoreTail(d, SiluMultiplyOf(d, g, LoadTail(d, up + i, n - i, 0.0f)), n - i, gate + i);
+}
+
+void AddToTarget(const float* in, int64_t n, float* out) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, in + i)), d, out + i);
+  }
+  for (; i < n; ++i) out[i] += in[i];
+}
+
+void RotateTarget(const float* cosines, const float* sines, int heads, int half, float* x) {
+  // head_dim is a multiple of 8, so half is one of 4.
+  const hn::CappedTag<float, 4> d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  for (int h = 0; h < heads; ++h, x += 2 * half) {
+    for (int i = 0; i < half; i += lanes) {
+      const auto c = hn::LoadU(d, cosines + i);
+      const auto s = hn::LoadU(d, sines + i);
+      const auto a = hn::LoadU(d, x + i);
+      const auto b = hn::LoadU(d, x + half + i);
+      hn::StoreU(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, x + i);
+      hn::StoreU(hn::MulAdd(a, s, hn::Mul(b, c)), d, x + half + i);
+    }
+  }
+}
+
+float MaxOfTarget(const float* in, int64_t n) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  const float lowest = -std::numeric_limits<float>::infinity();
+  V max = hn::Set(d, lowest);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) max = hn::Max(max, hn::LoadU(d, in + i));
+  if (i < n) max = hn::Max(max, LoadTail(d, in + i, n - i, lowest));
+  return hn::GetLane(hn::MaxOfLanes(d, max));
+}
+
+template <bool kStore>
+float ExpAndSumOf(const float* in, float max, int64_t n, float* out) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  const V shift = hn::Set(d, max);
+  V sum = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V e = hn::Exp(d, hn::Sub(hn::LoadU(d, in + i), shift));
+    sum = hn::Add(sum, e);
+    if constexpr (kStore) hn::StoreU(e, d, out + i);
+  }
+  if (i < n) {
+    const float lowest = -std::numeric_limits<float>::infinity();
+    const V e = hn::Exp(d, hn::Sub(LoadTail(d, in + i, n - i, lowest), shift));
+    sum = hn::Add(sum, e);
+    if constexpr (kStore) StoreTail(d, e, n - i, out + i);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+float ExpAndSumTarget(const float* in, float max, int64_t n, float* out) {
+  return ExpAndSumOf<true>(in, max, n, out);
+}
+
+float SumOfExpTarget(const float* in, float max, int64_t n) {
+  return ExpAndSumOf<false>(in, max, n, nullptr);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace skipstone
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace skipstone {
+
+HWY_EXPORT(ToFloatTarget);
+HWY_EXPORT(RmsNormTarget);
+HWY_EXPORT(SiluMultiplyTarget);
+HWY_EXPORT(AddToTarget);
+HWY_EXPORT(RotateTarget);
+HWY_EXPORT(MaxOfTarget);
+HWY_EXPORT(ExpAndSumTarget);
+HWY_EXPORT(SumOfExpTarget);
+
+void ToFloat(const void* in, DType type, int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(ToFloatTarget)(in, type, n, out);
+}
+void RmsNorm(const float* in, const float* weight, float epsilon, int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(RmsNormTarget)(in, weight, epsilon, n, out);
+}
+void SiluMultiply(const float* up, int64_t n, float* gate) {
+  HWY_DYNAMIC_DISPATCH(SiluMultiplyTarget)(up, n, gate);
+}
+void AddTo(const float* in, int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(AddToTarget)(in, n, out);
+}
+void Rotate(const float* cosines, const float* sines, int heads, int half, float* x) {
+  HWY_DYNAMIC_DISPATCH(RotateTarget)(cosines, sines, heads, half, x);
+}
+float MaxOf(const float* in, int64_t n) { return HWY_DYNAMIC_DISPATCH(MaxOfTarget)(in, n); }
+float ExpAndSum(const float* in, float max, int64_t n, float* out) {
+  return HWY_DYNAMIC_DISPATCH(ExpAndSumTarget)(in, max, n, out);
+}
+float SumOfExp(const float* in, float max, int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(SumOfExpTarget)(in, max, n);
+}
+
+}  // namespace skipstone
+#endif

@@ -1,0 +1,33 @@
+// Operations on one row of floats, each with one fixed order of additions. Thread-safe.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/backend/tensor.h"
+
+namespace skipstone {
+
+// out[i] = in[i] as f32; `in` holds n elements of `type`, at any alignment.
+void ToFloat(const void* in, DType type, int64_t n, float* out);
+
+// out = in / sqrt(mean(in^2) + epsilon) * weight.
+void RmsNorm(const float* in, const float* weight, float epsilon, int64_t n, float* out);
+
+// gate = gate / (1 + exp(-gate)) * up.
+void SiluMultiply(const float* up, int64_t n, float* gate);
+
+// out += in.
+void AddTo(const float* in, int64_t n, float* out);
+
+// Rotates the pairs (x[i], x[i + half]) of each of `heads` heads of 2 * half floats by the angles
+// whose cosines and sines are given [half].
+void Rotate(const float* cosines, const float* sines, int heads, int half, float* x);
+
+float MaxOf(const float* in, int64_t n);  // -infinity if n is 0
+
+// out = exp(in - max); returns the sum. `out` may be `in`.
+float ExpAndSum(const float* in, float max, int64_t n, float* out);
+// The sum alone.
+float SumOfExp(const float* in, float max, int64_t n);
+
+}  // namespace skipstone
