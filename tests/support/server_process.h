@@ -1,0 +1,47 @@
+// A skipstone-server as a child process on loopback and free ports. Ended in the destructor.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace skipstone {
+
+// The demo model of the repository.
+std::string DemoModelDir();
+// The build's skipstone-server, or empty if it was not built.
+std::string ServerBinary();
+
+class ServerProcess {
+ public:
+  // Starts `skipstone-server --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 FLAGS...` and waits
+  // for its READY line. Null if the process ended before.
+  static std::unique_ptr<ServerProcess> Start(const std::vector<std::string>& flags);
+  ~ServerProcess();
+  ServerProcess(const ServerProcess&) = delete;
+  ServerProcess& operator=(const ServerProcess&) = delete;
+
+  const std::string& grpc_address() const { return grpc_; }
+  const std::string& metrics_address() const { return metrics_; }
+  pid_t pid() const { return pid_; }
+  void Signal(int signal) const;
+  // Waits for the process to end; its exit status, or 128 + signal.
+  int Wait();
+
+  // The text of /metrics.
+  std::string ScrapeMetrics() const;
+  // Sum of all samples of `series` in /metrics whose line contains every string of `labels`.
+  double Metric(const std::string& series, const std::vector<std::string>& labels = {}) const;
+
+ private:
+  ServerProcess() = default;
+
+  pid_t pid_ = -1;
+  int stdout_ = -1;
+  std::string grpc_;
+  std::string metrics_;
+};
+
+}  // namespace skipstone
