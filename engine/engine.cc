@@ -27,7 +27,8 @@ class Engine::Impl {
               {.max_batch_tokens = options.max_batch_tokens,
                .max_sequences = options.max_sequences,
                .page_tokens = options.page_tokens,
-               .num_pages = options.num_pages},
+               .num_pages = options.num_pages,
+               .prefix_cache = options.prefix_cache},
               observer_, clock_, events_),
         output_thread_([this] { RunOutput(); }),
         step_thread_([this] { loop_.Run(); }) {}
@@ -123,6 +124,7 @@ std::vector<SequenceSpec> Engine::Impl::MakeSequences(const EngineRequest& reque
                     .logprobs = request.output.logprobs,
                     .prompt_logprobs = request.output.prompt_logprobs,
                     .stop_ids = request.stopping.stop_token_ids,
+                    .cache_salt = request.cache_salt,
                     .priority = request.priority,
                     .arrival = request.arrival,
                     .deadline = request.deadline};
@@ -199,7 +201,7 @@ void Engine::Impl::Handle(OutputEvent& event) {
   LiveRequest& request = *event.request;
   switch (event.kind) {
     case OutputEvent::Kind::kScheduled:
-      return request.OnScheduled(event.time);
+      return request.OnScheduled(event.time, event.cached_tokens);
     case OutputEvent::Kind::kUpdate:
       if (request.OnUpdate(event.index, event.update, event.time) &&
           event.update.end == SequenceEnd::kNone) {

@@ -27,6 +27,7 @@ struct EngineOptions {
   int max_queue = 1024;        // sequences waiting
   int page_tokens = 16;
   int64_t num_pages = 0;
+  bool prefix_cache = true;
   int num_layers = 0;
   int vocab = 0;
   int max_context = 0;

@@ -25,8 +25,10 @@ struct StepObservation {
   Duration duration{};  // launch to results
   int rows = 0;
   int sequences = 0;
-  int64_t rows_eliminated = 0;  // (row, sublayer) pairs kept by the request and not computed
-  int preemptions = 0;          // caused while planning this step
+  int64_t rows_eliminated = 0;      // (row, sublayer) pairs kept by the request and not computed
+  int preemptions = 0;              // caused while planning this step
+  int64_t prefix_query_tokens = 0;  // looked up in the prefix cache at the starts of this step
+  int64_t prefix_hit_tokens = 0;    // ... and found
 };
 
 // How a request ended, as the `outcome` label has it.

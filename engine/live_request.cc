@@ -18,11 +18,13 @@ LiveRequest::LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sin
   }
 }
 
-void LiveRequest::OnScheduled(Time time) {
+void LiveRequest::OnScheduled(Time time, int cached_tokens) {
   if (scheduled_ || done_) return;
   scheduled_ = time;
   timing_.queue = time - request_.arrival;
-  sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size())});
+  cached_tokens_ = cached_tokens;
+  sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size()),
+                     .cached_prompt_tokens = cached_tokens});
 }
 
 bool LiveRequest::OnUpdate(int index, const SequenceUpdate& update, Time time) {
@@ -147,6 +149,7 @@ void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> 
   if (reason == FinishReason::kStopString) finished.stop_string = output.text.matched_stop();
   finished.prompt_tokens = static_cast<int>(request_.prompt.size());
   finished.completion_tokens = output.tokens;
+  finished.cached_prompt_tokens = cached_tokens_;
   // Stored tokens: the last drawn one never ran. Nothing is stored before the first step.
   const int64_t stored = scheduled_ ? finished.prompt_tokens + std::max(output.tokens, 1) - 1 : 0;
   const SkipSet& skip = request_.skip;

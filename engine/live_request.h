@@ -29,8 +29,8 @@ class LiveRequest {
 
   const EngineRequest& request() const { return request_; }
 
-  // The first of its sequences was scheduled at `time`.
-  void OnScheduled(Time time);
+  // The first of its sequences was scheduled at `time`, with so many tokens from the prefix cache.
+  void OnScheduled(Time time, int cached_tokens);
   // A step committed at `time` brought this to output `index`. Returns true if the text matched a
   // stop string, so that the sequence must end now.
   bool OnUpdate(int index, const SequenceUpdate& update, Time time);
@@ -68,6 +68,7 @@ class LiveRequest {
   bool done_ = false;
   bool any_time_limit_ = false;
   bool any_aborted_ = false;
+  int cached_tokens_ = 0;
   int prompt_tokens_delivered_ = 0;
   int64_t pages_omitted_ = 0;
   RequestTiming timing_;  // of the request: the latest known

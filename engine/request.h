@@ -43,7 +43,8 @@ struct EngineRequest {
   StoppingParams stopping;
   OutputParams output;
   int n = 1;
-  int priority = 0;  // higher is sooner
+  int priority = 0;        // higher is sooner
+  std::string cache_salt;  // shares cached prefixes only with equal salts
   Time arrival{};
   Time deadline = kNever;
   // >= 1: nothing is sampled; the log-probabilities of prompt[score_from...] are delivered as

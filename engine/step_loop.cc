@@ -137,14 +137,12 @@ void StepLoop::LaunchSteps() {
     StepPlan plan = scheduler_.Next();
     if (plan.empty()) return;
     const Time now = clock_.Now();
-    for (const SequenceChunk& chunk : plan.chunks) {
-      const Sequence& sequence = *scheduler_.Find(chunk.sequence);
-      // A sequence's rows begin at position 0 when it starts, and when it starts again.
-      if (chunk.first_position > 0 || sequence.preemptions > 0) continue;
+    for (const SequenceId id : plan.started) {
       queued_.fetch_sub(1, std::memory_order_relaxed);
       outgoing_.push_back({.kind = OutputEvent::Kind::kScheduled,
-                           .request = owners_.at(chunk.sequence).request,
-                           .time = now});
+                           .request = owners_.at(id).request,
+                           .time = now,
+                           .cached_tokens = scheduler_.Find(id)->cached_tokens});
     }
     // Clients learn that they were accepted before the step runs, not after.
     events_.PushAll(outgoing_);
@@ -165,7 +163,9 @@ void StepLoop::CollectStep() {
                     .rows = step.plan.num_rows,
                     .sequences = static_cast<int>(step.plan.chunks.size()),
                     .rows_eliminated = results.rows_eliminated,
-                    .preemptions = step.plan.preemptions});
+                    .preemptions = step.plan.preemptions,
+                    .prefix_query_tokens = step.plan.prefix_query_tokens,
+                    .prefix_hit_tokens = step.plan.prefix_hit_tokens});
   for (SequenceUpdate& update : scheduler_.Commit(step.plan, results.logits)) {
     const Owner owner = owners_.at(update.id);
     if (update.end != SequenceEnd::kNone) RemoveSequence(update.id);
@@ -199,7 +199,9 @@ void StepLoop::Fail(const absl::Status& status) {
 
 void StepLoop::Publish() {
   EngineLoad load{.running = scheduler_.num_running(), .waiting = scheduler_.num_waiting()};
-  load.pages = {.total = scheduler_.pool().size(), .used = scheduler_.pool().used()};
+  load.pages = {.total = scheduler_.pool().size(),
+                .used = scheduler_.pool().used(),
+                .cached = scheduler_.pool().cached()};
   observer_.OnLoad(load);
   MutexLock lock(mutex_);
   load_ = load;

@@ -42,6 +42,7 @@ struct OutputEvent {
   LiveRequestPtr request;
   int index = 0;
   Time time{};
+  int cached_tokens = 0;                           // kScheduled
   SequenceUpdate update;                           // kUpdate
   FinishReason reason = FinishReason::kTimeLimit;  // kEndOutput
   int preemptions = 0;                             // kEndOutput

@@ -10,7 +10,7 @@ namespace skipstone {
 
 using PageId = int32_t;
 
-// Invariant: free() + used() == size(). Not thread-safe: the step thread owns it.
+// Invariant: free() + used() + cached() == size(). Not thread-safe: the step thread owns it.
 class PagePool {
  public:
   explicit PagePool(int64_t num_pages);
@@ -22,14 +22,22 @@ class PagePool {
   // One owner less; the last one frees the page.
   void Release(std::span<const PageId> pages);
 
+  // The prefix cache becomes one more owner of the page, or ceases to be one. A page that only the
+  // cache owns is cached, not used.
+  void Retain(PageId page);
+  void Forget(PageId page);
+
   int64_t size() const { return static_cast<int64_t>(references_.size()); }
   int64_t free() const { return static_cast<int64_t>(free_.size()); }
-  int64_t used() const { return size() - free(); }
+  int64_t cached() const { return cached_; }
+  int64_t used() const { return size() - free() - cached(); }
   int references(PageId page) const { return references_[page]; }
 
  private:
-  std::vector<PageId> free_;  // a stack: the page freed last is the warmest
-  std::vector<int32_t> references_;
+  std::vector<PageId> free_;         // a stack: the page freed last is the warmest
+  std::vector<int32_t> references_;  // the cache's included
+  std::vector<bool> retained_;       // by the cache
+  int64_t cached_ = 0;
 };
 
 }  // namespace skipstone

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/base/check.h"
+
 namespace skipstone {
 
 SequencePages::SequencePages(PagePool& pool, const SkipSet& skip, int page_tokens)
@@ -38,6 +40,13 @@ bool SequencePages::Grow(int64_t tokens) {
   }
   num_blocks_ = blocks;
   return true;
+}
+
+void SequencePages::Share(std::span<const PageId> block) {
+  SKIPSTONE_CHECK(block.size() == layers_.size());
+  for (const PageId page : block) pool_->AddReference(page);
+  pages_.insert(pages_.end(), block.begin(), block.end());
+  ++num_blocks_;
 }
 
 void SequencePages::Release() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/kv/page_pool.h"
@@ -30,6 +31,8 @@ class SequencePages {
   // Makes room for positions [0, tokens): true, with all pages of the missing blocks, or false,
   // with nothing changed.
   bool Grow(int64_t tokens);
+  // Appends a block of pages that have other owners: one per kept layer.
+  void Share(std::span<const PageId> block);
   // Pages that Grow(tokens) would take.
   int64_t MissingPages(int64_t tokens) const;
   // Gives all pages back.

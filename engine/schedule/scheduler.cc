@@ -14,7 +14,7 @@ bool Scheduler::Before::operator()(const Sequence* a, const Sequence* b) const {
 }
 
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), pool_(options.num_pages) {
+    : options_(options), pool_(options.num_pages), index_(pool_, options.page_tokens) {
   SKIPSTONE_CHECK(options.max_batch_tokens >= 1 && options.max_sequences >= 1);
   for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
@@ -74,19 +74,48 @@ void Scheduler::PlanRunning(StepPlan* plan, int* prefill_budget) {
 
 void Scheduler::Admit(StepPlan* plan, int* prefill_budget) {
   int64_t reserved = ReservedPages();
-  while (!waiting_.empty() && *prefill_budget > 0 && !free_slots_.empty()) {
-    Sequence& sequence = **waiting_.begin();
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (*prefill_budget == 0 || free_slots_.empty()) return;
+    Sequence& sequence = **it++;
+    if (WaitsForItsLeader(sequence)) continue;
     // A preempted sequence whose last token is still being sampled cannot be recomputed yet.
     if (sequence.in_flight > 0) return;
+    Adopt(sequence);
     const int64_t wanted = AdmissionPages(sequence);
-    if (wanted + reserved > pool_.free()) return;
+    if (!MakeRoom(wanted + reserved)) {
+      sequence.pages.Release();
+      sequence.cursor.Reset();
+      return;
+    }
+    const int64_t adopted = sequence.pages.num_pages();
     Start(sequence, plan);
     const int rows = std::min(sequence.RowsLeft(), *prefill_budget);
-    Grow(sequence, rows, plan);
+    Grow(sequence, sequence.planned + rows, plan);
     *prefill_budget -= rows;
     AddChunk(sequence, rows, plan);
-    reserved += wanted - sequence.pages.num_pages();
+    reserved += wanted - (sequence.pages.num_pages() - adopted);
   }
+}
+
+// The outputs of a request follow each other in id. The later ones wait until the first has entered
+// the prompt's blocks into the cache, so that they share its pages instead of computing their own.
+bool Scheduler::WaitsForItsLeader(const Sequence& sequence) const {
+  if (!options_.prefix_cache || sequence.spec.output_index == 0 || sequence.preemptions > 0) {
+    return false;
+  }
+  const Sequence* leader = Find(sequence.spec.id - sequence.spec.output_index);
+  if (!leader || sequence.pages.layers().empty()) return false;
+  return leader->cursor.blocks() < (leader->PromptTokens() - 1) / options_.page_tokens;
+}
+
+// Takes what the prefix cache has of a sequence that is about to start.
+void Scheduler::Adopt(Sequence& sequence) {
+  if (!options_.prefix_cache) return;
+  tokens_.clear();
+  const int blocks = sequence.FirstLogitsRow() / options_.page_tokens;
+  sequence.AppendTokens(0, blocks * options_.page_tokens, &tokens_);
+  sequence.cursor =
+      index_.Adopt(tokens_, blocks, sequence.spec.skip, sequence.spec.cache_salt, sequence.pages);
 }
 
 void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
@@ -94,11 +123,20 @@ void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
   running_.insert(&sequence);
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
+  sequence.planned = sequence.pages.num_blocks() * options_.page_tokens;
+  sequence.start_plan = plan->id;
+  if (sequence.preemptions == 0) {
+    sequence.cached_tokens = sequence.planned;
+    plan->started.push_back(sequence.spec.id);
+  }
+  plan->prefix_query_tokens += sequence.RowsWanted();
+  plan->prefix_hit_tokens += sequence.planned;
   plan->slot_starts.push_back({.slot = sequence.slot,
                                .output_index = sequence.spec.output_index,
                                .sampling = &sequence.spec.sampling,
                                .prompt = sequence.spec.prompt,
                                .output = sequence.output});
+  SendPages(sequence, 0, plan);
 }
 
 // Pages that must be free for a start: those of the known tokens and of one more block.
@@ -119,7 +157,7 @@ int64_t Scheduler::ReservedPages() const {
 // Room for `tokens` positions, if need be at the cost of running sequences of less precedence that
 // have no rows in this plan. False if those do not suffice: the sequence then sits this step out.
 bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
-  while (sequence.pages.MissingPages(tokens) > pool_.free()) {
+  while (!MakeRoom(sequence.pages.MissingPages(tokens))) {
     Sequence* victim = *running_.rbegin();
     if (victim == &sequence || victim->last_plan == plan->id) return false;
     Preempt(*victim, plan);
@@ -128,11 +166,24 @@ bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
   return true;
 }
 
+// Evicts from the prefix cache until so many pages are free.
+bool Scheduler::MakeRoom(int64_t pages) {
+  while (pool_.free() < pages) {
+    if (!index_.Evict()) return false;
+  }
+  return true;
+}
+
 void Scheduler::Grow(Sequence& sequence, int tokens, StepPlan* plan) {
   const int before = sequence.pages.num_blocks();
   SKIPSTONE_CHECK(sequence.pages.Grow(tokens));
+  SendPages(sequence, before, plan);
+}
+
+// Tells the backend the pages of blocks [first_block, ...).
+void Scheduler::SendPages(const Sequence& sequence, int first_block, StepPlan* plan) const {
   const std::vector<int16_t>& layers = sequence.pages.layers();
-  for (int block = before; block < sequence.pages.num_blocks(); ++block) {
+  for (int block = first_block; block < sequence.pages.num_blocks(); ++block) {
     for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
       plan->page_updates.push_back({.slot = sequence.slot,
                                     .layer = layers[i],
@@ -157,6 +208,7 @@ void Scheduler::Leave(Sequence& sequence) {
   free_slots_.push_back(sequence.slot);
   sequence.slot = -1;
   sequence.pages.Release();
+  sequence.cursor.Reset();
 }
 
 void Scheduler::AddChunk(Sequence& sequence, int rows, StepPlan* plan) {
@@ -195,7 +247,7 @@ std::vector<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
     const auto rows = results.first(chunk.logits_rows);
     results = results.subspan(chunk.logits_rows);
     if (!sequences_.contains(chunk.sequence)) continue;  // ended meanwhile: an overrun row
-    SequenceUpdate update = CommitChunk(chunk, rows);
+    SequenceUpdate update = CommitChunk(plan.id, chunk, rows);
     if (update.end != SequenceEnd::kNone) Remove(update.id);
     if (update.sampled || !update.prompt.empty() || update.end != SequenceEnd::kNone) {
       updates.push_back(std::move(update));
@@ -204,9 +256,10 @@ std::vector<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
   return updates;
 }
 
-SequenceUpdate Scheduler::CommitChunk(const SequenceChunk& chunk,
+SequenceUpdate Scheduler::CommitChunk(uint64_t plan_id, const SequenceChunk& chunk,
                                       std::span<const LogitsResult> results) {
   Sequence& sequence = *sequences_.at(chunk.sequence);
+  EnterBlocks(sequence, plan_id, chunk);
   const SequenceSpec& spec = sequence.spec;
   SequenceUpdate update;
   update.id = spec.id;
@@ -228,6 +281,19 @@ SequenceUpdate Scheduler::CommitChunk(const SequenceChunk& chunk,
     update.end = SequenceEnd::kScored;
   }
   return update;
+}
+
+// Blocks that this step completed become known to the prefix cache, now that they are written.
+void Scheduler::EnterBlocks(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk) {
+  // Preempted since: the pages that the step wrote are not the sequence's any more.
+  if (!options_.prefix_cache || !sequence.running() || sequence.start_plan > plan_id) return;
+  const int written = chunk.first_position + chunk.num_rows;
+  const int size = options_.page_tokens;
+  for (int block = sequence.cursor.blocks(); (block + 1) * size <= written; ++block) {
+    tokens_.clear();
+    sequence.AppendTokens(block * size, (block + 1) * size, &tokens_);
+    index_.Insert(sequence.cursor, tokens_, sequence.pages);
+  }
 }
 
 std::vector<SequenceId> Scheduler::PastDeadline(Time now) const {

@@ -20,6 +20,7 @@
 
 #include "engine/backend/sampling.h"
 #include "engine/kv/page_pool.h"
+#include "engine/kv/prefix_index.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_plan.h"
 
@@ -30,6 +31,7 @@ struct SchedulerOptions {
   int max_sequences = 256;     // slots, >= 1
   int page_tokens = 16;
   int64_t num_pages = 0;
+  bool prefix_cache = true;
 };
 
 enum class SequenceEnd { kNone, kStopToken, kLength, kScored };
@@ -76,22 +78,30 @@ class Scheduler {
 
   void PlanRunning(StepPlan* plan, int* prefill_budget);
   void Admit(StepPlan* plan, int* prefill_budget);
+  bool WaitsForItsLeader(const Sequence& sequence) const;
+  void Adopt(Sequence& sequence);
   void Start(Sequence& sequence, StepPlan* plan);
+  bool MakeRoom(int64_t pages);
   bool GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan);
   void Grow(Sequence& sequence, int tokens, StepPlan* plan);
   void Preempt(Sequence& sequence, StepPlan* plan);
   void AddChunk(Sequence& sequence, int rows, StepPlan* plan);
   void Leave(Sequence& sequence);
+  void SendPages(const Sequence& sequence, int first_block, StepPlan* plan) const;
+  void EnterBlocks(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk);
   int64_t ReservedPages() const;
   int64_t AdmissionPages(const Sequence& sequence) const;
-  SequenceUpdate CommitChunk(const SequenceChunk& chunk, std::span<const LogitsResult> results);
+  SequenceUpdate CommitChunk(uint64_t plan_id, const SequenceChunk& chunk,
+                             std::span<const LogitsResult> results);
 
   const SchedulerOptions options_;
   PagePool pool_;
+  PrefixIndex index_;
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::set<Sequence*, Before> waiting_;
   std::set<Sequence*, Before> running_;
   std::vector<int32_t> free_slots_;
+  std::vector<int32_t> tokens_;  // scratch
   uint64_t next_plan_ = 1;
 };
 

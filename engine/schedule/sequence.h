@@ -6,11 +6,12 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/backend/sampling.h"
 #include "engine/base/clock.h"
+#include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"
 #include "engine/schedule/step_plan.h"
 #include "engine/skip/skip_set.h"
@@ -28,6 +29,7 @@ struct SequenceSpec {
   int logprobs = -1;
   int prompt_logprobs = -1;
   std::vector<int32_t> stop_ids;  // end-of-sequence and stop tokens
+  std::string cache_salt;         // shares cached prefixes only with equal salts
   int priority = 0;
   Time arrival{};
   Time deadline = kNever;
@@ -72,11 +74,24 @@ class Sequence {
     return i < output.size() ? output[i] : kSampledToken;
   }
   bool running() const { return slot >= 0; }
+  // The first position whose row needs logits: nothing from there on may come from the cache.
+  int FirstLogitsRow() const {
+    const bool prompt_rows = spec.scores() || spec.prompt_logprobs >= 0;
+    return prompt_rows && next_prompt_logprob < PromptTokens() - 1 ? next_prompt_logprob
+                                                                   : length() - 1;
+  }
+  // Appends the tokens of positions [begin, end), which are known.
+  void AppendTokens(int begin, int end, std::vector<int32_t>* tokens) const {
+    for (int position = begin; position < end; ++position) tokens->push_back(TokenAt(position));
+  }
 
   const SequenceSpec spec;
   std::vector<int32_t> output;
   SequencePages pages;
-  int32_t slot = -1;  // -1: waiting
+  PrefixIndex::Cursor cursor;  // the blocks that it adopted from the prefix cache or entered there
+  int cached_tokens = 0;       // prompt tokens adopted at the first start
+  uint64_t start_plan = 0;     // id of the plan that started it last
+  int32_t slot = -1;           // -1: waiting
   int planned = 0;
   int in_flight = 0;  // tokens that planned, uncommitted steps sample: 0 to 2
   // First prompt position whose row still has to deliver the log-probability of the next token.

@@ -39,6 +39,9 @@ struct StepPlan {
   std::vector<PageUpdate> page_updates;
   std::vector<PageCopy> page_copies;
   int preemptions = 0;
+  std::vector<SequenceId> started;  // for the first time
+  int64_t prefix_query_tokens = 0;  // looked up in the prefix cache, and found there
+  int64_t prefix_hit_tokens = 0;
 
   bool empty() const { return chunks.empty(); }
 };

@@ -188,6 +188,54 @@ TEST(SchedulerTest, ReportsDeadlinesAndTimeLimits) {
   EXPECT_EQ(scheduler.PastDeadline(Time(std::chrono::seconds(5))).size(), 1u);
 }
 
+TEST(SchedulerTest, ASecondPromptAdoptsTheBlocksOfTheFirst) {
+  Scheduler scheduler(Options(64, 100));
+  SequenceSpec spec = Spec(1, 12, 4);
+  scheduler.Add(spec);
+  StepPlan plan = scheduler.Next();
+  scheduler.Commit(plan, Ones(plan));
+  spec.id = 2;
+  spec.skip = *ParseSkipSet("attn:last=50%", kLayers);
+  scheduler.Add(spec);
+  plan = scheduler.Next();
+  ASSERT_EQ(plan.chunks.size(), 2u);
+  // floor((12 - 1) / 4) blocks: the last token must run for its logits.
+  EXPECT_EQ(plan.chunks[1].first_position, 8);
+  EXPECT_EQ(plan.prefix_hit_tokens, 8);
+  EXPECT_EQ(scheduler.Find(2)->cached_tokens, 8);
+  EXPECT_EQ(plan.slot_starts.size(), 1u);
+}
+
+TEST(SchedulerTest, WantedPromptLogprobsEndTheHit) {
+  Scheduler scheduler(Options(64, 100));
+  SequenceSpec spec = Spec(1, 12, 4);
+  scheduler.Add(spec);
+  StepPlan plan = scheduler.Next();
+  scheduler.Commit(plan, Ones(plan));
+  spec.id = 2;
+  spec.score_from = 7;  // row 6 needs logits
+  scheduler.Add(spec);
+  plan = scheduler.Next();
+  EXPECT_EQ(plan.chunks[1].first_position, 4);
+}
+
+TEST(SchedulerTest, LaterOutputsOfARequestShareItsPromptPages) {
+  Scheduler scheduler(Options(64, 100));
+  for (int i = 0; i < 3; ++i) {
+    SequenceSpec spec = Spec(1, 12, 4);
+    spec.id = 1 + i;
+    spec.output_index = i;
+    scheduler.Add(spec);
+  }
+  StepPlan plan = scheduler.Next();
+  EXPECT_EQ(plan.chunks.size(), 1u);
+  scheduler.Commit(plan, Ones(plan));
+  plan = scheduler.Next();
+  ASSERT_EQ(plan.chunks.size(), 3u);
+  EXPECT_EQ(plan.chunks[1].num_rows, 4);
+  EXPECT_EQ(plan.chunks[2].num_rows, 4);
+}
+
 // ---- random traffic against a runner that reads what lies in the pages ----
 
 struct Traffic {
@@ -195,6 +243,7 @@ struct Traffic {
   int64_t num_pages;
   int max_in_flight;
   bool removals;
+  bool common_prefixes = false;
 };
 
 class SchedulerTrafficTest : public testing::TestWithParam<Traffic> {};
@@ -232,12 +281,15 @@ class Simulation {
       ASSERT_LT(i, operations * 50) << "the schedule does not end";
     }
     while (!in_flight_.empty()) ASSERT_NO_FATAL_FAILURE(CommitOldest());
-    EXPECT_EQ(scheduler_.pool().free(), traffic_.num_pages);
+    EXPECT_EQ(scheduler_.pool().used(), 0);
+    EXPECT_EQ(scheduler_.pool().free() + scheduler_.pool().cached(), traffic_.num_pages);
     EXPECT_TRUE(specs_.empty());
   }
 
   int preemptions() const { return preemptions_; }
   int completed() const { return completed_; }
+  int64_t shared_pages() const { return shared_pages_; }
+  int64_t prefix_hits() const { return prefix_hits_; }
 
  private:
   void AddRandom() {
@@ -246,6 +298,10 @@ class Simulation {
     SequenceSpec spec =
         Spec(next_id_++, 1 + random_() % 20, 1 + random_() % 12, kSkips[random_() % 6]);
     for (int32_t& token : spec.prompt) token = random_() % kVocab;
+    if (traffic_.common_prefixes) {
+      const int prefix = random_() % 3;
+      for (size_t i = 0; i < std::min<size_t>(spec.prompt.size(), 14); ++i) spec.prompt[i] = prefix;
+    }
     if (random_() % 2 == 0) spec.stop_ids = {3, 17};
     spec.priority = random_() % 3;
     specs_.emplace(spec.id, spec);
@@ -263,6 +319,7 @@ class Simulation {
   void Step() {
     StepPlan plan = scheduler_.Next();
     preemptions_ += plan.preemptions;
+    prefix_hits_ += plan.prefix_hit_tokens;
     EXPECT_LE(plan.num_rows, traffic_.max_batch_tokens);
     std::set<SequenceId> planned;
     for (const SequenceChunk& chunk : plan.chunks) {
@@ -299,19 +356,23 @@ class Simulation {
     }
   }
 
+  // Each page that sequences hold is used, and held as often as it has owners besides the cache.
   void ExpectPagesConserved() {
-    int64_t owned = 0;
-    std::set<PageId> pages;
+    std::map<PageId, int> holders;
     for (const auto& [id, spec] : specs_) {
       const SequencePages& held = scheduler_.Find(id)->pages;
-      owned += held.num_pages();
       for (int block = 0; block < held.num_blocks(); ++block) {
         for (int i = 0; i < static_cast<int>(held.layers().size()); ++i) {
-          ASSERT_TRUE(pages.insert(held.page(block, i)).second) << "a page has two owners";
+          ++holders[held.page(block, i)];
         }
       }
     }
-    ASSERT_EQ(owned, scheduler_.pool().used());
+    ASSERT_EQ(static_cast<int64_t>(holders.size()), scheduler_.pool().used());
+    for (const auto& [page, count] : holders) {
+      ASSERT_GE(scheduler_.pool().references(page), count);
+      ASSERT_LE(scheduler_.pool().references(page), count + 1);
+      if (count > 1) ++shared_pages_;
+    }
   }
 
   const Traffic traffic_;
@@ -324,6 +385,8 @@ class Simulation {
   SequenceId next_id_ = 1;
   int preemptions_ = 0;
   int completed_ = 0;
+  int64_t shared_pages_ = 0;
+  int64_t prefix_hits_ = 0;
 };
 
 TEST_P(SchedulerTrafficTest, AnyScheduleGivesTheOutputsOfOneAtATime) {
@@ -334,6 +397,10 @@ TEST_P(SchedulerTrafficTest, AnyScheduleGivesTheOutputsOfOneAtATime) {
   EXPECT_GT(simulation.completed(), 100);
   if (GetParam().num_pages < 100) {
     EXPECT_GT(simulation.preemptions(), 0);
+  }
+  if (GetParam().common_prefixes) {
+    EXPECT_GT(simulation.prefix_hits(), 1000);
+    EXPECT_GT(simulation.shared_pages(), 100);
   }
 }
 

@@ -1,0 +1,143 @@
+#include "engine/kv/prefix_index.h"
+
+#include <vector>
+
+#include "engine/skip/skip_grammar.h"
+#include "gtest/gtest.h"
+
+namespace skipstone {
+namespace {
+
+constexpr int kLayers = 4;
+constexpr int kPageTokens = 2;
+
+class PrefixIndexTest : public testing::Test {
+ protected:
+  SkipSet Skip(const char* spec) { return *ParseSkipSet(spec, kLayers); }
+
+  // A sequence that stands in the index with its pages.
+  struct Holder {
+    Holder(PagePool& pool, const SkipSet& skip) : skip(skip), pages(pool, skip, kPageTokens) {}
+    SkipSet skip;
+    SequencePages pages;
+    PrefixIndex::Cursor cursor;
+  };
+
+  Holder Adopt(const std::vector<int32_t>& tokens, const char* skip, const char* salt = "") {
+    Holder holder(pool_, Skip(skip));
+    const int blocks = static_cast<int>(tokens.size()) / kPageTokens;
+    holder.cursor = index_.Adopt(tokens, blocks, holder.skip, salt, holder.pages);
+    return holder;
+  }
+
+  // Adopts what is there, computes the rest and enters it.
+  Holder Compute(const std::vector<int32_t>& tokens, const char* skip, const char* salt = "") {
+    Holder holder = Adopt(tokens, skip, salt);
+    EXPECT_TRUE(holder.pages.Grow(tokens.size()));
+    while (holder.cursor.blocks() < holder.pages.num_blocks()) {
+      const auto own = std::span(tokens).subspan(holder.cursor.blocks() * kPageTokens, kPageTokens);
+      index_.Insert(holder.cursor, own, holder.pages);
+    }
+    return holder;
+  }
+
+  PagePool pool_{64};
+  PrefixIndex index_{pool_, kPageTokens};
+};
+
+TEST_F(PrefixIndexTest, SharesTheLongestKnownPrefix) {
+  const Holder first = Compute({1, 2, 3, 4, 5, 6}, "none");
+  const Holder second = Adopt({1, 2, 3, 4, 9, 9}, "none");
+  EXPECT_EQ(second.cursor.blocks(), 2);
+  for (int block = 0; block < 2; ++block) {
+    for (int i = 0; i < kLayers; ++i) {
+      EXPECT_EQ(second.pages.page(block, i), first.pages.page(block, i));
+    }
+  }
+  EXPECT_EQ(pool_.used(), 12);
+}
+
+TEST_F(PrefixIndexTest, SharesAcrossEveryLastAttentionLevel) {
+  const Holder full = Compute({1, 2, 3, 4}, "none");
+  for (const char* spec : {"attn:last=1", "attn:last=2", "attn:last=3"}) {
+    const Holder skipping = Adopt({1, 2, 3, 4}, spec);
+    EXPECT_EQ(skipping.cursor.blocks(), 2) << spec;
+    for (int i = 0; i < skipping.skip.KeptAttention(); ++i) {
+      EXPECT_EQ(skipping.pages.page(1, i), full.pages.page(1, i));
+    }
+  }
+  EXPECT_EQ(pool_.used(), 8);
+}
+
+TEST_F(PrefixIndexTest, AFullRequestNeedsEveryLayersPage) {
+  const Holder skipping = Compute({1, 2}, "attn:last=2");
+  EXPECT_EQ(Adopt({1, 2}, "none").cursor.blocks(), 0);
+  EXPECT_EQ(Adopt({1, 2}, "attn:last=3").cursor.blocks(), 1);
+  const Holder full = Compute({1, 2}, "none");
+  EXPECT_EQ(Adopt({1, 2}, "none").cursor.blocks(), 1);
+}
+
+TEST_F(PrefixIndexTest, WhatIsSkippedBelowSeparatesTheLayersAbove) {
+  const Holder full = Compute({1, 2}, "none");
+  // Layer 0 of both is the same; layers above a skipped sublayer are not.
+  EXPECT_EQ(Adopt({1, 2}, "attn:1").cursor.blocks(), 0);
+  EXPECT_EQ(Adopt({1, 2}, "mlp:0").cursor.blocks(), 0);
+  // The MLP of the last layer lies below no attention.
+  EXPECT_EQ(Adopt({1, 2}, "mlp:3").cursor.blocks(), 1);
+  const Holder other = Compute({1, 2}, "attn:1");
+  EXPECT_EQ(Adopt({1, 2}, "attn:1").cursor.blocks(), 1);
+  EXPECT_EQ(Adopt({1, 2}, "attn:1,3").cursor.blocks(), 1);
+}
+
+TEST_F(PrefixIndexTest, SaltsKeepTenantsApart) {
+  const Holder first = Compute({1, 2}, "none", "tenant a");
+  EXPECT_EQ(Adopt({1, 2}, "none", "tenant b").cursor.blocks(), 0);
+  EXPECT_EQ(Adopt({1, 2}, "none", "tenant a").cursor.blocks(), 1);
+}
+
+TEST_F(PrefixIndexTest, PagesStayCachedUntilTheyAreEvictedFromTheTail) {
+  { const Holder gone = Compute({1, 2, 3, 4}, "none"); }
+  EXPECT_EQ(pool_.used(), 0);
+  EXPECT_EQ(pool_.cached(), 8);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(pool_.cached(), 4);
+  EXPECT_EQ(Adopt({1, 2, 3, 4}, "none").cursor.blocks(), 1);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_FALSE(index_.Evict());
+  EXPECT_EQ(pool_.free(), 64);
+  EXPECT_EQ(index_.num_nodes(), 0);
+}
+
+TEST_F(PrefixIndexTest, EvictsTheLeastRecentlyUsedAndNeverOneInUse) {
+  { const Holder a = Compute({1, 1}, "none"); }
+  { const Holder b = Compute({2, 2}, "none"); }
+  { const Holder a = Adopt({1, 1}, "none"); }
+  const Holder c = Compute({3, 3}, "none");
+  ASSERT_TRUE(index_.Evict());
+  EXPECT_EQ(Adopt({2, 2}, "none").cursor.blocks(), 0);
+  EXPECT_EQ(Adopt({1, 1}, "none").cursor.blocks(), 1);
+  ASSERT_TRUE(index_.Evict());
+  EXPECT_FALSE(index_.Evict());
+  EXPECT_EQ(Adopt({3, 3}, "none").cursor.blocks(), 1);
+}
+
+TEST_F(PrefixIndexTest, GivesUpPagesOfANodeInUseThatItsUsersDoNotShare) {
+  { const Holder full = Compute({1, 2}, "none"); }
+  const Holder skipping = Adopt({1, 2}, "attn:last=3");
+  ASSERT_EQ(skipping.cursor.blocks(), 1);
+  EXPECT_EQ(pool_.cached(), 3);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(pool_.cached(), 0);
+  EXPECT_EQ(pool_.used(), 1);
+  EXPECT_EQ(Adopt({1, 2}, "none").cursor.blocks(), 0);
+  EXPECT_EQ(Adopt({1, 2}, "attn:last=3").cursor.blocks(), 1);
+}
+
+TEST_F(PrefixIndexTest, KeepsNothingForRequestsWithoutAttention) {
+  const Holder none = Compute({1, 2, 3, 4}, "attn:0-3");
+  EXPECT_EQ(index_.num_nodes(), 0);
+  EXPECT_EQ(none.pages.num_pages(), 0);
+}
+
+}  // namespace
+}  // namespace skipstone
