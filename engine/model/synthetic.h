@@ -21,13 +21,18 @@ struct SyntheticSpec {
   DType type = DType::kBF16;
 };
 
-// INVALID_ARGUMENT names the key and the value.
+// INVALID_ARGUMENT names the key and the value. kv_heads defaults to heads, context to 4096, type
+// to bf16; a custom shape has neither a beginning nor an end token, so nothing ends early.
 absl::StatusOr<SyntheticSpec> ParseSyntheticModel(std::string_view model);
 
 // Owns the memory of the weights (anonymous, page aligned). Values are uniform with the standard
 // deviation 1/sqrt(inputs), norms 1; a function of the tensor's name, so equal in every process.
 class SyntheticWeights {
  public:
+  // RESOURCE_EXHAUSTED if the memory is not there.
+  static absl::StatusOr<std::unique_ptr<SyntheticWeights>> Make(const SyntheticSpec& spec,
+                                                                int threads);
+  // As Make, but aborts if the memory is not there.
   SyntheticWeights(const SyntheticSpec& spec, int threads);
   ~SyntheticWeights();
   SyntheticWeights(const SyntheticWeights&) = delete;
@@ -36,6 +41,9 @@ class SyntheticWeights {
   const ModelTensors& tensors() const { return tensors_; }
 
  private:
+  SyntheticWeights() = default;
+  absl::Status Fill(const SyntheticSpec& spec, int threads);
+
   void* memory_ = nullptr;
   size_t bytes_ = 0;
   ModelTensors tensors_;

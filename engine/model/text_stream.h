@@ -21,7 +21,7 @@ namespace skipstone {
 class TextStream {
  public:
   struct Options {
-    std::vector<std::string> stop_strings;
+    std::vector<std::string> stop_strings;  // empty ones and such as are not UTF-8 never match
     bool include_stop = false;
     // False if text of the same sequence stands before (a prompt): then the vocabulary's leading
     // blank of the first token is kept.
@@ -34,11 +34,15 @@ class TextStream {
   std::string Add(int32_t id);
   // What is still held back, with incomplete characters as U+FFFD. Nothing after a match.
   std::string Flush();
-  // The stop string that was found, the earliest in the text; ties to the first in the list.
+  // The stop string that was found: the one whose last character comes first, and of several that
+  // end together the longest. So it depends on the text alone, not on how tokens divide it.
   const std::optional<std::string>& matched_stop() const { return matched_stop_; }
 
  private:
-  std::string TakeCertain(bool at_end);
+  // Moves the stop string to matched_stop_ and cuts held_ there, if held_ contains one.
+  void FindStop();
+  // Bytes at the end of held_ that may begin a stop string.
+  size_t UncertainTail() const;
 
   const Tokenizer& tokenizer_;
   Options options_;

@@ -13,10 +13,6 @@
 
 #include "absl/status/statusor.h"
 
-namespace sentencepiece {
-class SentencePieceProcessor;
-}
-
 namespace skipstone {
 
 struct ChatTurn {
@@ -31,7 +27,7 @@ class Tokenizer {
   // Ids of `text` alone, without special tokens. INVALID_ARGUMENT if it is not UTF-8.
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
   // The bytes that `id` stands for inside a text: "\u2581the" is " the", "<0x0A>" is "\n", control
-  // tokens are empty. Empty for an id outside the vocabulary.
+  // tokens are empty, the unknown token is " \u2047 ". Empty for an id outside the vocabulary.
   virtual std::string TokenBytes(int32_t id) const = 0;
   // The vocabulary's own text of the id, such as "\u2581the".
   virtual std::string Piece(int32_t id) const = 0;
@@ -43,10 +39,15 @@ class Tokenizer {
   // vocabulary adds is dropped, bytes that are not UTF-8 become U+FFFD.
   std::string Decode(std::span<const int32_t> ids) const;
 
-  // The Llama-2-chat form:  BOS "[INST] <<SYS>>\n{system}\n<</SYS>>\n\n{user} [/INST]" answer EOS ...
-  // INVALID_ARGUMENT unless roles alternate from an optional system to a final user message.
+  // The Llama-2-chat form:  BOS "[INST] <<SYS>>\n{system}\n<</SYS>>\n\n{user} [/INST]" answer EOS
+  // ... What a user's message holds, system text included, is stripped of blanks at its ends; so is
+  // an answer. INVALID_ARGUMENT unless roles alternate from an optional system to a final user
+  // message.
   absl::StatusOr<std::vector<int32_t>> EncodeChat(std::span<const ChatTurn> turns,
                                                   int32_t eos_id) const;
+
+  // True for "\u2581the": at the start of a text its blank is the vocabulary's, not the text's.
+  bool StartsWithVocabularyBlank(int32_t id) const;
 };
 
 // Reads tokenizer.model and, if present, tokenizer_config.json of `dir`. `bos_id` is config.json's.

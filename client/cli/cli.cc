@@ -1,0 +1,89 @@
+#include "client/cli/cli.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "client/cli/command.h"
+
+namespace skipstone::client {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+
+std::string Overview() {
+  std::string text = "usage: skipstone COMMAND --server HOST:PORT [flags]\n\n";
+  for (const auto& command : AllCommands()) {
+    absl::StrAppendFormat(&text, "  %-10s %s\n", command->name(), command->summary());
+  }
+  return text + "\n`skipstone COMMAND --help` shows the flags of a command.\n";
+}
+
+bool IsHelp(const std::string& argument) {
+  return argument == "help" || argument == "--help" || argument == "-h";
+}
+
+int RunCommand(Command& command, std::span<const std::string> arguments, Io& io) {
+  FlagSet flags;
+  bool help = false;
+  command.AddFlags(flags);
+  flags.Add("help", &help, "show this");
+  const auto positional = flags.Parse(arguments);
+  if (!positional.ok()) {
+    io.err << absl::StrFormat("skipstone %s: %s\n`skipstone %s --help` shows the flags.\n",
+                              command.name(), std::string(positional.status().message()),
+                              command.name());
+    return kWrongUsage;
+  }
+  if (help) {
+    io.out << absl::StrFormat("%s\n\nusage: skipstone %s %s\nflags:\n%s", command.summary(),
+                              command.name(), command.usage(), flags.Help());
+    return 0;
+  }
+  const absl::Status status = command.Run(*positional, io);
+  io.out.flush();
+  if (status.ok()) return 0;
+  io.err << absl::StrFormat("skipstone %s: %s: %s\n", command.name(),
+                            absl::StatusCodeToString(status.code()), std::string(status.message()));
+  return kFailed;
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<Command>> AllCommands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(MakeGenerateCommand());
+  commands.push_back(MakeScoreCommand());
+  commands.push_back(MakeTokenizeCommand());
+  commands.push_back(MakeInfoCommand());
+  commands.push_back(MakeBenchCommand());
+  return commands;
+}
+
+int RunCli(std::span<const std::string> arguments, Io& io) {
+  if (arguments.empty()) {
+    io.err << Overview();
+    return kWrongUsage;
+  }
+  std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  std::string name = arguments.front();
+  if (IsHelp(name)) {
+    if (rest.empty()) {
+      io.out << Overview();
+      return 0;
+    }
+    name = rest.front();
+    rest = {"--help"};
+  } else if (std::find(rest.begin(), rest.end(), "-h") == rest.begin() && !rest.empty()) {
+    rest = {"--help"};
+  }
+  for (const auto& command : AllCommands()) {
+    if (command->name() == name) return RunCommand(*command, rest, io);
+  }
+  io.err << absl::StrFormat("skipstone: unknown command \"%s\"\n\n%s", name, Overview());
+  return kWrongUsage;
+}
+
+}  // namespace skipstone::client

@@ -1,0 +1,37 @@
+// What every subcommand of `skipstone` is: a name, flags, and a Run.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/call_options.h"
+#include "client/cli/flag_set.h"
+#include "client/cli/io.h"
+
+namespace skipstone::client {
+
+// One object per run of the program; one thread.
+class Command {
+ public:
+  virtual ~Command() = default;
+  virtual std::string name() const = 0;
+  virtual std::string summary() const = 0;  // one line
+  virtual std::string usage() const = 0;    // what follows the name, then examples
+  virtual void AddFlags(FlagSet& flags) = 0;
+  // `arguments`: what is left of the command line without flags. On an error, what was printed
+  // before stays.
+  virtual absl::Status Run(const std::vector<std::string>& arguments, Io& io) = 0;
+};
+
+// In the order in which `skipstone help` lists them.
+std::vector<std::unique_ptr<Command>> AllCommands();
+
+std::unique_ptr<Command> MakeGenerateCommand();
+std::unique_ptr<Command> MakeScoreCommand();
+std::unique_ptr<Command> MakeTokenizeCommand();
+std::unique_ptr<Command> MakeInfoCommand();
+std::unique_ptr<Command> MakeBenchCommand();
+
+}  // namespace skipstone::client

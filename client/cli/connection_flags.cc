@@ -1,0 +1,35 @@
+#include "client/cli/connection_flags.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+
+namespace skipstone::client {
+
+void ConnectionFlags::AddTo(FlagSet& flags) {
+  flags.Add("server", &server, "HOST:PORT or gRPC target");
+  flags.Add("timeout", &timeout, "deadline of each call, such as 500ms or 30s; default none");
+  flags.AddList("metadata", &metadata, "KEY=VALUE sent with each call; may be repeated");
+  flags.Add("json", &json, "print JSON instead of text and tables");
+}
+
+absl::StatusOr<CallOptions> ConnectionFlags::ToCallOptions() const {
+  CallOptions options;
+  if (timeout) {
+    if (*timeout <= absl::ZeroDuration()) {
+      return absl::InvalidArgumentError("--timeout must be more than 0");
+    }
+    options.timeout = absl::ToChronoMilliseconds(*timeout);
+  }
+  for (const std::string& pair : metadata) {
+    const size_t equals = pair.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("--metadata: \"%s\" is not KEY=VALUE", pair));
+    }
+    options.metadata.emplace_back(absl::AsciiStrToLower(pair.substr(0, equals)),
+                                  pair.substr(equals + 1));
+  }
+  return options;
+}
+
+}  // namespace skipstone::client

@@ -1,0 +1,106 @@
+// `skipstone info`: what a server serves, and how busy it is.
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "client/cli/command.h"
+#include "client/cli/connection_flags.h"
+#include "client/cli/proto_json.h"
+#include "client/cli/table.h"
+#include "client/client.h"
+
+namespace skipstone::client {
+namespace {
+
+void PrintModel(const v1::GetModelResponse& model, std::ostream& out) {
+  Table table({});
+  table.AddRow({"model", absl::StrFormat("%s (%s, fingerprint %s)", model.model_name(),
+                                         model.weight_type(), model.model_fingerprint())});
+  table.AddRow({"server", absl::StrFormat("%s, backend %s", model.build(), model.backend())});
+  table.AddRow(
+      {"shape", absl::StrFormat("%d layers, hidden %d, %d heads, %d KV heads of %d, ffn %d, "
+                                "vocabulary %d, context %d",
+                                model.num_layers(), model.hidden_size(), model.num_heads(),
+                                model.num_kv_heads(), model.head_dim(), model.ffn_size(),
+                                model.vocab_size(), model.max_context_tokens())});
+  table.AddRow(
+      {"limits", absl::StrFormat("%d sequences, %d queued, %d tokens a step", model.max_sequences(),
+                                 model.max_queue(), model.max_batch_tokens())});
+  table.AddRow({"skips", absl::StrFormat("default %s, custom specs %s, at most %d attention "
+                                         "sublayers",
+                                         model.default_level(),
+                                         model.allow_custom_skip() ? "allowed" : "not allowed",
+                                         model.max_skipped_attention())});
+  table.Print(out);
+}
+
+void PrintLoad(const v1::GetModelResponse& model, const v1::GetLoadResponse& load,
+               std::ostream& out) {
+  Table table({});
+  table.AddRow({"load", absl::StrFormat("%d running, %d waiting%s", load.running(), load.waiting(),
+                                        load.draining() ? ", draining" : "")});
+  table.AddRow(
+      {"KV pages", absl::StrFormat("%d of %d tokens: %d used, %d cached, %d free",
+                                   load.kv_pages_total(), model.page_tokens(), load.kv_pages_used(),
+                                   load.kv_pages_cached(), load.kv_pages_free())});
+  table.Print(out);
+}
+
+void PrintLevels(const v1::GetModelResponse& model, std::ostream& out) {
+  Table levels({"level", "spec", "skipped attention", "skipped MLP"});
+  for (const v1::Level& level : model.levels()) {
+    levels.AddRow({level.name(), level.spec(), std::to_string(level.skipped_attention()),
+                   std::to_string(level.skipped_mlp())});
+  }
+  out << '\n';
+  levels.Print(out);
+  if (model.experiments().empty()) return;
+  Table arms({"experiment", "unit", "arm", "level", "weight"});
+  for (const v1::Experiment& experiment : model.experiments()) {
+    const std::string name = experiment.name() + (experiment.enabled() ? "" : " (disabled)");
+    for (const v1::ExperimentArm& arm : experiment.arms()) {
+      arms.AddRow({name, experiment.unit(), arm.name(), arm.level(), FormatNumber(arm.weight())});
+    }
+  }
+  out << '\n';
+  arms.Print(out);
+}
+
+class InfoCommand : public Command {
+ public:
+  std::string name() const override { return "info"; }
+  std::string summary() const override { return "shows the model, its skip levels and the load"; }
+  std::string usage() const override { return "[flags]\n\n  skipstone info --json\n"; }
+  void AddFlags(FlagSet& flags) override { connection_.AddTo(flags); }
+
+  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override {
+    if (!arguments.empty()) {
+      return absl::InvalidArgumentError(absl::StrFormat("unexpected \"%s\"", arguments[0]));
+    }
+    const auto options = connection_.ToCallOptions();
+    if (!options.ok()) return options.status();
+    Client client(connection_.server);
+    const auto model = client.GetModel(*options);
+    if (!model.ok()) return model.status();
+    const auto load = client.GetLoad(*options);
+    if (!load.ok()) return load.status();
+    if (connection_.json) {
+      const nlohmann::ordered_json json = {{"model", ProtoToJson(*model)},
+                                           {"load", ProtoToJson(*load)}};
+      io.out << json.dump(2) << '\n';
+      return absl::OkStatus();
+    }
+    PrintModel(*model, io.out);
+    PrintLoad(*model, *load, io.out);
+    PrintLevels(*model, io.out);
+    return absl::OkStatus();
+  }
+
+ private:
+  ConnectionFlags connection_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeInfoCommand() { return std::make_unique<InfoCommand>(); }
+
+}  // namespace skipstone::client

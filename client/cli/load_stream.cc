@@ -1,0 +1,63 @@
+#include "client/cli/load_stream.h"
+
+#include <utility>
+
+#include "client/status.h"
+
+namespace skipstone::client {
+
+using std::chrono::steady_clock;
+
+void LoadStream::Start(v1::Inference::Stub& stub, v1::GenerateRequest request,
+                       const CallOptions& options, RequestRecord record, Done done) {
+  auto* stream = new LoadStream(std::move(request), std::move(record), std::move(done));
+  for (const auto& [key, value] : options.metadata) stream->context_.AddMetadata(key, value);
+  if (options.timeout) {
+    stream->context_.set_deadline(std::chrono::system_clock::now() + *options.timeout);
+  }
+  stream->record_.started = steady_clock::now();
+  stub.async()->GenerateStream(&stream->context_, &stream->request_, stream);
+  stream->StartRead(&stream->event_);
+  stream->StartCall();
+}
+
+void LoadStream::OnTokens(int count) {
+  const SteadyTime now = steady_clock::now();
+  if (record_.output_tokens == 0) {
+    record_.first_token = now;
+  } else {
+    record_.gaps_ms.push_back(
+        std::chrono::duration<float, std::milli>(now - record_.last_token).count());
+  }
+  record_.last_token = now;
+  record_.output_tokens += count;
+}
+
+void LoadStream::OnReadDone(bool ok) {
+  if (!ok) return;
+  switch (event_.event_case()) {
+    case v1::GenerateEvent::kAccepted:
+      record_.prompt_tokens = event_.accepted().prompt_tokens();
+      record_.gaps_ms.reserve(request_.stopping().max_tokens());
+      break;
+    case v1::GenerateEvent::kDelta:
+      if (event_.delta().tokens_size() > 0) OnTokens(event_.delta().tokens_size());
+      break;
+    case v1::GenerateEvent::kFinished:
+      record_.kv_pages_used = event_.finished().kv_pages_used();
+      record_.kv_pages_omitted = event_.finished().kv_pages_omitted();
+      break;
+    case v1::GenerateEvent::EVENT_NOT_SET:
+      break;
+  }
+  StartRead(&event_);
+}
+
+void LoadStream::OnDone(const grpc::Status& status) {
+  record_.ended = steady_clock::now();
+  record_.status = ToAbslStatus(status);
+  done_(std::move(record_));
+  delete this;
+}
+
+}  // namespace skipstone::client

@@ -1,0 +1,43 @@
+// One GenerateStream call of a benchmark, driven by gRPC's callback threads: no thread waits for
+// it.
+#pragma once
+
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/client_callback.h>
+
+#include <functional>
+#include <memory>
+
+#include "client/call_options.h"
+#include "client/cli/request_record.h"
+#include "skipstone/v1/inference.grpc.pb.h"
+
+namespace skipstone::client {
+
+// Destroys itself when the call has ended. Made and started by one thread; what follows happens on
+// gRPC's threads.
+class LoadStream : public grpc::ClientReadReactor<v1::GenerateEvent> {
+ public:
+  using Done = std::function<void(RequestRecord)>;
+
+  // `done` is called once, on a gRPC thread, with the finished record. Sends the options' metadata
+  // and deadline; does not retry, so that a refusal shows as one.
+  static void Start(v1::Inference::Stub& stub, v1::GenerateRequest request,
+                    const CallOptions& options, RequestRecord record, Done done);
+
+ private:
+  LoadStream(v1::GenerateRequest request, RequestRecord record, Done done)
+      : request_(std::move(request)), record_(std::move(record)), done_(std::move(done)) {}
+
+  void OnReadDone(bool ok) override;
+  void OnDone(const grpc::Status& status) override;
+  void OnTokens(int count);
+
+  grpc::ClientContext context_;
+  const v1::GenerateRequest request_;
+  v1::GenerateEvent event_;
+  RequestRecord record_;
+  Done done_;
+};
+
+}  // namespace skipstone::client

@@ -1,0 +1,123 @@
+// `skipstone score`: log-probability and perplexity of a text.
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "client/cli/command.h"
+#include "client/cli/connection_flags.h"
+#include "client/cli/proto_json.h"
+#include "client/cli/skip_flag.h"
+#include "client/cli/table.h"
+#include "client/cli/text_scorer.h"
+
+namespace skipstone::client {
+namespace {
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  if (!file.is_open() || file.bad()) {
+    return absl::NotFoundError(absl::StrFormat("--file: cannot read \"%s\"", path));
+  }
+  return text;
+}
+
+class ScoreCommand : public Command {
+ public:
+  std::string name() const override { return "score"; }
+  std::string summary() const override { return "log-probability and perplexity of a text"; }
+  std::string usage() const override {
+    return "[flags] --file F | TEXT\n\n"
+           "  skipstone score --skip attn:last=50% --file valid.txt\n\n"
+           "The text is cut into windows that do not overlap, of min(--window, context) tokens,\n"
+           "each begun with the beginning-of-sequence token.\n";
+  }
+  void AddFlags(FlagSet& flags) override {
+    connection_.AddTo(flags);
+    flags.Add("file", &file_, "text to score, UTF-8");
+    flags.Add("skip", &skip_, "level or skip spec, such as attn-33 or attn:last=33%");
+    flags.Add("window", &window_, "tokens per window; default: the model's context");
+    flags.Add("tokens", &tokens_, "print each token's log-probability too");
+  }
+  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override;
+
+ private:
+  void Print(const TextScore& score, double seconds, const std::vector<v1::Token>& tokens,
+             Io& io) const;
+
+  ConnectionFlags connection_;
+  std::string file_;
+  std::string skip_;
+  std::optional<uint32_t> window_;
+  bool tokens_ = false;
+};
+
+absl::Status ScoreCommand::Run(const std::vector<std::string>& arguments, Io& io) {
+  if (arguments.size() + (file_.empty() ? 0 : 1) != 1) {
+    return absl::InvalidArgumentError("expected either --file or one TEXT");
+  }
+  const auto options = connection_.ToCallOptions();
+  if (!options.ok()) return options.status();
+  const absl::StatusOr<std::string> text =
+      file_.empty() ? absl::StatusOr<std::string>(arguments[0]) : ReadFile(file_);
+  if (!text.ok()) return text.status();
+
+  const Client client(connection_.server);
+  std::vector<v1::Token> tokens;
+  const auto start = std::chrono::steady_clock::now();
+  const auto score = TextScorer(client, *options)
+                         .Score(*text, skip_.empty() ? v1::Skip() : SkipFromText(skip_),
+                                window_.value_or(std::numeric_limits<uint32_t>::max()),
+                                [&](const v1::Token& token) {
+                                  if (tokens_) tokens.push_back(token);
+                                });
+  if (!score.ok()) return score.status();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  Print(*score, elapsed.count(), tokens, io);
+  return absl::OkStatus();
+}
+
+void ScoreCommand::Print(const TextScore& score, double seconds,
+                         const std::vector<v1::Token>& tokens, Io& io) const {
+  if (connection_.json) {
+    nlohmann::ordered_json json = {{"skip", score.skip},
+                                   {"tokens", score.scored_tokens},
+                                   {"windows", score.windows},
+                                   {"window_tokens", score.window_tokens},
+                                   {"logprob_sum", score.logprob_sum},
+                                   {"nats_per_token", score.NatsPerToken()},
+                                   {"perplexity", score.Perplexity()},
+                                   {"kv_pages_used", score.kv_pages_used},
+                                   {"kv_pages_omitted", score.kv_pages_omitted},
+                                   {"seconds", seconds}};
+    for (const v1::Token& token : tokens) json["token_logprobs"].push_back(ProtoToJson(token));
+    io.out << json.dump(2) << '\n';
+    return;
+  }
+  if (tokens_) {
+    Table table({"id", "token", "logprob"});
+    for (const v1::Token& token : tokens) {
+      table.AddRow({std::to_string(token.id()), token.text(), FormatNumber(token.logprob(), 4)});
+    }
+    table.Print(io.out);
+    io.out << '\n';
+  }
+  Table table({"skip", "tokens", "windows", "logprob", "nats/token", "perplexity", "KV pages",
+               "omitted", "tokens/s"});
+  table.AddRow({score.skip, std::to_string(score.scored_tokens),
+                absl::StrFormat("%d x %d", score.windows, score.window_tokens),
+                FormatNumber(score.logprob_sum, 2), FormatNumber(score.NatsPerToken(), 4),
+                FormatNumber(score.Perplexity(), 2), std::to_string(score.kv_pages_used),
+                std::to_string(score.kv_pages_omitted),
+                FormatNumber(score.scored_tokens / seconds, 0)});
+  table.Print(io.out);
+}
+
+}  // namespace
+
+std::unique_ptr<Command> MakeScoreCommand() { return std::make_unique<ScoreCommand>(); }
+
+}  // namespace skipstone::client

@@ -1,0 +1,62 @@
+#include "client/cli/table.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+#include "absl/strings/str_format.h"
+
+namespace skipstone::client {
+namespace {
+
+size_t Width(const std::string& text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
+
+bool LooksNumeric(const std::string& text) {
+  if (text.empty() || text == "-") return true;
+  const size_t sign = text[0] == '-' || text[0] == '+';
+  return text.size() > sign && std::isdigit(static_cast<unsigned char>(text[sign]));
+}
+
+struct Column {
+  size_t width = 0;
+  bool right = true;
+};
+
+void PrintRow(const std::vector<std::string>& cells, const std::vector<Column>& columns,
+              std::ostream& out) {
+  std::string line;
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const std::string pad(columns[i].width - Width(cells[i]), ' ');
+    if (i > 0) line += "  ";
+    line += columns[i].right ? pad + cells[i] : cells[i] + pad;
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  out << line << '\n';
+}
+
+}  // namespace
+
+void Table::Print(std::ostream& out) const {
+  size_t num_columns = header_.size();
+  for (const auto& row : rows_) num_columns = std::max(num_columns, row.size());
+  std::vector<Column> columns(num_columns);
+  for (size_t i = 0; i < header_.size(); ++i) columns[i].width = Width(header_[i]);
+  for (const auto& row : rows_) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      columns[i].width = std::max(columns[i].width, Width(row[i]));
+      columns[i].right = columns[i].right && LooksNumeric(row[i]);
+    }
+  }
+  if (!header_.empty()) PrintRow(header_, columns, out);
+  for (const auto& row : rows_) PrintRow(row, columns, out);
+}
+
+std::string FormatNumber(double value, int decimals) {
+  if (!std::isfinite(value)) return "-";
+  return absl::StrFormat("%.*f", decimals, value);
+}
+
+}  // namespace skipstone::client

@@ -1,0 +1,28 @@
+// Lays out rows of text in columns for a terminal.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace skipstone::client {
+
+// A column whose cells all look like numbers is aligned right, others left. Widths are counted in
+// UTF-8 characters. One thread.
+class Table {
+ public:
+  // An empty header is not printed; the first row then says how many columns there are.
+  explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
+
+  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void Print(std::ostream& out) const;
+
+ private:
+  std::vector<std::string> header_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// "-" if there is no value to show.
+std::string FormatNumber(double value, int decimals = 1);
+
+}  // namespace skipstone::client

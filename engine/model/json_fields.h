@@ -1,0 +1,50 @@
+// Typed access to a small JSON file from a model directory. Errors name the file, the key, its
+// value and what is wanted; the JSON library's exceptions end here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace skipstone {
+
+// A JSON object. A key whose value is null counts as absent: Hugging Face writes null for "unset".
+// Cheap to copy, immutable, thread-safe.
+class JsonFields {
+ public:
+  // INVALID_ARGUMENT unless `text` is a JSON object. `name` stands in every message.
+  static absl::StatusOr<JsonFields> Parse(const std::string& text, const std::string& name);
+
+  bool Has(const std::string& key) const;
+  // The value as JSON for messages; large values by their type only.
+  std::string Describe(const std::string& key) const;
+  // An INVALID_ARGUMENT that names file, key and value, and says `why`.
+  absl::Status Error(const std::string& key, const std::string& why) const;
+
+  // Each returns INVALID_ARGUMENT for a value of another type or outside [min, max], and the
+  // default (or, without one, an error) where the key is absent.
+  absl::StatusOr<int64_t> Int(const std::string& key, int64_t min, int64_t max,
+                              std::optional<int64_t> absent = std::nullopt) const;
+  absl::StatusOr<double> Number(const std::string& key, double min, double max,
+                                double absent) const;
+  absl::StatusOr<bool> Bool(const std::string& key, bool absent) const;
+  absl::StatusOr<std::string> String(const std::string& key, const std::string& absent) const;
+  // A number or a list of numbers; empty where absent.
+  absl::StatusOr<std::vector<int64_t>> Ints(const std::string& key, int64_t min, int64_t max) const;
+  // A nested object; an empty one where absent.
+  absl::StatusOr<JsonFields> Object(const std::string& key) const;
+  std::vector<std::string> Keys() const;
+
+ private:
+  struct Value;  // keeps the JSON library out of this header
+  JsonFields(std::shared_ptr<const Value> value, std::string name);
+
+  std::shared_ptr<const Value> value_;
+  std::string name_;
+};
+
+}  // namespace skipstone

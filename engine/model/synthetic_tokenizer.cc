@@ -1,0 +1,59 @@
+#include <algorithm>
+#include <cctype>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "engine/base/check.h"
+#include "engine/base/utf8.h"
+#include "engine/model/tokenizer.h"
+
+namespace skipstone {
+namespace {
+
+class SyntheticTokenizer : public Tokenizer {
+ public:
+  explicit SyntheticTokenizer(int vocab_size) : vocab_size_(vocab_size) {
+    SKIPSTONE_CHECK(vocab_size > 0);
+  }
+
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
+    if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
+    std::vector<int32_t> ids;
+    const std::vector<std::string> words =
+        absl::StrSplit(absl::string_view(text.data(), text.size()), ' ', absl::SkipEmpty());
+    for (const std::string& word : words) {
+      int32_t id = 0;
+      const bool digits = std::all_of(word.begin(), word.end(),
+                                      [](unsigned char c) { return std::isdigit(c) != 0; });
+      if (digits && absl::SimpleAtoi(word, &id) && id < vocab_size_) {
+        ids.push_back(id);
+        continue;
+      }
+      for (const char c : word) ids.push_back(static_cast<uint8_t>(c) % vocab_size_);
+    }
+    return ids;
+  }
+
+  std::string TokenBytes(int32_t id) const override {
+    return Knows(id) ? absl::StrFormat(" %d", id) : "";
+  }
+  std::string Piece(int32_t id) const override {
+    return Knows(id) ? absl::StrFormat("\u2581%d", id) : "";
+  }
+  int vocab_size() const override { return vocab_size_; }
+  std::optional<int32_t> bos_id() const override { return std::nullopt; }
+
+ private:
+  bool Knows(int32_t id) const { return id >= 0 && id < vocab_size_; }
+
+  const int vocab_size_;
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> MakeSyntheticTokenizer(int vocab_size) {
+  return std::make_unique<SyntheticTokenizer>(vocab_size);
+}
+
+}  // namespace skipstone
