@@ -8,15 +8,16 @@
 namespace skipstone {
 namespace {
 
-// Other backends must draw these numbers: round(u * 2^24).
+// Other backends must draw these numbers, u * 2^24. Computed by a program of a few lines in another
+// language, from the definition of SplitMix64.
 TEST(UniformDrawTest, MatchesTheVectors) {
   const auto bits = [](const DrawKey& key) { return static_cast<int>(UniformDraw(key) * 0x1p24f); };
-  EXPECT_EQ(bits({}), 0);
-  EXPECT_EQ(bits({.seed = 1}), 0);
-  EXPECT_EQ(bits({.seed = 42, .output_index = 0, .position = 7}), 0);
-  EXPECT_EQ(bits({.seed = 42, .output_index = 1, .position = 7}), 0);
-  EXPECT_EQ(bits({.seed = 42, .output_index = 1, .position = 7, .draw = 1}), 0);
-  EXPECT_EQ(bits({.seed = 0xffffffffffffffffull, .output_index = 127, .position = 4095}), 0);
+  EXPECT_EQ(bits({}), 2327157);
+  EXPECT_EQ(bits({.seed = 1}), 11635202);
+  EXPECT_EQ(bits({.seed = 42, .output_index = 0, .position = 7}), 10778075);
+  EXPECT_EQ(bits({.seed = 42, .output_index = 1, .position = 7}), 14195832);
+  EXPECT_EQ(bits({.seed = 42, .output_index = 1, .position = 7, .draw = 1}), 13216128);
+  EXPECT_EQ(bits({.seed = 0xffffffffffffffffull, .output_index = 127, .position = 4095}), 4148890);
 }
 
 // Chi-square over 64 cells for counters that change one at a time; 63 degrees of freedom exceed 120
