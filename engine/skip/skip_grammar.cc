@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/status.h"
+#include "engine/base/utf8.h"
 
 namespace skipstone {
 namespace {
@@ -16,9 +17,16 @@ constexpr char kGrammar[] =
     "none, or terms joined by '+': (attn|mlp|block):item[,item...] with item = last=K, last=P%, "
     "keep-final, LAYER or FIRST-LAST";
 
+// Part of an error: quoted, valid UTF-8, and short, since a status travels in an HTTP/2 header.
+std::string Quoted(const std::string& text) {
+  constexpr size_t kMaxBytes = 64;
+  const std::string shown = ReplaceInvalidUtf8(std::string_view(text).substr(0, kMaxBytes));
+  return "'" + shown + (text.size() > kMaxBytes ? "...'" : "'");
+}
+
 absl::Status Error(const std::string& term, int num_layers, const std::string& why) {
   return absl::InvalidArgumentError(
-      absl::StrFormat("skip term '%s': %s (the model has %d layers; grammar: %s)", term, why,
+      absl::StrFormat("skip term %s: %s (the model has %d layers; grammar: %s)", Quoted(term), why,
                       num_layers, kGrammar));
 }
 
@@ -71,11 +79,11 @@ class TermParser {
     if (!value.empty() && value.back() == '%') {
       const auto percent = ParsePercent(value.substr(0, value.size() - 1));
       if (!percent)
-        return Fail(absl::StrFormat("'%s' is not a percentage from 0%% to 100%%", value));
+        return Fail(absl::StrFormat("%s is not a percentage from 0%% to 100%%", Quoted(value)));
       last_ = static_cast<int>(std::floor(num_layers_ * *percent / 100 + 0.5));
     } else {
       last_ = ParseCount(value);
-      if (!last_) return Fail(absl::StrFormat("'%s' is not a number of layers", value));
+      if (!last_) return Fail(absl::StrFormat("%s is not a number of layers", Quoted(value)));
     }
     return absl::OkStatus();
   }
@@ -85,7 +93,7 @@ class TermParser {
     const auto first = ParseCount(ends.front());
     const auto last = ParseCount(ends.back());
     if (ends.size() > 2 || !first || !last) {
-      return Fail(absl::StrFormat("'%s' is not an item", item));
+      return Fail(absl::StrFormat("%s is not an item", Quoted(item)));
     }
     if (*first > *last) return Fail(absl::StrFormat("range '%s' is reversed", item));
     if (*last >= num_layers_) {
