@@ -1,0 +1,121 @@
+#include "engine/bench/options.h"
+
+#include <climits>
+#include <string_view>
+#include <variant>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/status.h"
+
+namespace skipstone {
+namespace {
+
+struct IntField {
+  int BenchOptions::*member;
+  int min;
+};
+
+struct Option {
+  const char* name;
+  std::variant<IntField, std::string BenchOptions::*, bool BenchOptions::*> field;
+  const char* help;
+};
+
+const Option kOptions[] = {
+    {"model", &BenchOptions::model, "Hugging Face directory or synthetic:..."},
+    {"backend", &BenchOptions::backend, "auto, cpu or cuda"},
+    {"threads", IntField{&BenchOptions::threads, 0}, "0: the CPUs this process may use"},
+    {"batch", IntField{&BenchOptions::batch, 1}, "sequences that decode together"},
+    {"context", IntField{&BenchOptions::context, 1}, "tokens before the first decode step"},
+    {"prompt", IntField{&BenchOptions::prompt, 0}, "tokens of the prefill; 0: no prefill"},
+    {"steps", IntField{&BenchOptions::steps, 0}, "decode steps per round; 0: no decode"},
+    {"rounds", IntField{&BenchOptions::rounds, 1}, "repetitions; the skip sets take turns"},
+    {"chunk", IntField{&BenchOptions::chunk, 1}, "rows of a prefill step at most"},
+    {"page_tokens", IntField{&BenchOptions::page_tokens, 1}, "tokens of a K/V page"},
+    {"skip", &BenchOptions::skip, "skip sets separated by ';'; ratios are to the first"},
+    {"json", &BenchOptions::json, "print JSON"},
+    {"stages", &BenchOptions::stages, "time each stage (on the CPU: adds nothing else)"},
+    {"help", &BenchOptions::help, "print this"},
+};
+
+const Option* Find(std::string_view name) {
+  for (const Option& option : kOptions) {
+    if (name == option.name) return &option;
+  }
+  return nullptr;
+}
+
+absl::Status SetInt(const char* name, const IntField& field, const std::string& value,
+                    BenchOptions* options) {
+  int number = 0;
+  if (!absl::SimpleAtoi(value, &number) || number < field.min) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--%s=%s is no integer from %d", name, value, field.min));
+  }
+  options->*field.member = number;
+  return absl::OkStatus();
+}
+
+absl::Status SetBool(const char* name, bool BenchOptions::*member, const std::string& value,
+                     BenchOptions* options) {
+  if (value != "true" && value != "false") {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--%s=%s is neither true nor false", name, value));
+  }
+  options->*member = value == "true";
+  return absl::OkStatus();
+}
+
+absl::Status Set(const Option& option, const std::string& value, BenchOptions* options) {
+  if (const auto* field = std::get_if<IntField>(&option.field)) {
+    return SetInt(option.name, *field, value, options);
+  }
+  if (const auto* member = std::get_if<bool BenchOptions::*>(&option.field)) {
+    return SetBool(option.name, *member, value, options);
+  }
+  options->*std::get<std::string BenchOptions::*>(option.field) = value;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<BenchOptions> ParseBenchOptions(std::span<const char* const> args) {
+  BenchOptions options;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string_view arg = args[i];
+    const size_t equals = arg.find('=');
+    const Option* option = arg.starts_with("--")
+                               ? Find(arg.substr(2, equals == arg.npos ? equals : equals - 2))
+                               : nullptr;
+    if (option == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("unknown option '%s'\n%s", args[i], BenchUsage()));
+    }
+    std::string value;
+    if (equals != arg.npos) {
+      value = arg.substr(equals + 1);
+    } else if (std::holds_alternative<bool BenchOptions::*>(option->field)) {
+      value = "true";
+    } else if (++i < args.size()) {
+      value = args[i];
+    } else {
+      return absl::InvalidArgumentError(absl::StrFormat("--%s lacks its value", option->name));
+    }
+    SKIPSTONE_RETURN_IF_ERROR(Set(*option, value, &options));
+  }
+  if (options.prompt == 0 && options.steps == 0 && !options.help) {
+    return absl::InvalidArgumentError("--prompt=0 and --steps=0 leave nothing to measure");
+  }
+  return options;
+}
+
+std::string BenchUsage() {
+  std::string text = "skipstone-engine-bench: the engine without gRPC, against its floors\n";
+  for (const Option& option : kOptions) {
+    text += absl::StrFormat("  --%-12s %s\n", option.name, option.help);
+  }
+  return text;
+}
+
+}  // namespace skipstone
