@@ -96,8 +96,9 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& model, const BackendOpt
   if (IsSyntheticModel(model)) {
     SKIPSTONE_ASSIGN_OR_RETURN(SyntheticSpec spec, ParseSyntheticModel(model));
     loaded.config = spec.config;
-    loaded.synthetic = std::make_unique<SyntheticWeights>(
-        spec, options.threads > 0 ? options.threads : AvailableCpus());
+    SKIPSTONE_ASSIGN_OR_RETURN(
+        loaded.synthetic,
+        SyntheticWeights::Make(spec, options.threads > 0 ? options.threads : AvailableCpus()));
     tensors = loaded.synthetic->tensors();
   } else {
     SKIPSTONE_ASSIGN_OR_RETURN(loaded.config, ReadModelConfig(model));

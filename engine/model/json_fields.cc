@@ -10,12 +10,16 @@ namespace skipstone {
 
 using nlohmann::json;
 
+// An object within a parsed text, which it keeps alive. Never a copy: copying JSON recurses, and a
+// file may nest as deeply as it is long.
 struct JsonFields::Value {
-  json object;
+  explicit Value(std::shared_ptr<const json> in) : object(std::move(in)) {}
+
+  const std::shared_ptr<const json> object;
 
   const json* Find(const std::string& key) const {
-    const auto it = object.find(key);
-    return it == object.end() || it->is_null() ? nullptr : &*it;
+    const auto it = object->find(key);
+    return it == object->end() || it->is_null() ? nullptr : &*it;
   }
 };
 
@@ -36,16 +40,16 @@ JsonFields::JsonFields(std::shared_ptr<const Value> value, std::string name)
     : value_(std::move(value)), name_(std::move(name)) {}
 
 absl::StatusOr<JsonFields> JsonFields::Parse(const std::string& text, const std::string& name) {
-  auto value = std::make_shared<Value>();
+  const auto object = std::make_shared<json>();
   try {
-    value->object = json::parse(text);
+    *object = json::parse(text);
   } catch (const json::exception& e) {
     return absl::InvalidArgumentError(absl::StrFormat("%s is not JSON: %s", name, e.what()));
   }
-  if (!value->object.is_object()) {
+  if (!object->is_object()) {
     return absl::InvalidArgumentError(absl::StrFormat("%s is not a JSON object", name));
   }
-  return JsonFields(std::move(value), name);
+  return JsonFields(std::make_shared<Value>(object), name);
 }
 
 bool JsonFields::Has(const std::string& key) const { return value_->Find(key) != nullptr; }
@@ -121,18 +125,18 @@ absl::StatusOr<std::vector<int64_t>> JsonFields::Ints(const std::string& key, in
 }
 
 absl::StatusOr<JsonFields> JsonFields::Object(const std::string& key) const {
-  auto inner = std::make_shared<Value>();
-  inner->object = json::object();
-  if (const json* value = value_->Find(key)) {
-    if (!value->is_object()) return Error(key, "an object is needed");
-    inner->object = *value;
-  }
-  return JsonFields(std::move(inner), absl::StrFormat("%s: %s", name_, key));
+  const json* value = value_->Find(key);
+  if (value != nullptr && !value->is_object()) return Error(key, "an object is needed");
+  std::shared_ptr<const json> inner = value == nullptr
+                                          ? std::make_shared<const json>(json::object())
+                                          : std::shared_ptr<const json>(value_->object, value);
+  return JsonFields(std::make_shared<Value>(std::move(inner)),
+                    absl::StrFormat("%s: %s", name_, key));
 }
 
 std::vector<std::string> JsonFields::Keys() const {
   std::vector<std::string> keys;
-  for (const auto& item : value_->object.items()) keys.push_back(item.key());
+  for (const auto& item : value_->object->items()) keys.push_back(item.key());
   return keys;
 }
 

@@ -21,8 +21,10 @@ absl::Status CompleteShape(const std::string& name, ModelShape* shape) {
   }
   // Attention works on whole vectors of 8, RoPE on pairs.
   if (shape->head_dim % 8 != 0 || shape->head_dim > kMaxServedHeadDim) {
-    return fail(absl::StrFormat("head_dim %d is not a multiple of 8 up to %d", shape->head_dim,
-                                kMaxServedHeadDim));
+    return fail(absl::StrFormat(
+        "head_dim %d is not a multiple of 8 up to %d; unless given it is hidden_size %d / "
+        "num_attention_heads %d",
+        shape->head_dim, kMaxServedHeadDim, shape->hidden, shape->heads));
   }
   return absl::OkStatus();
 }

@@ -9,7 +9,8 @@
 
 namespace skipstone {
 
-// Each is at least four times Llama 2 70B's, and small enough that no product of two overflows int.
+// None below Llama 2 70B's; small enough that heads * head_dim fits int and that rows * cols *
+// element size of any matrix fits int64_t.
 inline constexpr int kMaxServedLayers = kMaxLayers;  // the width of a skip set
 inline constexpr int kMaxServedHidden = 1 << 15;
 inline constexpr int kMaxServedHeads = 256;

@@ -15,7 +15,7 @@ uint16_t ToBf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-// Rounds to nearest, ties away from zero. |value| is at most 1; below the normal range it is 0.
+// Rounds to nearest, ties away from zero. |value| is below 2; below the normal range it is 0.
 uint16_t ToF16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint32_t magnitude = bits & 0x7fffffff;

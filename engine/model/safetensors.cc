@@ -104,7 +104,7 @@ absl::StatusOr<std::map<std::string, std::set<std::string>>> ReadIndex(const std
     }
     shards[shard].insert(tensor);
   }
-  if (shards.empty()) return weight_map.Error("weight_map", "it places no tensors");
+  if (shards.empty()) return index.Error("weight_map", "it places no tensors");
   return shards;
 }
 

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
 #include "engine/base/hash.h"
 #include "engine/base/status.h"
 #include "engine/model/random_fill.h"
@@ -24,34 +23,33 @@ struct Job {
   bool norm;
 };
 
-void AddJob(const std::string& name, int64_t rows, int64_t cols, DType type, Tensor* tensor,
-            std::vector<Job>* jobs) {
-  *tensor = {nullptr, type, rows, cols};
-  jobs->push_back({name, tensor, rows == 1});
-}
-
 std::vector<Job> PlanTensors(const SyntheticSpec& spec, ModelTensors* tensors) {
   const ModelShape& s = spec.config.shape;
   std::vector<Job> jobs;
   const auto add = [&](const std::string& name, int64_t rows, int64_t cols, Tensor* tensor) {
-    AddJob(name, rows, cols, spec.type, tensor, &jobs);
+    *tensor = {nullptr, spec.type, rows, cols};
+    jobs.push_back({name, tensor, false});
+  };
+  const auto add_norm = [&](const std::string& name, Tensor* tensor) {
+    *tensor = {nullptr, spec.type, 1, s.hidden};
+    jobs.push_back({name, tensor, true});
   };
   add("embedding", s.vocab, s.hidden, &tensors->embedding);
   tensors->layers.resize(s.num_layers);
   for (int layer = 0; layer < s.num_layers; ++layer) {
     LayerTensors& t = tensors->layers[layer];
     const std::string prefix = absl::StrFormat("layer %d ", layer);
-    add(prefix + "attention norm", 1, s.hidden, &t.attention_norm);
+    add_norm(prefix + "attention norm", &t.attention_norm);
     add(prefix + "q", s.q_size(), s.hidden, &t.q);
     add(prefix + "k", s.kv_size(), s.hidden, &t.k);
     add(prefix + "v", s.kv_size(), s.hidden, &t.v);
     add(prefix + "o", s.hidden, s.q_size(), &t.o);
-    add(prefix + "mlp norm", 1, s.hidden, &t.mlp_norm);
+    add_norm(prefix + "mlp norm", &t.mlp_norm);
     add(prefix + "gate", s.ffn, s.hidden, &t.gate);
     add(prefix + "up", s.ffn, s.hidden, &t.up);
     add(prefix + "down", s.hidden, s.ffn, &t.down);
   }
-  add("final norm", 1, s.hidden, &tensors->final_norm);
+  add_norm("final norm", &tensors->final_norm);
   add("head", s.vocab, s.hidden, &tensors->head);
   return jobs;
 }
@@ -129,10 +127,6 @@ absl::StatusOr<std::unique_ptr<SyntheticWeights>> SyntheticWeights::Make(const S
   std::unique_ptr<SyntheticWeights> weights(new SyntheticWeights);
   SKIPSTONE_RETURN_IF_ERROR(weights->Fill(spec, threads));
   return weights;
-}
-
-SyntheticWeights::SyntheticWeights(const SyntheticSpec& spec, int threads) {
-  SKIPSTONE_CHECK(Fill(spec, threads).ok());
 }
 
 SyntheticWeights::~SyntheticWeights() {

@@ -32,8 +32,6 @@ class SyntheticWeights {
   // RESOURCE_EXHAUSTED if the memory is not there.
   static absl::StatusOr<std::unique_ptr<SyntheticWeights>> Make(const SyntheticSpec& spec,
                                                                 int threads);
-  // As Make, but aborts if the memory is not there.
-  SyntheticWeights(const SyntheticSpec& spec, int threads);
   ~SyntheticWeights();
   SyntheticWeights(const SyntheticWeights&) = delete;
   SyntheticWeights& operator=(const SyntheticWeights&) = delete;

@@ -31,8 +31,9 @@ std::string TextStream::Add(int32_t id) {
 }
 
 std::string TextStream::Flush() {
+  if (matched_stop_.has_value()) return "";
   held_ += ReplaceInvalidUtf8(std::exchange(partial_, ""));
-  if (!matched_stop_.has_value()) FindStop();
+  FindStop();
   return std::exchange(held_, "");
 }
 

@@ -1,0 +1,30 @@
+// Where test data lies: in the source tree, or beside it where a machine has more than the tree
+// carries (published configurations and tokenizers). A test that wants the latter skips without.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace skipstone {
+
+inline std::string SourcePath(const std::string& path) {
+  return std::string(SKIPSTONE_SOURCE_DIR) + "/" + path;
+}
+
+// Empty where it is absent.
+inline std::string SharedDataPath(const std::string& path) {
+  const std::string full = SourcePath("../shared/data/" + path);
+  return std::filesystem::exists(full) ? full : "";
+}
+
+inline std::string ReadTestFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file.good()) << path;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace skipstone
