@@ -61,157 +61,160 @@ class Manifests:
         return port
 
 
-class KustomizeTest(unittest.TestCase):
-    def each(self):
+def on_each_variant(test):
+    def run(self):
         for kind in KINDS:
             with self.subTest(kind):
-                yield Manifests(RENDERED[kind])
+                test(self, Manifests(RENDERED[kind]))
+    return run
 
-    def test_selectors_match_the_pods_labels(self):
-        for m in self.each():
-            labels = m.template["metadata"]["labels"].items()
-            selectors = [m.deployment["spec"]["selector"]["matchLabels"]]
-            selectors += [s["spec"]["selector"] for s in m.of_kind("Service")]
-            selectors += [p["spec"]["selector"]["matchLabels"]
-                          for p in m.of_kind("PodDisruptionBudget")]
-            selectors += [p["spec"]["podSelector"]["matchLabels"]
-                          for p in m.of_kind("NetworkPolicy")]
-            selectors += [c["labelSelector"]["matchLabels"]
-                          for c in m.pod["topologySpreadConstraints"]]
-            self.assertEqual(len(selectors), 7)
-            for selector in selectors:
-                self.assertTrue(selector)
-                self.assertLessEqual(selector.items(), labels)
 
-    def test_ports_are_those_of_the_configuration_everywhere(self):
-        for m in self.each():
-            self.assertEqual(m.config["listen"], f"0.0.0.0:{m.port('grpc')}")
-            self.assertEqual(m.config["metrics_listen"], f"0.0.0.0:{m.port('metrics')}")
-            self.assertEqual((m.port("grpc"), m.port("metrics")), (50051, 9400))
-            services = {s["metadata"]["name"]: s["spec"] for s in m.of_kind("Service")}
-            named = {p["name"]: p for p in services["skipstone"]["ports"]}
-            self.assertEqual(services["skipstone"]["type"], "ClusterIP")
-            self.assertEqual(named["grpc"]["port"], 50051)
-            self.assertEqual(named["metrics"]["port"], 9400)
-            headless = services["skipstone-headless"]
-            self.assertEqual(headless["clusterIP"], "None")
-            self.assertEqual([p["port"] for p in headless["ports"]], [50051])
-            names = {p["name"] for p in m.container["ports"]}
-            for service in services.values():
-                for port in service["ports"]:
-                    self.assertIn(port["targetPort"], names)
-            (policy,) = m.of_kind("NetworkPolicy")
-            allowed = {p["port"] for rule in policy["spec"]["ingress"] for p in rule["ports"]}
-            self.assertEqual(allowed, names)
+class KustomizeTest(unittest.TestCase):
+    @on_each_variant
+    def test_selectors_match_the_pods_labels(self, m):
+        labels = m.template["metadata"]["labels"].items()
+        selectors = [m.deployment["spec"]["selector"]["matchLabels"]]
+        selectors += [s["spec"]["selector"] for s in m.of_kind("Service")]
+        selectors += [p["spec"]["selector"]["matchLabels"]
+                      for p in m.of_kind("PodDisruptionBudget")]
+        selectors += [p["spec"]["podSelector"]["matchLabels"]
+                      for p in m.of_kind("NetworkPolicy")]
+        selectors += [c["labelSelector"]["matchLabels"]
+                      for c in m.pod["topologySpreadConstraints"]]
+        self.assertEqual(len(selectors), 7)
+        for selector in selectors:
+            self.assertTrue(selector)
+            self.assertLessEqual(selector.items(), labels)
 
-    def test_probes_ask_liveness_and_readiness_of_the_grpc_port(self):
-        for m in self.each():
-            for probe, service in (("startupProbe", ""), ("livenessProbe", ""),
-                                   ("readinessProbe", "skipstone.v1.Inference")):
-                grpc = m.container[probe]["grpc"]
-                self.assertEqual(grpc, {"port": m.port("grpc"), "service": service}, probe)
-            startup = m.container["startupProbe"]
-            # A checkpoint may have to come over the network.
-            self.assertGreaterEqual(startup["periodSeconds"] * startup["failureThreshold"], 300)
+    @on_each_variant
+    def test_ports_are_those_of_the_configuration_everywhere(self, m):
+        self.assertEqual(m.config["listen"], f"0.0.0.0:{m.port('grpc')}")
+        self.assertEqual(m.config["metrics_listen"], f"0.0.0.0:{m.port('metrics')}")
+        self.assertEqual((m.port("grpc"), m.port("metrics")), (50051, 9400))
+        services = {s["metadata"]["name"]: s["spec"] for s in m.of_kind("Service")}
+        named = {p["name"]: p for p in services["skipstone"]["ports"]}
+        self.assertEqual(services["skipstone"]["type"], "ClusterIP")
+        self.assertEqual(named["grpc"]["port"], 50051)
+        self.assertEqual(named["metrics"]["port"], 9400)
+        headless = services["skipstone-headless"]
+        self.assertEqual(headless["clusterIP"], "None")
+        self.assertEqual([p["port"] for p in headless["ports"]], [50051])
+        names = {p["name"] for p in m.container["ports"]}
+        for service in services.values():
+            for port in service["ports"]:
+                self.assertIn(port["targetPort"], names)
+        (policy,) = m.of_kind("NetworkPolicy")
+        allowed = {p["port"] for rule in policy["spec"]["ingress"] for p in rule["ports"]}
+        self.assertEqual(allowed, names)
 
-    def test_grace_period_outlives_the_drain(self):
-        for m in self.each():
-            drain = seconds(m.config["drain_grace"]) + seconds(m.config["drain_timeout"])
-            self.assertGreaterEqual(m.pod["terminationGracePeriodSeconds"], drain + EXIT_SECONDS)
-            # Kubelet and proxies need a moment to stop sending here.
-            readiness = m.container["readinessProbe"]
-            self.assertGreaterEqual(seconds(m.config["drain_grace"]),
-                                    readiness["periodSeconds"] * readiness["failureThreshold"])
+    @on_each_variant
+    def test_probes_ask_liveness_and_readiness_of_the_grpc_port(self, m):
+        for probe, service in (("startupProbe", ""), ("livenessProbe", ""),
+                               ("readinessProbe", "skipstone.v1.Inference")):
+            grpc = m.container[probe]["grpc"]
+            self.assertEqual(grpc, {"port": m.port("grpc"), "service": service}, probe)
+        startup = m.container["startupProbe"]
+        # A checkpoint may have to come over the network.
+        self.assertGreaterEqual(startup["periodSeconds"] * startup["failureThreshold"], 300)
 
-    def test_pods_fit_the_restricted_pod_security_standard(self):
-        for m in self.each():
-            pod = m.pod["securityContext"]
-            self.assertIs(pod["runAsNonRoot"], True)
-            self.assertEqual((pod["runAsUser"], pod["runAsGroup"]), (65532, 65532))
-            self.assertEqual(pod["seccompProfile"], {"type": "RuntimeDefault"})
-            container = m.container["securityContext"]
-            self.assertIs(container["allowPrivilegeEscalation"], False)
-            self.assertIs(container["readOnlyRootFilesystem"], True)
-            self.assertEqual(container["capabilities"], {"drop": ["ALL"]})
-            for forbidden in ("hostNetwork", "hostPID", "hostIPC"):
-                self.assertNotIn(forbidden, m.pod)
-            kinds = {k for v in m.pod["volumes"] for k in v if k != "name"}
-            self.assertLessEqual(kinds, {"configMap", "emptyDir", "persistentVolumeClaim"})
+    @on_each_variant
+    def test_grace_period_outlives_the_drain(self, m):
+        drain = seconds(m.config["drain_grace"]) + seconds(m.config["drain_timeout"])
+        self.assertGreaterEqual(m.pod["terminationGracePeriodSeconds"], drain + EXIT_SECONDS)
+        # Kubelet and proxies need a moment to stop sending here.
+        readiness = m.container["readinessProbe"]
+        self.assertGreaterEqual(seconds(m.config["drain_grace"]),
+                                readiness["periodSeconds"] * readiness["failureThreshold"])
 
-    def test_the_service_account_has_no_token(self):
-        for m in self.each():
-            self.assertIs(m.pod["automountServiceAccountToken"], False)
-            (account,) = m.of_kind("ServiceAccount")
-            self.assertEqual(m.pod["serviceAccountName"], account["metadata"]["name"])
-            self.assertIs(account["automountServiceAccountToken"], False)
+    @on_each_variant
+    def test_pods_fit_the_restricted_pod_security_standard(self, m):
+        pod = m.pod["securityContext"]
+        self.assertIs(pod["runAsNonRoot"], True)
+        self.assertEqual((pod["runAsUser"], pod["runAsGroup"]), (65532, 65532))
+        self.assertEqual(pod["seccompProfile"], {"type": "RuntimeDefault"})
+        container = m.container["securityContext"]
+        self.assertIs(container["allowPrivilegeEscalation"], False)
+        self.assertIs(container["readOnlyRootFilesystem"], True)
+        self.assertEqual(container["capabilities"], {"drop": ["ALL"]})
+        for forbidden in ("hostNetwork", "hostPID", "hostIPC"):
+            self.assertNotIn(forbidden, m.pod)
+        kinds = {k for v in m.pod["volumes"] for k in v if k != "name"}
+        self.assertLessEqual(kinds, {"configMap", "emptyDir", "persistentVolumeClaim"})
 
-    def test_the_container_reads_the_mounted_hashed_config_map(self):
-        for m in self.each():
-            name = m.config_map["metadata"]["name"]
-            self.assertRegex(name, r"^skipstone-config-[a-z0-9]{10}$")
-            volumes = {v["name"]: v for v in m.pod["volumes"]}
-            self.assertEqual(volumes["config"]["configMap"]["name"], name)
-            mounts = {v["name"]: v["mountPath"] for v in m.container["volumeMounts"]}
-            self.assertEqual(set(mounts), set(volumes))
-            self.assertEqual(m.container["args"], [f"--config={mounts['config']}/skipstone.yaml"])
+    @on_each_variant
+    def test_the_service_account_has_no_token(self, m):
+        self.assertIs(m.pod["automountServiceAccountToken"], False)
+        (account,) = m.of_kind("ServiceAccount")
+        self.assertEqual(m.pod["serviceAccountName"], account["metadata"]["name"])
+        self.assertIs(account["automountServiceAccountToken"], False)
+
+    @on_each_variant
+    def test_the_container_reads_the_mounted_hashed_config_map(self, m):
+        name = m.config_map["metadata"]["name"]
+        self.assertRegex(name, r"^skipstone-config-[a-z0-9]{10}$")
+        volumes = {v["name"]: v for v in m.pod["volumes"]}
+        self.assertEqual(volumes["config"]["configMap"]["name"], name)
+        mounts = {v["name"]: v["mountPath"] for v in m.container["volumeMounts"]}
+        self.assertEqual(set(mounts), set(volumes))
+        self.assertEqual(m.container["args"], [f"--config={mounts['config']}/skipstone.yaml"])
 
     def test_each_variant_has_a_config_map_of_its_own(self):
         names = {Manifests(RENDERED[kind]).config_map["metadata"]["name"] for kind in KINDS}
         self.assertEqual(len(names), len(KINDS))
 
-    def test_configuration_has_only_known_keys_and_names(self):
-        for m in self.each():
-            self.assertLessEqual(set(m.config), CONFIG_KEYS)
-            self.assertLessEqual(set(m.config["policy"]), POLICY_KEYS)
-            self.assertIn(m.config["default_level"], m.config["levels"])
-            for level in m.config["levels"]:
-                self.assertRegex(level, r"^[a-z][a-z0-9._-]*$")
-            for experiment in m.config.get("experiments", []):
-                self.assertLessEqual(set(experiment), EXPERIMENT_KEYS)
-                for arm in experiment["arms"]:
-                    self.assertEqual(set(arm), ARM_KEYS)
-                    self.assertIn(arm["level"], m.config["levels"])
+    @on_each_variant
+    def test_configuration_has_only_known_keys_and_names(self, m):
+        self.assertLessEqual(set(m.config), CONFIG_KEYS)
+        self.assertLessEqual(set(m.config["policy"]), POLICY_KEYS)
+        self.assertIn(m.config["default_level"], m.config["levels"])
+        for level in m.config["levels"]:
+            self.assertRegex(level, r"^[a-z][a-z0-9._-]*$")
+        for experiment in m.config.get("experiments", []):
+            self.assertLessEqual(set(experiment), EXPERIMENT_KEYS)
+            for arm in experiment["arms"]:
+                self.assertEqual(set(arm), ARM_KEYS)
+                self.assertIn(arm["level"], m.config["levels"])
 
-    def test_files_of_the_configuration_lie_on_mounts_or_in_the_image(self):
-        for m in self.each():
-            mounts = [v["mountPath"] for v in m.container["volumeMounts"]]
-            self.assertIn(m.config["model"], mounts + ["/models/demo"])
-            if "tuning_cache" in m.config:
-                writable = [v["mountPath"] for v in m.container["volumeMounts"]
-                            if not v.get("readOnly")]
-                self.assertTrue(m.config["tuning_cache"].startswith(tuple(writable)))
+    @on_each_variant
+    def test_files_of_the_configuration_lie_on_mounts_or_in_the_image(self, m):
+        mounts = [v["mountPath"] for v in m.container["volumeMounts"]]
+        self.assertIn(m.config["model"], mounts + ["/models/demo"])
+        if "tuning_cache" in m.config:
+            writable = [v["mountPath"] for v in m.container["volumeMounts"]
+                        if not v.get("readOnly")]
+            self.assertTrue(m.config["tuning_cache"].startswith(tuple(writable)))
 
-    def test_resources_are_set_and_hold_the_page_pool(self):
-        for m in self.each():
-            resources = m.container["resources"]
-            for kind in ("requests", "limits"):
-                self.assertLessEqual({"cpu", "memory"}, set(resources[kind]))
-            if "kv_memory" in m.config:
-                self.assertLess(mebibytes(m.config["kv_memory"]),
-                                mebibytes(resources["requests"]["memory"]))
+    @on_each_variant
+    def test_resources_are_set_and_hold_the_page_pool(self, m):
+        resources = m.container["resources"]
+        for kind in ("requests", "limits"):
+            self.assertLessEqual({"cpu", "memory"}, set(resources[kind]))
+        if "kv_memory" in m.config:
+            self.assertLess(mebibytes(m.config["kv_memory"]),
+                            mebibytes(resources["requests"]["memory"]))
 
-    def test_prometheus_finds_the_metrics_port(self):
-        for m in self.each():
-            annotations = m.template["metadata"]["annotations"]
-            self.assertEqual(annotations["prometheus.io/scrape"], "true")
-            self.assertEqual(annotations["prometheus.io/port"], str(m.port("metrics")))
-            self.assertEqual(annotations["prometheus.io/path"], "/metrics")
+    @on_each_variant
+    def test_prometheus_finds_the_metrics_port(self, m):
+        annotations = m.template["metadata"]["annotations"]
+        self.assertEqual(annotations["prometheus.io/scrape"], "true")
+        self.assertEqual(annotations["prometheus.io/port"], str(m.port("metrics")))
+        self.assertEqual(annotations["prometheus.io/path"], "/metrics")
 
-    def test_either_the_autoscaler_or_the_deployment_has_the_replicas(self):
-        for m in self.each():
-            scalers = m.of_kind("HorizontalPodAutoscaler")
-            self.assertEqual("replicas" in m.deployment["spec"], not scalers)
-            for scaler in scalers:
-                target = scaler["spec"]["scaleTargetRef"]
-                self.assertEqual(target, {"apiVersion": m.deployment["apiVersion"],
-                                          "kind": "Deployment", "name": "skipstone"})
-                # CPU use is relative to the request, which must therefore be there.
-                self.assertIn("cpu", m.container["resources"]["requests"])
+    @on_each_variant
+    def test_either_the_autoscaler_or_the_deployment_has_the_replicas(self, m):
+        scalers = m.of_kind("HorizontalPodAutoscaler")
+        self.assertEqual("replicas" in m.deployment["spec"], not scalers)
+        for scaler in scalers:
+            target = scaler["spec"]["scaleTargetRef"]
+            self.assertEqual(target, {"apiVersion": m.deployment["apiVersion"],
+                                      "kind": "Deployment", "name": "skipstone"})
+            # CPU use is relative to the request, which must therefore be there.
+            self.assertIn("cpu", m.container["resources"]["requests"])
 
-    def test_disruptions_take_one_pod_at_a_time(self):
-        for m in self.each():
-            (budget,) = m.of_kind("PodDisruptionBudget")
-            self.assertEqual(budget["spec"]["maxUnavailable"], 1)
+    @on_each_variant
+    def test_disruptions_take_one_pod_at_a_time(self, m):
+        (budget,) = m.of_kind("PodDisruptionBudget")
+        self.assertEqual(budget["spec"]["maxUnavailable"], 1)
 
     def test_images_carry_the_version_of_the_project(self):
         version = re.search(r"project\(skipstone VERSION (\S+)",

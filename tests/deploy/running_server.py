@@ -1,0 +1,53 @@
+"""A skipstone-server as a child process, for the tests of deploy/."""
+import select
+import subprocess
+import time
+
+READY_SECONDS = 60
+
+
+class RunningServer:
+    """`with RunningServer(binary, flags) as server:` waits for READY; ends the process."""
+
+    def __init__(self, binary, *flags):
+        # Flags win over the file of --config.
+        self.process = subprocess.Popen(
+            [binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", *flags],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.grpc = self.metrics = None
+
+    def __enter__(self):
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.process.kill()
+            _, log = self.process.communicate()
+            print(log)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        # The second signal ends a drain at once.
+        self.process.terminate()
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=READY_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+    def _wait_until_ready(self):
+        deadline = time.monotonic() + READY_SECONDS
+        line = ""
+        while not line.endswith("\n"):
+            left = deadline - time.monotonic()
+            if not select.select([self.process.stdout], [], [], max(left, 0))[0]:
+                raise AssertionError(f"no READY line in {READY_SECONDS} s")
+            line = self.process.stdout.readline()
+            if not line:
+                raise AssertionError("the server ended before it was ready")
+        words = line.split()
+        assert words[0] == "READY", line
+        fields = dict(word.split("=", 1) for word in words[1:])
+        self.grpc, self.metrics = fields["grpc"], fields["metrics"]

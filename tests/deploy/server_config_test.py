@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""The server takes the configuration of each kustomization.
+
+Usage: server_config_test.py SOURCE_DIR SKIPSTONE_SERVER
+"""
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import deploy_support as support
+from running_server import RunningServer
+
+SOURCE = support.source_dir()
+SERVER = sys.argv.pop(1)
+FOLDER = SOURCE / "deploy/kubernetes"
+
+
+class ServerConfigTest(unittest.TestCase):
+    def test_starts_with_the_configuration_of_each_variant(self):
+        configs = sorted(FOLDER.glob("**/skipstone.yaml"))
+        self.assertEqual(len(configs), 3)
+        for config in configs:
+            with self.subTest(config.parent.name), tempfile.TemporaryDirectory() as folder:
+                # What depends on the machine: paths of the image, a GPU, the memory of a node.
+                with RunningServer(SERVER, f"--config={config}", "--backend=cpu",
+                                   f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
+                                   f"--tuning_cache={folder}/tuning.json") as server:
+                    self.assertIsNotNone(server.grpc)
+
+    def test_an_unknown_key_stops_the_server(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = pathlib.Path(folder) / "skipstone.yaml"
+            config.write_text((FOLDER / "base/skipstone.yaml").read_text() + "max_que: 1\n")
+            result = subprocess.run([SERVER, f"--config={config}", f"--model={SOURCE}/models/demo",
+                                     "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"],
+                                    capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("max_que", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
