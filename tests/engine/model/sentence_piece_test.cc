@@ -1,0 +1,122 @@
+// Against the SentencePiece library itself. No test here may use protobuf, with whose symbols that
+// library's private copy collides.
+#include "engine/model/sentence_piece.h"
+
+#include <sentencepiece_processor.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include "gtest/gtest.h"
+
+namespace skipstone {
+namespace {
+
+std::string Read(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+std::string DemoModel() {
+  return std::string(SKIPSTONE_SOURCE_DIR) + "/models/demo/tokenizer.model";
+}
+
+// Random text: words of the vocabulary, blanks, characters of every length, control-token strings.
+std::string RandomText(std::mt19937& random, const SentencePieceModel& model) {
+  static const char* const kOdd[] = {" ",    "  ",  "\n",   "\t",     "é",      "日本",
+                                     "🙂", "<s>", "</s>", "<0x0A>", "\u2581", "\u2047",
+                                     "\x01", "ß",   "0123", "."};
+  std::string text;
+  const int parts = random() % 30;
+  for (int i = 0; i < parts; ++i) {
+    if (random() % 3 == 0) {
+      text += kOdd[random() % std::size(kOdd)];
+    } else {
+      std::string piece = model.Piece(static_cast<int>(random() % model.size()));
+      if (piece.starts_with("\u2581")) piece = " " + piece.substr(3);
+      text += piece;
+    }
+  }
+  return text;
+}
+
+void CompareWithLibrary(const std::string& path, int texts) {
+  const std::string bytes = Read(path);
+  std::string error;
+  const auto model = SentencePieceModel::Parse(bytes, &error);
+  ASSERT_NE(model, nullptr) << error;
+  sentencepiece::SentencePieceProcessor library;
+  ASSERT_TRUE(library.LoadFromSerializedProto(bytes).ok());
+  ASSERT_EQ(model->size(), library.GetPieceSize());
+  for (int id = 0; id < model->size(); ++id) ASSERT_EQ(model->Piece(id), library.IdToPiece(id));
+  std::mt19937 random(7);
+  for (int i = 0; i < texts; ++i) {
+    const std::string text = RandomText(random, *model);
+    std::vector<int> expected;
+    ASSERT_TRUE(library.Encode(text, &expected).ok());
+    std::vector<int32_t> ids;
+    model->Encode(text, &ids);
+    ASSERT_EQ(ids, std::vector<int32_t>(expected.begin(), expected.end())) << text;
+  }
+}
+
+TEST(SentencePieceTest, EncodesAsTheLibraryDoes) { CompareWithLibrary(DemoModel(), 3000); }
+
+// The bundled equivalent is the test above.
+TEST(SentencePieceTest, EncodesAsTheLibraryDoesWithLlama2sVocabulary) {
+  const std::string path =
+      std::string(SKIPSTONE_SOURCE_DIR) + "/../shared/data/llama2-tokenizer/tokenizer.model";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "Llama 2's tokenizer is not at hand";
+  CompareWithLibrary(path, 1000);
+}
+
+TEST(SentencePieceTest, KnowsTheKindsOfPieces) {
+  std::string error;
+  const auto model = SentencePieceModel::Parse(Read(DemoModel()), &error);
+  ASSERT_NE(model, nullptr) << error;
+  EXPECT_EQ(model->KindOf(0), SentencePieceModel::Kind::kUnknown);
+  EXPECT_EQ(model->KindOf(1), SentencePieceModel::Kind::kControl);
+  EXPECT_EQ(model->KindOf(3), SentencePieceModel::Kind::kByte);
+  EXPECT_EQ(model->KindOf(model->size() - 1), SentencePieceModel::Kind::kText);
+}
+
+TEST(SentencePieceTest, EveryTruncationIsRefusedOrStillAModel) {
+  const std::string bytes = Read(DemoModel());
+  int refused = 0;
+  for (size_t size = 0; size < bytes.size(); size += 97) {
+    std::string error;
+    const auto model = SentencePieceModel::Parse(std::string_view(bytes).substr(0, size), &error);
+    EXPECT_EQ(model == nullptr, !error.empty());
+    refused += model == nullptr;
+  }
+  EXPECT_GT(refused, 200);
+}
+
+// One field of a message: `tag` is field number and wire type.
+std::string Field(int number, const std::string& bytes) {
+  return std::string(1, static_cast<char>(number << 3 | 2)) +
+         std::string(1, static_cast<char>(bytes.size())) + bytes;
+}
+
+TEST(SentencePieceTest, RefusesOtherKindsOfModelsByName) {
+  const auto error_of = [](const std::string& bytes) {
+    std::string error;
+    EXPECT_EQ(SentencePieceModel::Parse(bytes, &error), nullptr);
+    return error;
+  };
+  EXPECT_EQ(error_of(""), "it has no trainer_spec");
+  EXPECT_EQ(error_of(Field(2, "\x18\x01")), "model_type is 1: only BPE (2) is served");
+  EXPECT_EQ(error_of(Field(2, "\x18\x02")),
+            "byte_fallback is false: only models with it are served");
+  EXPECT_EQ(error_of(Field(3, Field(2, "x"))),
+            "it normalises characters: only the identity is served");
+  EXPECT_EQ(error_of(Field(3, "")), "remove_extra_whitespaces is true: that is not served");
+  EXPECT_EQ(error_of(Field(1, Field(1, "<x>") + "\x18\x04")),
+            "piece 0, '<x>', is of type 4: user-defined and unused pieces are not served");
+  EXPECT_EQ(error_of("\x0f"), "it is truncated or malformed");
+}
+
+}  // namespace
+}  // namespace skipstone
