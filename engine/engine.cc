@@ -148,9 +148,21 @@ bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason) {
     end.request = it->second;
   }
   end.finish_outputs = reason == CancelReason::kAbort;
-  const bool stalled = reason == CancelReason::kStreamStalled;
-  end.status = absl::CancelledError(stalled ? "the client stopped reading" : "cancelled");
-  end.outcome = stalled ? Outcome::kAborted : Outcome::kCancelled;
+  switch (reason) {
+    case CancelReason::kClientGone:
+    case CancelReason::kAbort:
+      end.status = absl::CancelledError("cancelled");
+      end.outcome = Outcome::kCancelled;
+      break;
+    case CancelReason::kStreamStalled:
+      end.status = absl::CancelledError("the client stopped reading");
+      end.outcome = Outcome::kAborted;
+      break;
+    case CancelReason::kDeadline:
+      end.status = DeadlinePassed();
+      end.outcome = Outcome::kDeadline;
+      break;
+  }
   loop_.Post(std::move(end));
   return true;
 }

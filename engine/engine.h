@@ -50,6 +50,7 @@ class Engine {
     kClientGone,     // OnDone(CANCELLED)
     kAbort,          // each unfinished output gets Finished(kAborted), then OnDone(OK)
     kStreamStalled,  // OnDone(CANCELLED); outcome aborted
+    kDeadline,       // OnDone(DEADLINE_EXCEEDED): the transport noticed it first
   };
 
   static std::unique_ptr<Engine> Start(EngineParts parts, const EngineOptions& options);

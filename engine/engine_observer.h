@@ -45,7 +45,7 @@ struct RequestObservation {
   bool first_token = false;  // ... and its first token
   int prompt_tokens = 0;
   int completion_tokens = 0;  // over all outputs
-  int outputs = 0;
+  int outputs = 0;            // that drew a token
   int64_t kv_pages_omitted = 0;
 };
 

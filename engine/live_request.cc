@@ -63,12 +63,14 @@ void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outc
                                  .scheduled = scheduled_.has_value(),
                                  .first_token = first_delivery_.has_value(),
                                  .prompt_tokens = static_cast<int>(request_.prompt.size()),
-                                 .outputs = finished_outputs_,
                                  .kv_pages_omitted = pages_omitted_};
   observation.outcome = outcome.value_or(any_aborted_      ? Outcome::kAborted
                                          : any_time_limit_ ? Outcome::kTimeLimit
                                                            : Outcome::kOk);
-  for (const Output& output : outputs_) observation.completion_tokens += output.tokens;
+  for (const Output& output : outputs_) {
+    observation.completion_tokens += output.tokens;
+    observation.outputs += output.tokens > 0;
+  }
   context_.observer.OnRequestDone(observation);
   sink_->OnDone(status);
   sink_.reset();

@@ -9,6 +9,10 @@
 
 namespace skipstone {
 
+absl::Status DeadlinePassed() {
+  return absl::DeadlineExceededError("the request's deadline passed");
+}
+
 StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
                    EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events)
     : runner_(std::move(runner)),
@@ -118,7 +122,7 @@ void StepLoop::Expire(Time now) {
   for (const SequenceId id : scheduler_.PastDeadline(now)) {
     if (!owners_.contains(id)) continue;  // ended with another output of its request
     StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = owners_.at(id).request};
-    end.status = absl::DeadlineExceededError("the request's deadline passed");
+    end.status = DeadlinePassed();
     end.outcome = Outcome::kDeadline;
     EndRequest(end);
   }

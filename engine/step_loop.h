@@ -50,6 +50,9 @@ struct OutputEvent {
   std::optional<Outcome> outcome;                  // kDone
 };
 
+// How a request ends whose deadline passed.
+absl::Status DeadlinePassed();
+
 class StepLoop {
  public:
   StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,

@@ -17,6 +17,14 @@ class FieldValue {
   FieldValue(const Message& message, const FieldDescriptor* field, int index)
       : message_(message), reflection_(*message.GetReflection()), field_(field), index_(index) {}
 
+ private:
+  template <typename Single, typename Repeated>
+  auto Get(Single single, Repeated repeated) const {
+    return index_ < 0 ? (reflection_.*single)(message_, field_)
+                      : (reflection_.*repeated)(message_, field_, index_);
+  }
+
+ public:
   Json ToJson() const {
     using R = google::protobuf::Reflection;
     switch (field_->cpp_type()) {
@@ -49,12 +57,6 @@ class FieldValue {
   }
 
  private:
-  template <typename Single, typename Repeated>
-  auto Get(Single single, Repeated repeated) const {
-    return index_ < 0 ? (reflection_.*single)(message_, field_)
-                      : (reflection_.*repeated)(message_, field_, index_);
-  }
-
   const Message& message_;
   const google::protobuf::Reflection& reflection_;
   const FieldDescriptor* field_;

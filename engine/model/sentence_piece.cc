@@ -1,51 +1,224 @@
 #include "engine/model/sentence_piece.h"
 
-#include <sentencepiece_processor.h>
+#include <algorithm>
+#include <queue>
 
-#include <exception>
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "engine/model/wire_reader.h"
 
 namespace skipstone {
 namespace {
 
-class Model : public SentencePieceModel {
- public:
-  bool Load(std::string_view bytes, std::string* error) {
-    const auto status = processor_.LoadFromSerializedProto(bytes);
-    if (!status.ok()) *error = status.ToString();
-    return status.ok();
+constexpr std::string_view kBlank = "\u2581";
+
+// SentencePiece's sentencepiece_model.proto: ModelProto, SentencePiece.Type, ModelType.
+enum ModelField { kPieces = 1, kTrainerSpec = 2, kNormalizerSpec = 3 };
+enum PieceField { kText = 1, kScore = 2, kType = 3 };
+enum PieceType {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
+enum TrainerField { kModelType = 3, kWhitespaceAsSuffix = 24, kByteFallback = 35 };
+enum NormalizerField { kCharsMap = 2, kDummyPrefix = 3, kRemoveExtra = 4, kEscape = 5 };
+constexpr uint64_t kUnigram = 1;
+constexpr uint64_t kBpe = 2;
+
+constexpr char kMalformed[] = "it is truncated or malformed";
+
+// Bytes of the UTF-8 character that starts with `c`.
+size_t CharBytes(char c) {
+  const auto lead = static_cast<unsigned char>(c);
+  return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
+// A part of the text, in a doubly linked list.
+struct Symbol {
+  size_t begin;
+  size_t bytes;  // 0: merged into the one before
+  int prev;
+  int next;
+};
+
+struct Merge {
+  float score;
+  int left;
+  int right;
+  size_t bytes;  // of both; others by now: outdated
+};
+
+struct LaterMerge {
+  bool operator()(const Merge& a, const Merge& b) const {
+    return a.score != b.score ? a.score < b.score : a.left > b.left;
   }
-
-  bool Encode(std::string_view text, std::vector<int>* ids, std::string* error) const override {
-    const auto status = processor_.Encode(text, ids);
-    if (!status.ok()) *error = status.ToString();
-    return status.ok();
-  }
-
-  int size() const override { return processor_.GetPieceSize(); }
-  const std::string& Piece(int id) const override { return processor_.IdToPiece(id); }
-
-  Kind KindOf(int id) const override {
-    if (processor_.IsByte(id)) return Kind::kByte;
-    if (processor_.IsControl(id)) return Kind::kControl;
-    return processor_.IsUnknown(id) ? Kind::kUnknown : Kind::kText;
-  }
-
- private:
-  sentencepiece::SentencePieceProcessor processor_;
 };
 
 }  // namespace
 
 std::unique_ptr<SentencePieceModel> SentencePieceModel::Parse(std::string_view bytes,
                                                               std::string* error) {
-  auto model = std::make_unique<Model>();
-  try {
-    if (!model->Load(bytes, error)) return nullptr;
-  } catch (const std::exception& e) {
-    *error = e.what();
-    return nullptr;
+  std::unique_ptr<SentencePieceModel> model(new SentencePieceModel());
+  bool trainer = false;
+  WireReader reader(bytes);
+  while (error->empty() && reader.Next()) {
+    if (reader.field() == kPieces) {
+      *error = model->AddPiece(reader.bytes());
+    } else if (reader.field() == kTrainerSpec) {
+      trainer = true;
+      *error = model->CheckTrainer(reader.bytes());
+    } else if (reader.field() == kNormalizerSpec) {
+      *error = model->ReadNormalizer(reader.bytes());
+    }
   }
-  return model;
+  if (error->empty() && !reader.ok()) *error = kMalformed;
+  if (error->empty() && !trainer) *error = "it has no trainer_spec";
+  if (error->empty()) *error = model->Finish();
+  return error->empty() ? std::move(model) : nullptr;
+}
+
+std::string SentencePieceModel::AddPiece(std::string_view message) {
+  PieceInfo piece;
+  uint64_t type = kNormal;
+  WireReader reader(message);
+  while (reader.Next()) {
+    if (reader.field() == kText) piece.text = std::string(reader.bytes());
+    if (reader.field() == kScore) piece.score = reader.float32();
+    if (reader.field() == kType) type = reader.varint();
+  }
+  if (!reader.ok()) return kMalformed;
+  switch (type) {
+    case kNormal:
+      break;
+    case kUnknown:
+      piece.kind = Kind::kUnknown;
+      break;
+    case kControl:
+      piece.kind = Kind::kControl;
+      break;
+    case kByte:
+      piece.kind = Kind::kByte;
+      break;
+    default:
+      return absl::StrFormat(
+          "piece %d, '%s', is of type %d: user-defined and unused pieces are "
+          "not served",
+          pieces_.size(), piece.text, type);
+  }
+  if (piece.text.empty()) return absl::StrFormat("piece %d is empty", pieces_.size());
+  pieces_.push_back(std::move(piece));
+  return "";
+}
+
+std::string SentencePieceModel::CheckTrainer(std::string_view message) {
+  uint64_t type = kUnigram;
+  bool byte_fallback = false;
+  bool suffix = false;
+  WireReader reader(message);
+  while (reader.Next()) {
+    if (reader.field() == kModelType) type = reader.varint();
+    if (reader.field() == kByteFallback) byte_fallback = reader.varint() != 0;
+    if (reader.field() == kWhitespaceAsSuffix) suffix = reader.varint() != 0;
+  }
+  if (!reader.ok()) return kMalformed;
+  if (type != kBpe) return absl::StrFormat("model_type is %d: only BPE (2) is served", type);
+  if (!byte_fallback) return "byte_fallback is false: only models with it are served";
+  if (suffix) return "treat_whitespace_as_suffix is true: that is not served";
+  return "";
+}
+
+std::string SentencePieceModel::ReadNormalizer(std::string_view message) {
+  bool remove_extra = true;
+  bool escape = true;
+  bool has_map = false;
+  WireReader reader(message);
+  while (reader.Next()) {
+    if (reader.field() == kCharsMap) has_map = !reader.bytes().empty();
+    if (reader.field() == kDummyPrefix) add_dummy_prefix_ = reader.varint() != 0;
+    if (reader.field() == kRemoveExtra) remove_extra = reader.varint() != 0;
+    if (reader.field() == kEscape) escape = reader.varint() != 0;
+  }
+  if (!reader.ok()) return kMalformed;
+  if (has_map) return "it normalises characters: only the identity is served";
+  if (remove_extra) return "remove_extra_whitespaces is true: that is not served";
+  if (!escape) return "escape_whitespaces is false: that is not served";
+  return "";
+}
+
+std::string SentencePieceModel::Finish() {
+  std::fill(std::begin(byte_ids_), std::end(byte_ids_), -1);
+  for (int id = 0; id < size(); ++id) {
+    const PieceInfo& piece = pieces_[id];
+    if (piece.kind == Kind::kText && !text_ids_.emplace(piece.text, id).second) {
+      return absl::StrFormat("piece '%s' appears twice", piece.text);
+    }
+    if (piece.kind != Kind::kByte) continue;
+    int byte = -1;  // "<0x0A>"
+    if (piece.text.size() != 6 || !absl::SimpleHexAtoi(piece.text.substr(3, 2), &byte)) {
+      return absl::StrFormat("'%s' is no byte piece", piece.text);
+    }
+    byte_ids_[byte] = id;
+  }
+  const auto missing = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1);
+  if (missing != std::end(byte_ids_)) {
+    return absl::StrFormat("there is no piece for byte %d", missing - std::begin(byte_ids_));
+  }
+  return "";
+}
+
+void SentencePieceModel::AppendIds(std::string_view piece, std::vector<int32_t>* ids) const {
+  const auto it = text_ids_.find(piece);
+  if (it != text_ids_.end()) {
+    ids->push_back(it->second);
+    return;
+  }
+  for (const char c : piece) ids->push_back(byte_ids_[static_cast<unsigned char>(c)]);
+}
+
+void SentencePieceModel::Encode(std::string_view text, std::vector<int32_t>* ids) const {
+  if (text.empty()) return;
+  std::string escaped;
+  escaped.reserve(text.size() * 2);
+  if (add_dummy_prefix_) escaped += kBlank;
+  for (const char c : text) c == ' ' ? escaped.append(kBlank) : escaped.append(1, c);
+
+  std::vector<Symbol> symbols;
+  for (size_t at = 0; at < escaped.size();) {
+    const size_t bytes = std::min(CharBytes(escaped[at]), escaped.size() - at);
+    const int index = static_cast<int>(symbols.size());
+    symbols.push_back({at, bytes, index - 1, index + 1});
+    at += bytes;
+  }
+  symbols.back().next = -1;
+
+  std::priority_queue<Merge, std::vector<Merge>, LaterMerge> merges;
+  const auto consider = [&](int left, int right) {
+    if (left < 0 || right < 0) return;
+    const size_t bytes = symbols[left].bytes + symbols[right].bytes;
+    const auto it = text_ids_.find(std::string_view(escaped).substr(symbols[left].begin, bytes));
+    if (it != text_ids_.end()) merges.push({pieces_[it->second].score, left, right, bytes});
+  };
+  for (size_t i = 1; i < symbols.size(); ++i)
+    consider(static_cast<int>(i) - 1, static_cast<int>(i));
+  while (!merges.empty()) {
+    const Merge merge = merges.top();
+    merges.pop();
+    Symbol& left = symbols[merge.left];
+    Symbol& right = symbols[merge.right];
+    if (left.bytes == 0 || right.bytes == 0 || left.bytes + right.bytes != merge.bytes) continue;
+    left.bytes = merge.bytes;
+    right.bytes = 0;
+    left.next = right.next;
+    if (left.next >= 0) symbols[left.next].prev = merge.left;
+    consider(left.prev, merge.left);
+    consider(merge.left, left.next);
+  }
+  for (int i = 0; i >= 0; i = symbols[i].next) {
+    AppendIds(std::string_view(escaped).substr(symbols[i].begin, symbols[i].bytes), ids);
+  }
 }
 
 }  // namespace skipstone

@@ -39,12 +39,10 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
-    // The library would replace what is not UTF-8 in silence.
     if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
-    std::vector<int> ids;
-    std::string error;
-    if (!model_->Encode(text, &ids, &error)) return absl::InternalError(error);
-    return std::vector<int32_t>(ids.begin(), ids.end());
+    std::vector<int32_t> ids;
+    model_->Encode(text, &ids);
+    return ids;
   }
 
   std::string TokenBytes(int32_t id) const override { return Knows(id) ? bytes_[id] : ""; }

@@ -1,0 +1,57 @@
+// From a call to a request of the engine: skip set, experiment, ids, seed, deadline; and from a
+// refusal to the status and metadata that the client gets.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/request.h"
+#include "server/serving.h"
+#include "skipstone/v1/inference.pb.h"
+
+namespace skipstone::server {
+
+struct Admitted {
+  EngineRequest request;
+  v1::AppliedSkip applied;
+};
+
+// One per call, on the thread that handles it.
+class Admission {
+ public:
+  Admission(grpc::CallbackServerContext& context, Time arrival)
+      : context_(context), arrival_(arrival) {}
+
+  // Prepares the engine's request; the sink is the caller's business.
+  absl::StatusOr<Admitted> Generate(const v1::GenerateRequest& request, const Serving& serving);
+  // The part of a Score call that its items share; prompt and id are still to be set.
+  absl::StatusOr<Admitted> Score(const v1::ScoreRequest& request, const Serving& serving);
+
+  // Counts a refusal, says in the trailing metadata when to come back, and converts the status.
+  grpc::Status Refuse(const absl::Status& status, const Serving* serving);
+
+ private:
+  struct Choice {
+    Level level;
+    std::string experiment;
+    std::string arm;
+    bool isolate = false;
+  };
+  absl::StatusOr<Choice> Choose(const v1::Skip& skip, bool has_skip, const std::string& key,
+                                const Serving& serving);
+  absl::StatusOr<Admitted> Finish(EngineRequest request, const std::string& id,
+                                  const Choice& choice);
+
+  grpc::CallbackServerContext& context_;
+  const Time arrival_;
+  RequestLabels labels_;  // as far as they are known
+};
+
+// Unique in this process and, as far as 64 random bits go, outside.
+std::string MakeRequestId();
+// UNAVAILABLE while there is no model or the server drains.
+absl::Status CheckServing(const Serving* serving);
+
+}  // namespace skipstone::server

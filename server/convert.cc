@@ -1,0 +1,334 @@
+#include "server/convert.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/status.h"
+#include "engine/base/utf8.h"
+
+namespace skipstone::server {
+namespace {
+
+constexpr int kMaxAlternatives = 20;
+constexpr int kMaxOutputs = 16;
+constexpr int kMaxPriority = 100;
+constexpr int kMaxStopStrings = 16;
+constexpr int kMaxStopStringBytes = 256;
+constexpr int kMaxStopIds = 64;
+constexpr int kMaxLogitBias = 1024;
+constexpr int kMaxKeyBytes = 256;
+
+absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
+
+// Fails for NaN too.
+absl::Status InRange(const char* field, double value, double least, double most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return Invalid(absl::StrFormat("%s: %g is not in [%g, %g]", field, value, least, most));
+}
+
+// (0, most].
+absl::Status Above0(const char* field, double value, double most) {
+  if (value > 0 && value <= most) return absl::OkStatus();
+  return Invalid(absl::StrFormat("%s: %g is not in (0, %g]", field, value, most));
+}
+
+absl::Status AtMost(const char* field, int64_t size, int64_t most, const char* unit) {
+  if (size <= most) return absl::OkStatus();
+  return Invalid(absl::StrFormat("%s: %d %s, the limit is %d", field, size, unit, most));
+}
+
+absl::Status IsTokenId(const char* field, uint32_t id, int vocab) {
+  if (id < static_cast<uint32_t>(vocab)) return absl::OkStatus();
+  return Invalid(
+      absl::StrFormat("%s: token id %d is outside the vocabulary of %d", field, id, vocab));
+}
+
+absl::Status SamplingOf(const v1::Sampling& from, int vocab, SamplingParams& to) {
+  if (from.has_temperature()) to.temperature = from.temperature();
+  if (from.has_top_p()) to.top_p = from.top_p();
+  if (from.has_top_k()) to.top_k = std::min<uint32_t>(from.top_k(), vocab);
+  if (from.has_min_p()) to.min_p = from.min_p();
+  if (from.has_repetition_penalty()) to.repetition_penalty = from.repetition_penalty();
+  if (from.has_presence_penalty()) to.presence_penalty = from.presence_penalty();
+  if (from.has_frequency_penalty()) to.frequency_penalty = from.frequency_penalty();
+  to.seed = from.seed();
+  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.temperature", to.temperature, 0, 2));
+  SKIPSTONE_RETURN_IF_ERROR(Above0("sampling.top_p", to.top_p, 1));
+  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.min_p", to.min_p, 0, 1));
+  SKIPSTONE_RETURN_IF_ERROR(Above0("sampling.repetition_penalty", to.repetition_penalty, 10));
+  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.presence_penalty", to.presence_penalty, -2, 2));
+  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.frequency_penalty", to.frequency_penalty, -2, 2));
+  SKIPSTONE_RETURN_IF_ERROR(
+      AtMost("sampling.logit_bias", from.logit_bias_size(), kMaxLogitBias, "entries"));
+  for (const auto& [id, bias] : from.logit_bias()) {
+    SKIPSTONE_RETURN_IF_ERROR(IsTokenId("sampling.logit_bias", id, vocab));
+    SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.logit_bias", bias, -100, 100));
+    to.logit_bias.emplace_back(id, bias);
+  }
+  // A protobuf map has no order, and the request must not depend on one.
+  std::sort(to.logit_bias.begin(), to.logit_bias.end());
+  return absl::OkStatus();
+}
+
+absl::Status StopStringsOf(const v1::Stopping& from, StoppingParams& to) {
+  SKIPSTONE_RETURN_IF_ERROR(
+      AtMost("stopping.stop_strings", from.stop_strings_size(), kMaxStopStrings, "strings"));
+  for (const std::string& stop : from.stop_strings()) {
+    if (stop.empty()) return Invalid("stopping.stop_strings: an empty string would stop at once");
+    SKIPSTONE_RETURN_IF_ERROR(
+        AtMost("stopping.stop_strings", stop.size(), kMaxStopStringBytes, "bytes"));
+    to.stop_strings.push_back(stop);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StoppingOf(const v1::Stopping& from, int vocab, StoppingParams& to) {
+  // Beyond any context; also keeps the values within an int.
+  constexpr uint32_t kMany = 1u << 30;
+  if (from.has_max_tokens()) {
+    if (from.max_tokens() == 0) return Invalid("stopping.max_tokens: 0 is not >= 1");
+    to.max_tokens = std::min(from.max_tokens(), kMany);
+  }
+  to.min_tokens = std::min(from.min_tokens(), kMany);
+  if (to.max_tokens && to.min_tokens > *to.max_tokens) {
+    return Invalid(absl::StrFormat("stopping.min_tokens: %d is above max_tokens, %d", to.min_tokens,
+                                   *to.max_tokens));
+  }
+  SKIPSTONE_RETURN_IF_ERROR(StopStringsOf(from, to));
+  SKIPSTONE_RETURN_IF_ERROR(
+      AtMost("stopping.stop_token_ids", from.stop_token_ids_size(), kMaxStopIds, "ids"));
+  for (const uint32_t id : from.stop_token_ids()) {
+    SKIPSTONE_RETURN_IF_ERROR(IsTokenId("stopping.stop_token_ids", id, vocab));
+    to.stop_token_ids.push_back(static_cast<int32_t>(id));
+  }
+  to.ignore_eos = from.ignore_eos();
+  to.include_stop = from.include_stop();
+  if (from.has_time_limit_ms()) {
+    if (from.time_limit_ms() == 0) return Invalid("stopping.time_limit_ms: 0 is not >= 1");
+    to.time_limit = std::chrono::milliseconds(from.time_limit_ms());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OutputOf(const v1::Output& from, OutputParams& to) {
+  if (from.has_logprobs()) {
+    SKIPSTONE_RETURN_IF_ERROR(
+        AtMost("output.logprobs", from.logprobs(), kMaxAlternatives, "alternatives"));
+    to.logprobs = static_cast<int>(from.logprobs());
+  }
+  if (from.has_prompt_logprobs()) {
+    SKIPSTONE_RETURN_IF_ERROR(
+        AtMost("output.prompt_logprobs", from.prompt_logprobs(), kMaxAlternatives, "alternatives"));
+    to.prompt_logprobs = static_cast<int>(from.prompt_logprobs());
+  } else if (from.echo() && from.has_logprobs()) {
+    to.prompt_logprobs = to.logprobs;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int32_t>> TextIds(const std::string& text, const std::string& field,
+                                             const PromptRules& rules) {
+  auto ids = rules.tokenizer.Encode(text);
+  if (!ids.ok()) {
+    return Invalid(absl::StrFormat("%s: %s", field, std::string(ids.status().message())));
+  }
+  if (const auto bos = rules.tokenizer.bos_id()) ids->insert(ids->begin(), *bos);
+  return ids;
+}
+
+absl::StatusOr<std::vector<int32_t>> GivenIds(const v1::TokenIds& given, const std::string& field,
+                                              const PromptRules& rules) {
+  std::vector<int32_t> ids;
+  ids.reserve(given.ids_size());
+  for (const uint32_t id : given.ids()) {
+    SKIPSTONE_RETURN_IF_ERROR(IsTokenId(field.c_str(), id, rules.vocab));
+    ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
+}
+
+v1::FinishReason ReasonOf(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return v1::STOP;
+    case FinishReason::kStopString:
+      return v1::STOP_STRING;
+    case FinishReason::kMaxTokens:
+      return v1::MAX_TOKENS;
+    case FinishReason::kContextFull:
+      return v1::CONTEXT_FULL;
+    case FinishReason::kTimeLimit:
+      return v1::TIME_LIMIT;
+    case FinishReason::kAborted:
+      return v1::ABORTED;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+void SetTiming(const RequestTiming& from, v1::Timing* to) {
+  to->set_queue_ms(Milliseconds(from.queue));
+  to->set_prefill_ms(Milliseconds(from.prefill));
+  to->set_decode_ms(Milliseconds(from.decode));
+  to->set_ttft_ms(Milliseconds(from.ttft));
+  to->set_e2e_ms(Milliseconds(from.e2e));
+  to->set_attributed_ms(Milliseconds(from.attributed));
+  to->set_preemptions(from.preemptions);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptRules& rules) {
+  std::vector<ChatTurn> turns;
+  for (const v1::ChatMessage& message : chat.messages()) {
+    turns.push_back({message.role(), message.content()});
+  }
+  if (rules.eos_ids.empty()) return Invalid("chat: the model has no end-of-sequence token");
+  auto ids = rules.tokenizer.EncodeChat(turns, rules.eos_ids.front());
+  if (!ids.ok()) return Invalid(absl::StrFormat("chat: %s", std::string(ids.status().message())));
+  return ids;
+}
+
+absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const std::string& field,
+                                               const PromptRules& rules) {
+  if (value.kind_case() == v1::TextOrIds::kText) {
+    return TextIds(value.text(), field + ".text", rules);
+  }
+  if (value.kind_case() == v1::TextOrIds::kTokenIds) {
+    return GivenIds(value.token_ids(), field + ".token_ids", rules);
+  }
+  return Invalid(absl::StrFormat("%s: text or token_ids is wanted", field));
+}
+
+absl::StatusOr<std::vector<int32_t>> PromptIds(const v1::GenerateRequest& request,
+                                               const PromptRules& rules) {
+  absl::StatusOr<std::vector<int32_t>> ids = Invalid("prompt: text, token_ids or chat is wanted");
+  if (request.prompt_case() == v1::GenerateRequest::kText) {
+    ids = request.text().empty() ? Invalid("text: the prompt is empty")
+                                 : TextIds(request.text(), "text", rules);
+  } else if (request.prompt_case() == v1::GenerateRequest::kTokenIds) {
+    ids = GivenIds(request.token_ids(), "token_ids", rules);
+  } else if (request.prompt_case() == v1::GenerateRequest::kChat) {
+    ids = ChatIds(request.chat(), rules);
+  }
+  if (!ids.ok() || !request.has_truncate_prompt_tokens()) return ids;
+  const size_t keep = request.truncate_prompt_tokens();
+  if (keep == 0) return Invalid("truncate_prompt_tokens: 0 is not >= 1");
+  if (keep < ids->size()) ids->erase(ids->begin(), ids->end() - keep);
+  return ids;
+}
+
+absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request,
+                                              const PromptRules& rules) {
+  EngineRequest to;
+  SKIPSTONE_ASSIGN_OR_RETURN(to.prompt, PromptIds(request, rules));
+  SKIPSTONE_RETURN_IF_ERROR(SamplingOf(request.sampling(), rules.vocab, to.sampling));
+  SKIPSTONE_RETURN_IF_ERROR(StoppingOf(request.stopping(), rules.vocab, to.stopping));
+  SKIPSTONE_RETURN_IF_ERROR(OutputOf(request.output(), to.output));
+  if (request.has_n()) {
+    if (request.n() < 1 || request.n() > kMaxOutputs) {
+      return Invalid(absl::StrFormat("n: %d is not in [1, %d]", request.n(), kMaxOutputs));
+    }
+    to.n = static_cast<int>(request.n());
+  }
+  SKIPSTONE_RETURN_IF_ERROR(InRange("priority", request.priority(), -kMaxPriority, kMaxPriority));
+  to.priority = request.priority();
+  SKIPSTONE_RETURN_IF_ERROR(
+      AtMost("experiment_key", request.experiment_key().size(), kMaxKeyBytes, "bytes"));
+  SKIPSTONE_RETURN_IF_ERROR(
+      AtMost("cache_salt", request.cache_salt().size(), kMaxKeyBytes, "bytes"));
+  to.cache_salt = request.cache_salt();
+  return to;
+}
+
+absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,
+                                              int* score_from) {
+  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int32_t> ids, TextOrIds(item.prompt(), "prompt", rules));
+  *score_from = 1;
+  if (item.has_continuation()) {
+    const v1::TextOrIds& continuation = item.continuation();
+    *score_from = static_cast<int>(ids.size());
+    if (continuation.kind_case() == v1::TextOrIds::kTokenIds) {
+      SKIPSTONE_ASSIGN_OR_RETURN(
+          const auto more, GivenIds(continuation.token_ids(), "continuation.token_ids", rules));
+      ids.insert(ids.end(), more.begin(), more.end());
+    } else if (continuation.kind_case() == v1::TextOrIds::kText &&
+               item.prompt().kind_case() == v1::TextOrIds::kText) {
+      // A token may span the seam: what counts as continuation begins where the whole text's
+      // tokens part from the prompt's.
+      SKIPSTONE_ASSIGN_OR_RETURN(auto whole, TextIds(item.prompt().text() + continuation.text(),
+                                                     "continuation.text", rules));
+      const auto seam = std::mismatch(ids.begin(), ids.end(), whole.begin(), whole.end());
+      *score_from = static_cast<int>(seam.second - whole.begin());
+      ids = std::move(whole);
+    } else if (continuation.kind_case() == v1::TextOrIds::kText) {
+      return Invalid("continuation.text: the prompt is given as ids, so give ids here too");
+    } else {
+      return Invalid("continuation: text or token_ids is wanted");
+    }
+  }
+  if (*score_from < 1) return Invalid("prompt: the first scored token needs one before it");
+  if (*score_from >= static_cast<int>(ids.size())) {
+    return Invalid("continuation: there is no token to score");
+  }
+  return ids;
+}
+
+v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
+                              const std::string& arm) {
+  v1::AppliedSkip applied;
+  applied.set_level(level.name);
+  applied.set_spec(level.skip.ToString());
+  applied.set_skip_id(level.skip.id());
+  for (int layer = 0; layer < level.skip.num_layers(); ++layer) {
+    if (!level.skip.KeepsAttention(layer)) applied.mutable_layers()->add_attention(layer);
+    if (!level.skip.KeepsMlp(layer)) applied.mutable_layers()->add_mlp(layer);
+  }
+  applied.set_experiment(experiment);
+  applied.set_arm(arm);
+  return applied;
+}
+
+v1::Token TokenOf(GeneratedToken from) {
+  v1::Token to;
+  to.set_id(from.token.id);
+  if (from.token.logprob) to.set_logprob(*from.token.logprob);
+  to.set_text(std::move(from.token.text));
+  for (TokenText& alternative : from.top) {
+    v1::TopToken* top = to.add_top();
+    top->set_id(alternative.id);
+    top->set_logprob(alternative.logprob.value_or(0));
+    top->set_text(std::move(alternative.text));
+  }
+  return to;
+}
+
+v1::Delta DeltaOf(OutputDelta from, bool with_tokens) {
+  v1::Delta to;
+  to.set_index(from.index);
+  to.set_text(std::move(from.text));
+  if (with_tokens) {
+    for (GeneratedToken& token : from.tokens) *to.add_tokens() = TokenOf(std::move(token));
+  }
+  for (GeneratedToken& token : from.prompt_tokens) {
+    *to.add_prompt_tokens() = TokenOf(std::move(token));
+  }
+  return to;
+}
+
+v1::Finished FinishedOf(const OutputFinished& from) {
+  v1::Finished to;
+  to.set_index(from.index);
+  to.set_reason(ReasonOf(from.reason));
+  if (from.stop_token) to.mutable_matched_stop()->set_token_id(*from.stop_token);
+  if (from.stop_string) to.mutable_matched_stop()->set_text(*from.stop_string);
+  to.mutable_usage()->set_prompt_tokens(from.prompt_tokens);
+  to.mutable_usage()->set_completion_tokens(from.completion_tokens);
+  to.mutable_usage()->set_cached_prompt_tokens(from.cached_prompt_tokens);
+  SetTiming(from.timing, to.mutable_timing());
+  to.set_kv_pages_used(from.kv_pages_used);
+  to.set_kv_pages_omitted(from.kv_pages_omitted);
+  return to;
+}
+
+}  // namespace skipstone::server

@@ -1,0 +1,44 @@
+// Between the wire and the engine: requests in (with every bound of the contract checked), events
+// out. Pure functions; INVALID_ARGUMENT names field, value and limit.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/model/tokenizer.h"
+#include "engine/request.h"
+#include "server/levels.h"
+#include "skipstone/v1/inference.pb.h"
+
+namespace skipstone::server {
+
+struct PromptRules {
+  const Tokenizer& tokenizer;
+  const std::vector<int32_t>& eos_ids;
+  int vocab = 0;
+};
+
+// Ids of the request's prompt, truncated as it asks.
+absl::StatusOr<std::vector<int32_t>> PromptIds(const v1::GenerateRequest& request,
+                                               const PromptRules& rules);
+absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptRules& rules);
+// Of a text with the beginning-of-sequence token, or ids as they are.
+absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const std::string& field,
+                                               const PromptRules& rules);
+
+// Everything of the request but prompt, skip, id and times. A seed that is not given stays 0.
+absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request,
+                                              const PromptRules& rules);
+
+// The ids that an item is scored on; *score_from is the first scored one.
+absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,
+                                              int* score_from);
+
+v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
+                              const std::string& arm);
+v1::Token TokenOf(GeneratedToken token);
+// `with_tokens`: keep the generated tokens, not only their text.
+v1::Delta DeltaOf(OutputDelta delta, bool with_tokens);
+v1::Finished FinishedOf(const OutputFinished& finished);
+
+}  // namespace skipstone::server

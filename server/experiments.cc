@@ -1,0 +1,110 @@
+#include "server/experiments.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "engine/base/hash.h"
+#include "engine/base/status.h"
+
+namespace skipstone::server {
+
+double UnitFraction(const std::string& salt, const std::string& unit) {
+  uint64_t hash = Fnv1a64(salt);
+  hash = Fnv1a64(std::string_view("\0", 1), hash);
+  hash = Mix64(Fnv1a64(unit, hash));
+  return static_cast<double>(hash >> 11) * 0x1.0p-53;
+}
+
+absl::Status Experiments::ParseUnit(const ExperimentConfig& config, Experiment& experiment) {
+  const std::string& unit = config.unit;
+  if (unit == "request.experiment_key") {
+    experiment.unit = UnitKind::kExperimentKey;
+    return absl::OkStatus();
+  }
+  if (unit.starts_with("metadata:") && unit.size() > 9) {
+    experiment.unit = UnitKind::kMetadata;
+    experiment.metadata_key = absl::AsciiStrToLower(unit.substr(9));
+    return absl::OkStatus();
+  }
+  absl::Duration window;
+  if (unit.starts_with("window:") && absl::ParseDuration(unit.substr(7), &window) &&
+      window >= absl::Seconds(1)) {
+    experiment.unit = UnitKind::kWindow;
+    experiment.window = absl::ToChronoMilliseconds(window);
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "experiments.%s.unit: '%s' is not metadata:KEY, request.experiment_key or window:60s",
+      config.name, unit));
+}
+
+absl::StatusOr<Experiments> Experiments::Make(const ServerConfig& config, const Levels& levels) {
+  Experiments experiments;
+  std::set<std::string> names;
+  for (const ExperimentConfig& from : config.experiments) {
+    if (!names.insert(from.name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("experiments: the name '%s' appears twice", from.name));
+    }
+    Experiment experiment;
+    SKIPSTONE_RETURN_IF_ERROR(ParseUnit(from, experiment));
+    std::set<std::string> arms;
+    for (const ArmConfig& arm : from.arms) {
+      if (!arms.insert(arm.name).second) {
+        return absl::InvalidArgumentError(
+            absl::StrFormat("experiments.%s: the arm '%s' appears twice", from.name, arm.name));
+      }
+      auto level = levels.Find(arm.level);
+      if (!level.ok()) {
+        return absl::InvalidArgumentError(absl::StrFormat("experiments.%s.arms.%s: %s", from.name,
+                                                          arm.name,
+                                                          std::string(level.status().message())));
+      }
+      experiment.arm_levels.push_back(*std::move(level));
+      experiment.total_weight += arm.weight;
+    }
+    experiments.configs_.push_back(from);
+    experiments.experiments_.push_back(std::move(experiment));
+  }
+  return experiments;
+}
+
+std::optional<std::string> Experiments::Unit(const Experiment& experiment,
+                                             const AssignmentInput& input) {
+  switch (experiment.unit) {
+    case UnitKind::kMetadata:
+      return input.metadata ? input.metadata(experiment.metadata_key) : std::nullopt;
+    case UnitKind::kExperimentKey:
+      if (input.experiment_key.empty()) return std::nullopt;
+      return input.experiment_key;
+    case UnitKind::kWindow:
+      return absl::StrFormat("%d", input.now.time_since_epoch() / experiment.window);
+  }
+  return std::nullopt;
+}
+
+std::optional<Assignment> Experiments::Assign(const AssignmentInput& input) const {
+  for (size_t i = 0; i < experiments_.size(); ++i) {
+    const ExperimentConfig& config = configs_[i];
+    const Experiment& experiment = experiments_[i];
+    if (!config.enabled) continue;
+    const std::optional<std::string> unit = Unit(experiment, input);
+    if (!unit) continue;
+    double left = UnitFraction(config.salt, *unit) * experiment.total_weight;
+    size_t arm = 0;
+    while (arm + 1 < config.arms.size() && left >= config.arms[arm].weight) {
+      left -= config.arms[arm++].weight;
+    }
+    return Assignment{.experiment = config.name,
+                      .arm = config.arms[arm].name,
+                      .level = experiment.arm_levels[arm],
+                      .isolate_prefix_cache = config.isolate_prefix_cache};
+  }
+  return std::nullopt;
+}
+
+}  // namespace skipstone::server

@@ -1,0 +1,17 @@
+// Generate and GenerateStream: one object per call, between the engine's output thread and gRPC.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "server/serving.h"
+
+namespace skipstone::server {
+
+// `serving` is null while the model loads. The reactors own themselves.
+grpc::ServerUnaryReactor* StartGenerate(Serving* serving, grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateStream(
+    Serving* serving, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request);
+
+}  // namespace skipstone::server

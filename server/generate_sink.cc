@@ -1,0 +1,79 @@
+#include "server/generate_sink.h"
+
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "server/convert.h"
+#include "server/logging.h"
+
+namespace skipstone::server {
+
+GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted,
+                           const Tokenizer& tokenizer, EventReceiver& receiver)
+    : arm_(admitted.request.labels.arm),
+      outputs_(admitted.request.n),
+      with_tokens_(request.output().has_token_ids() ? request.output().token_ids()
+                                                    : request.output().has_logprobs()),
+      receiver_(receiver) {
+  accepted_.set_request_id(admitted.request.id);
+  accepted_.set_seed(admitted.request.sampling.seed);
+  *accepted_.mutable_applied_skip() = admitted.applied;
+  if (request.output().echo()) {
+    const bool whole_text = request.prompt_case() == v1::GenerateRequest::kText &&
+                            !request.has_truncate_prompt_tokens();
+    echo_ = whole_text ? request.text() : tokenizer.Decode(admitted.request.prompt);
+  }
+}
+
+void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
+  accepted_.set_prompt_tokens(accepted.prompt_tokens);
+  accepted_.set_cached_prompt_tokens(accepted.cached_prompt_tokens);
+  v1::GenerateEvent event;
+  *event.mutable_accepted() = accepted_;
+  receiver_.OnEvent(std::move(event));
+  if (echo_.empty()) return;
+  for (int i = 0; i < outputs_; ++i) {
+    v1::GenerateEvent echo;
+    echo.mutable_delta()->set_index(i);
+    echo.mutable_delta()->set_text(echo_);
+    receiver_.OnEvent(std::move(echo));
+  }
+}
+
+void GenerateSink::OnDelta(OutputDelta delta) {
+  v1::GenerateEvent event;
+  *event.mutable_delta() = DeltaOf(std::move(delta), with_tokens_);
+  const v1::Delta& made = event.delta();
+  // A character or a stop string that is not complete yet, and nothing else to tell.
+  if (made.text().empty() && made.tokens().empty() && made.prompt_tokens().empty()) return;
+  receiver_.OnEvent(std::move(event));
+}
+
+void GenerateSink::OnFinished(const OutputFinished& finished) {
+  last_ = finished;
+  completion_tokens_ += finished.completion_tokens;
+  v1::GenerateEvent event;
+  *event.mutable_finished() = FinishedOf(finished);
+  receiver_.OnEvent(std::move(event));
+}
+
+void GenerateSink::OnDone(const absl::Status& status) {
+  if (LogsAt(Severity::kInfo)) {
+    LogEvent(Severity::kInfo, "finished",
+             {{"request_id", accepted_.request_id()},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"reason", status.ok() ? NameOf(last_.reason) : std::string(status.message())},
+              {"level", accepted_.applied_skip().level()},
+              {"skip", accepted_.applied_skip().spec()},
+              {"arm", arm_},
+              {"prompt_tokens", absl::StrFormat("%d", accepted_.prompt_tokens())},
+              {"completion_tokens", absl::StrFormat("%d", completion_tokens_)},
+              {"queue_ms", absl::StrFormat("%.3f", Milliseconds(last_.timing.queue))},
+              {"ttft_ms", absl::StrFormat("%.3f", Milliseconds(last_.timing.ttft))},
+              {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(last_.timing.e2e))},
+              {"kv_pages_used", absl::StrFormat("%d", last_.kv_pages_used)}});
+  }
+  receiver_.OnEnd(status);
+}
+
+}  // namespace skipstone::server

@@ -1,0 +1,46 @@
+// The engine's sink of one generate call: makes wire events of what the engine reports, and the
+// log line of the end.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/request.h"
+#include "server/admission.h"
+#include "skipstone/v1/inference.pb.h"
+
+namespace skipstone::server {
+
+// Called on the engine's output thread; must not block. OnEnd is the last call.
+class EventReceiver {
+ public:
+  virtual ~EventReceiver() = default;
+  virtual void OnEvent(v1::GenerateEvent event) = 0;
+  virtual void OnEnd(const absl::Status& status) = 0;
+};
+
+class GenerateSink : public RequestSink {
+ public:
+  // `receiver` lives until its OnEnd was called.
+  GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted,
+               const Tokenizer& tokenizer, EventReceiver& receiver);
+
+  void OnAccepted(const AcceptedInfo& accepted) override;
+  void OnDelta(OutputDelta delta) override;
+  void OnFinished(const OutputFinished& finished) override;
+  void OnDone(const absl::Status& status) override;
+
+ private:
+  v1::Accepted accepted_;  // all but the counts
+  std::string arm_;
+  std::string echo_;  // text before each output
+  int outputs_ = 1;
+  bool with_tokens_ = false;
+  EventReceiver& receiver_;
+  // For the log.
+  OutputFinished last_;
+  int completion_tokens_ = 0;
+};
+
+}  // namespace skipstone::server

@@ -1,0 +1,55 @@
+// The named skip levels of a server and the policy on custom skips: decides which sublayers a
+// request skips.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/skip/skip_set.h"
+#include "server/server_config.h"
+#include "skipstone/v1/inference.pb.h"
+
+namespace skipstone::server {
+
+// Level of requests that name their sublayers themselves.
+inline constexpr char kCustomLevel[] = "custom";
+
+struct Level {
+  std::string name;
+  SkipSet skip;
+};
+
+// Immutable, so thread-safe.
+class Levels {
+ public:
+  // INVALID_ARGUMENT names the level: malformed name or spec, more skipped than the policy allows,
+  // or a default level that does not exist.
+  static absl::StatusOr<Levels> Make(const ServerConfig& config, int num_layers);
+
+  const std::vector<Level>& all() const { return levels_; }
+  const Level& default_level() const { return levels_[default_]; }
+  bool allow_custom() const { return allow_custom_; }
+  int max_skipped_attention() const { return max_skipped_attention_; }
+
+  // NOT_FOUND lists the known levels.
+  absl::StatusOr<Level> Find(const std::string& name) const;
+  // What `skip` asks for; its choice must be set. NOT_FOUND, INVALID_ARGUMENT, PERMISSION_DENIED
+  // (custom skips are off).
+  absl::StatusOr<Level> Choose(const v1::Skip& skip) const;
+  // Checks that the ceiling, if there is one, is known and skips all that `chosen` skips.
+  absl::Status CheckCeiling(const v1::Skip& skip, const SkipSet& chosen) const;
+
+ private:
+  absl::Status CheckMaximum(const std::string& field, const SkipSet& skip) const;
+  absl::StatusOr<SkipSet> Custom(const std::string& field, const std::string& spec) const;
+
+  std::vector<Level> levels_;
+  size_t default_ = 0;
+  bool allow_custom_ = true;
+  int num_layers_ = 0;
+  int max_skipped_attention_ = 0;
+};
+
+}  // namespace skipstone::server

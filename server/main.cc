@@ -1,0 +1,160 @@
+// skipstone-server: flags over YAML over defaults, signals, exit codes.
+#include <pthread.h>
+#include <signal.h>
+
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
+#include "absl/flags/usage.h"
+#include "engine/base/check.h"
+#include "engine/base/status.h"
+#include "engine/model/synthetic.h"
+#include "server/experiments.h"
+#include "server/levels.h"
+#include "server/logging.h"
+#include "server/server.h"
+
+ABSL_FLAG(std::string, config, "", "YAML file; every other flag is also a key of it, a flag wins");
+ABSL_FLAG(bool, check, false, "check the configuration and the model's config, then exit");
+
+// One flag per row of server/settings.cc. Empty: not given.
+ABSL_FLAG(std::string, model, "", "Hugging Face directory, or synthetic:llama-2-7b and the like");
+ABSL_FLAG(std::string, model_name, "", "name in metrics; default: last part of --model");
+ABSL_FLAG(std::string, listen, "", "gRPC address; default 0.0.0.0:50051; port 0: any");
+ABSL_FLAG(std::string, metrics_listen, "", "address of /metrics; default 0.0.0.0:9400");
+ABSL_FLAG(std::string, health_listen, "", "plaintext port with grpc.health.v1 only; default none");
+ABSL_FLAG(std::string, backend, "", "auto, cpu or cuda; default auto");
+ABSL_FLAG(std::string, threads, "", "CPU threads; default: affinity and cgroup limits");
+ABSL_FLAG(std::string, kv_memory, "", "memory for K/V pages, such as 4GiB; default: a share");
+ABSL_FLAG(std::string, kv_pages, "", "number of K/V pages; wins over --kv_memory");
+ABSL_FLAG(std::string, page_tokens, "", "tokens of one K/V page; default 16");
+ABSL_FLAG(std::string, max_batch_tokens, "", "rows of one step; default 512");
+ABSL_FLAG(std::string, max_sequences, "", "sequences that run at once; default 256");
+ABSL_FLAG(std::string, max_queue, "", "sequences that may wait; default 1024");
+ABSL_FLAG(std::string, drain_timeout, "", "for running requests after SIGTERM; default 30s");
+ABSL_FLAG(std::string, drain_grace, "", "requests are still taken after SIGTERM; default 2s");
+ABSL_FLAG(std::string, stream_stall_timeout, "", "for a reader that takes nothing; default 60s");
+ABSL_FLAG(std::string, step_stall_timeout, "", "for one step, then liveness fails; default 5m");
+ABSL_FLAG(std::string, tuning_cache, "", "file for what the CUDA backend tuned at start");
+ABSL_FLAG(std::string, log_level, "", "debug, info, warn or error; default info");
+ABSL_FLAG(std::string, log_format, "", "text or json; default text");
+ABSL_FLAG(std::string, liveness, "", "false: run dead rows too (for tests); default true");
+ABSL_FLAG(std::string, prefix_cache, "", "share pages of equal prefixes; default true");
+ABSL_FLAG(std::string, default_level, "", "level of requests that choose none; default full");
+
+namespace skipstone::server {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+constexpr auto kHealthInterval = std::chrono::milliseconds(200);
+
+absl::Status ReadConfig(ServerConfig& config) {
+  if (const std::string file = absl::GetFlag(FLAGS_config); !file.empty()) {
+    SKIPSTONE_RETURN_IF_ERROR(ReadConfigFile(file, config));
+  }
+  for (const Setting& setting : Settings()) {
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(setting.key);
+    SKIPSTONE_CHECK(flag != nullptr);
+    const std::string value = flag->CurrentValue();
+    if (value.empty()) continue;
+    const absl::Status status = ApplySetting(setting.key, value, config);
+    if (!status.ok()) {
+      return absl::Status(status.code(), "--" + std::string(status.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Everything that can be said of a configuration without weights or ports.
+absl::Status Check(const ServerConfig& config) {
+  SKIPSTONE_RETURN_IF_ERROR(Metrics::CheckBuckets(config.buckets));
+  if (config.model.empty()) return absl::InvalidArgumentError("model: none is given");
+  ModelConfig model;
+  if (IsSyntheticModel(config.model)) {
+    SKIPSTONE_ASSIGN_OR_RETURN(const SyntheticSpec spec, ParseSyntheticModel(config.model));
+    model = spec.config;
+  } else {
+    SKIPSTONE_ASSIGN_OR_RETURN(model, ReadModelConfig(config.model));
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels, Levels::Make(config, model.shape.num_layers));
+  return Experiments::Make(config, levels).status();
+}
+
+int Fail(const absl::Status& status) {
+  LogEvent(Severity::kError, "failed", {{"status", status.ToString()}});
+  return kFailed;
+}
+
+// Waits up to `wait` for a signal of `set`; 0 if none came.
+int WaitForSignal(const sigset_t& set, std::chrono::milliseconds wait) {
+  const timespec time = {.tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1000000};
+  const int signal = sigtimedwait(&set, nullptr, &time);
+  return signal > 0 ? signal : 0;
+}
+
+// Takes requests for a while longer, until load balancers know, then drains. A second signal ends
+// the process at once.
+int DrainAndExit(Server& server, const ServerConfig& config, const sigset_t& set) {
+  LogEvent(Severity::kInfo, "draining");
+  server.AnnounceDrain();
+  if (WaitForSignal(set, config.drain_grace) != 0) return kFailed;
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // the default action is to end
+  const bool all_ended = server.Drain(/*now=*/false);
+  LogEvent(Severity::kInfo, "drained", {{"all_ended", all_ended ? "true" : "false"}});
+  return 0;
+}
+
+int Run(const ServerConfig& config) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by every thread
+  auto server = Server::Bind(config);
+  if (!server.ok()) return Fail(server.status());
+  if (const absl::Status status = (*server)->Load(); !status.ok()) return Fail(status);
+  std::printf("READY grpc=%s metrics=%s\n", (*server)->grpc_address().c_str(),
+              (*server)->metrics_address().c_str());
+  std::fflush(stdout);
+  while (WaitForSignal(set, kHealthInterval) == 0) {
+    const absl::Status health = (*server)->CheckEngine();
+    if (!absl::IsInternal(health)) continue;
+    // The orchestrator restarts; the clients have their INTERNAL already.
+    (*server)->Drain(/*now=*/false);
+    return Fail(health);
+  }
+  return DrainAndExit(**server, config, set);
+}
+
+}  // namespace
+}  // namespace skipstone::server
+
+int main(int argc, char** argv) {
+  using namespace skipstone::server;
+  absl::SetProgramUsageMessage(
+      "serves Llama 2 over gRPC with per-request sublayer skipping.\n"
+      "  skipstone-server --model models/demo\n  skipstone-server --config skipstone.yaml");
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  ServerConfig config;
+  absl::Status status = ReadConfig(config);
+  if (rest.size() > 1) {
+    status = absl::InvalidArgumentError("unexpected argument '" + std::string(rest[1]) + "'");
+  }
+  if (status.ok() && absl::GetFlag(FLAGS_check)) status = Check(config);
+  if (!status.ok()) {
+    std::fprintf(stderr, "skipstone-server: %s\n", std::string(status.message()).c_str());
+    return kWrongUsage;
+  }
+  if (absl::GetFlag(FLAGS_check)) {
+    std::printf("the configuration is valid\n");
+    return 0;
+  }
+  InitLogging(config.log_level, config.log_format);
+  return Run(config);
+}

@@ -1,0 +1,105 @@
+// From the configuration to a runner, tokenizer and limits.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/status.h"
+#include "engine/llama_runner.h"
+#include "engine/make_backend.h"
+#include "engine/model/synthetic.h"
+#include "server/logging.h"
+#include "server/server.h"
+
+namespace skipstone::server {
+namespace {
+
+// Of the free memory on the CPU, where the weights' page cache and everything else live too.
+constexpr double kCpuPageShare = 0.4;
+constexpr double kDevicePageShare = 0.9;
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+absl::StatusOr<int64_t> PoolPages(const ServerConfig& config, const LoadedModel& model) {
+  if (config.kv_pages > 0) return config.kv_pages;
+  const int64_t page_bytes = model.backend->PageBytes(config.page_tokens);
+  const int64_t free = model.backend->FreeBytes();
+  const ModelShape& shape = model.config.shape;
+  if (config.kv_memory_bytes > 0) {
+    const int64_t pages = config.kv_memory_bytes / page_bytes;
+    if (pages >= shape.num_layers) return pages;
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "kv_memory: %d bytes hold %d pages of %d bytes; one block of this model needs %d",
+        config.kv_memory_bytes, pages, page_bytes, shape.num_layers));
+  }
+  const double share = model.backend->name() == "cpu" ? kCpuPageShare : kDevicePageShare;
+  const auto by_memory = static_cast<int64_t>(static_cast<double>(free) * share) / page_bytes;
+  // More than this can never be in use.
+  const int64_t most = CeilDiv(shape.max_context, config.page_tokens) * shape.num_layers *
+                       int64_t{config.max_sequences};
+  if (by_memory < shape.num_layers) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "%d bytes are free: too little for K/V pages of %d bytes", free, page_bytes));
+  }
+  return std::min(by_memory, most);
+}
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerConfig& config,
+                                                                 const ModelConfig& model) {
+  if (IsSyntheticModel(config.model)) {
+    return std::shared_ptr<const Tokenizer>(MakeSyntheticTokenizer(model.shape.vocab));
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(auto tokenizer, OpenTokenizer(config.model, model.bos_id));
+  if (tokenizer->vocab_size() > model.shape.vocab) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("tokenizer.model has %d pieces, config.json a vocab_size of %d",
+                        tokenizer->vocab_size(), model.shape.vocab));
+  }
+  return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
+}
+
+}  // namespace
+
+absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
+  if (config.model.empty()) {
+    return absl::InvalidArgumentError(
+        "model: none is given; use --model DIR or --model synthetic:llama-2-7b");
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      LoadedModel model,
+      LoadModel(config.model, {.backend = config.backend, .threads = config.threads}));
+  ServedModel served;
+  served.info = {.backend = model.backend->name(),
+                 .weight_type = NameOf(model.weight_type),
+                 .fingerprint = model.fingerprint,
+                 .config = model.config};
+  SKIPSTONE_ASSIGN_OR_RETURN(served.tokenizer, OpenTokenizerOf(config, model.config));
+  SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
+  const ModelShape& shape = model.config.shape;
+  served.options = {.max_batch_tokens = config.max_batch_tokens,
+                    .max_sequences = config.max_sequences,
+                    .max_queue = config.max_queue,
+                    .page_tokens = config.page_tokens,
+                    .num_pages = pages,
+                    .prefix_cache = config.prefix_cache,
+                    .num_layers = shape.num_layers,
+                    .vocab = shape.vocab,
+                    .max_context = shape.max_context,
+                    .eos_ids = model.config.eos_ids,
+                    .stall_timeout = config.step_stall_timeout};
+  const RunnerOptions runner{.limits = {.max_rows = config.max_batch_tokens,
+                                        .max_logits_rows = config.max_batch_tokens,
+                                        .max_slots = config.max_sequences,
+                                        .page_tokens = config.page_tokens,
+                                        .num_pages = pages},
+                             .liveness = config.liveness};
+  SKIPSTONE_ASSIGN_OR_RETURN(served.runner, MakeLlamaRunner(std::move(model), runner));
+  LogEvent(Severity::kInfo, "loaded",
+           {{"model", config.model},
+            {"backend", served.info.backend},
+            {"weights", served.info.weight_type},
+            {"layers", absl::StrFormat("%d", shape.num_layers)},
+            {"kv_pages", absl::StrFormat("%d", pages)}});
+  return served;
+}
+
+}  // namespace skipstone::server

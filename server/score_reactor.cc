@@ -1,0 +1,156 @@
+#include "server/score_reactor.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "engine/base/status.h"
+#include "server/admission.h"
+#include "server/call_guard.h"
+#include "server/convert.h"
+#include "server/logging.h"
+#include "server/rpc.h"
+
+namespace skipstone::server {
+namespace {
+
+// All calls of sinks come from the engine's output thread, one at a time.
+class ScoreReactor : public grpc::ServerUnaryReactor {
+ public:
+  ScoreReactor(Serving* serving, grpc::CallbackServerContext& context,
+               const grpc::ByteBuffer& request, grpc::ByteBuffer& bytes)
+      : bytes_(bytes) {
+    Admission admission(context, SystemClock().Now());
+    absl::StatusOr<std::vector<EngineRequest>> items = Prepare(serving, admission, request);
+    if (!items.ok()) {
+      Finish(admission.Refuse(items.status(), serving));
+      return;
+    }
+    std::vector<std::string> ids;
+    const Time deadline = items->front().deadline;
+    // One for this loop, so that the call cannot end before all were submitted.
+    pending_ = static_cast<int>(items->size()) + 1;
+    for (size_t i = 0; i < items->size(); ++i) {
+      const std::string id = (*items)[i].id;
+      const absl::Status status = serving->engine->Submit(
+          std::move((*items)[i]), std::make_unique<ItemSink>(*this, static_cast<int>(i)));
+      if (status.ok()) {
+        ids.push_back(id);
+        continue;
+      }
+      const grpc::Status refusal = admission.Refuse(status, serving);
+      guard_.Arm(*serving->engine, std::move(ids), deadline);
+      guard_.OnCancel();  // the items before it
+      ItemsEnded(static_cast<int>(items->size() - i) + 1, refusal);
+      return;
+    }
+    guard_.Arm(*serving->engine, std::move(ids), deadline);
+    ItemsEnded(1, grpc::Status::OK);
+  }
+
+  void OnCancel() override { guard_.OnCancel(); }
+  void OnDone() override { delete this; }
+
+ private:
+  class ItemSink : public RequestSink {
+   public:
+    ItemSink(ScoreReactor& call, int index) : call_(call), index_(index) {}
+    void OnAccepted(const AcceptedInfo&) override {}
+    void OnDelta(OutputDelta delta) override { call_.Add(index_, std::move(delta)); }
+    void OnFinished(const OutputFinished& finished) override {
+      v1::ScoreResult& result = *call_.response_.mutable_results(index_);
+      result.set_kv_pages_used(finished.kv_pages_used);
+      result.set_kv_pages_omitted(finished.kv_pages_omitted);
+      aborted_ = finished.reason == FinishReason::kAborted;
+    }
+    void OnDone(const absl::Status& status) override {
+      call_.ItemsEnded(1, ToGrpc(aborted_ ? absl::AbortedError("aborted by request") : status));
+    }
+
+   private:
+    ScoreReactor& call_;
+    const int index_;
+    bool aborted_ = false;
+  };
+
+  absl::StatusOr<std::vector<EngineRequest>> Prepare(Serving* serving, Admission& admission,
+                                                     const grpc::ByteBuffer& bytes) {
+    SKIPSTONE_RETURN_IF_ERROR(CheckServing(serving));
+    v1::ScoreRequest request;
+    SKIPSTONE_RETURN_IF_ERROR(Parse(bytes, request));
+    SKIPSTONE_ASSIGN_OR_RETURN(const Admitted admitted, admission.Score(request, *serving));
+    top_ = static_cast<int>(request.top_logprobs());
+    response_.set_request_id(admitted.request.id);
+    *response_.mutable_applied_skip() = admitted.applied;
+    const ModelConfig& config = serving->model.config;
+    const PromptRules rules{*serving->tokenizer, config.eos_ids, config.shape.vocab};
+    std::vector<EngineRequest> items;
+    for (int i = 0; i < request.items_size(); ++i) {
+      EngineRequest item = admitted.request;
+      item.id = ScoreItemId(admitted.request.id, i);
+      auto ids = ScoreIds(request.items(i), rules, &item.score_from);
+      if (!ids.ok()) {
+        return absl::InvalidArgumentError(
+            absl::StrFormat("items[%d].%s", i, std::string(ids.status().message())));
+      }
+      item.prompt = *std::move(ids);
+      v1::ScoreResult* result = response_.add_results();
+      result->set_prompt_tokens(item.score_from);
+      result->set_greedy(true);
+      items.push_back(std::move(item));
+    }
+    return items;
+  }
+
+  void Add(int index, OutputDelta delta) {
+    v1::ScoreResult& result = *response_.mutable_results(index);
+    for (GeneratedToken& token : delta.prompt_tokens) {
+      if (!token.token.logprob) continue;  // the first token of a text follows nothing
+      result.set_logprob_sum(result.logprob_sum() + *token.token.logprob);
+      if (token.top.empty() || token.top[0].id != token.token.id) result.set_greedy(false);
+      token.top.resize(std::min<size_t>(token.top.size(), top_));
+      *result.add_tokens() = TokenOf(std::move(token));
+    }
+  }
+
+  // The first status that is not OK is the call's.
+  void ItemsEnded(int count, const grpc::Status& status) {
+    {
+      MutexLock lock(mutex_);
+      if (status_.ok()) status_ = status;
+      pending_ -= count;
+      if (pending_ > 0) return;
+    }
+    guard_.Disarm();
+    if (status_.ok()) bytes_ = Serialize(response_);
+    LogEvent(Severity::kInfo, "scored",
+             {{"request_id", response_.request_id()},
+              {"code", absl::StrFormat("%d", status_.error_code())},
+              {"level", response_.applied_skip().level()},
+              {"items", absl::StrFormat("%d", response_.results_size())}});
+    Finish(status_);
+  }
+
+  grpc::ByteBuffer& bytes_;
+  CallGuard guard_;
+  v1::ScoreResponse response_;
+  int top_ = 0;
+  Mutex mutex_;
+  int pending_ ABSL_GUARDED_BY(mutex_) = 0;
+  grpc::Status status_;  // guarded by mutex_ until nothing is pending
+};
+
+}  // namespace
+
+std::string ScoreItemId(const std::string& request_id, int index) {
+  return absl::StrFormat("%s#%d", request_id, index);
+}
+
+grpc::ServerUnaryReactor* StartScore(Serving* serving, grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return new ScoreReactor(serving, *context, *request, *response);
+}
+
+}  // namespace skipstone::server

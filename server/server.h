@@ -1,0 +1,87 @@
+// A server process without its signals: ports, health, metrics, and what is served once a model is
+// there.
+//
+//   auto server = Server::Bind(config);            // ports taken; requests get UNAVAILABLE
+//   RETURN_IF_ERROR((*server)->Load());            // now they are served, readiness is SERVING
+//   ...
+//   (*server)->Drain();                            // finishes what runs
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "server/health_service.h"
+#include "server/inference_service.h"
+#include "server/metrics.h"
+#include "server/server_config.h"
+#include "server/serving.h"
+#include "server/stall_watch.h"
+
+namespace prometheus {
+class Exposer;
+}
+
+namespace skipstone::server {
+
+// What Serve needs of a model; tests bring a fake runner.
+struct ServedModel {
+  ModelInfo info;
+  EngineOptions options;
+  std::unique_ptr<ModelRunner> runner;
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+
+// One thread calls; the ports have their own.
+class Server {
+ public:
+  // UNAVAILABLE names the address that cannot be bound. INVALID_ARGUMENT: the configuration.
+  static absl::StatusOr<std::unique_ptr<Server>> Bind(ServerConfig config);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Loads the configured model, then Serve.
+  absl::Status Load();
+  absl::Status Serve(ServedModel model);
+
+  // Brings liveness in line with the engine's health, and returns that health: INTERNAL means that
+  // the device is lost and the process should end.
+  absl::Status CheckEngine();
+
+  // Readiness NOT_SERVING; requests are still taken.
+  void AnnounceDrain();
+  // Takes no more requests, waits for the running ones up to the configured time, ends the others,
+  // closes the ports. Returns whether all ended by themselves. `now`: do not wait.
+  bool Drain(bool now);
+
+  std::string grpc_address() const;
+  std::string metrics_address() const;
+  HealthService& health() { return health_; }
+
+ private:
+  explicit Server(ServerConfig config);
+  absl::Status BindPorts();
+
+  const ServerConfig config_;
+  const std::string model_name_;
+  Metrics metrics_;
+  HealthService health_;
+  InferenceService inference_;
+  std::unique_ptr<prometheus::Exposer> exposer_;
+  StallWatch stall_watch_;  // its callback reads serving_
+  std::unique_ptr<Serving> serving_;
+  std::unique_ptr<grpc::Server> health_server_;
+  std::unique_ptr<grpc::Server> grpc_server_;  // last: no call outlives it
+  int grpc_port_ = 0;
+  int metrics_port_ = 0;
+};
+
+// Opens the configured model and makes its runner: the page pool takes --kv_pages, --kv_memory, or
+// a share of the memory that is free.
+absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config);
+
+}  // namespace skipstone::server

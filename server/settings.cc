@@ -1,0 +1,174 @@
+// The settings that are flags as well as YAML keys: one table for both.
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "server/server_config.h"
+
+namespace skipstone::server {
+namespace {
+
+using Apply = std::function<absl::Status(const std::string& value, ServerConfig& config)>;
+
+absl::Status Wrong(const std::string& value, const std::string& wanted) {
+  return absl::InvalidArgumentError(absl::StrFormat("'%s' is not %s", value, wanted));
+}
+
+Apply Text(std::string ServerConfig::*field) {
+  return [field](const std::string& value, ServerConfig& config) {
+    config.*field = value;
+    return absl::OkStatus();
+  };
+}
+
+Apply OneOf(std::string ServerConfig::*field, std::vector<std::string> choices) {
+  return [field, choices](const std::string& value, ServerConfig& config) {
+    std::string list;
+    for (const std::string& choice : choices) {
+      if (value == choice) {
+        config.*field = value;
+        return absl::OkStatus();
+      }
+      list += (list.empty() ? "" : ", ") + choice;
+    }
+    return Wrong(value, "one of " + list);
+  };
+}
+
+template <class T>
+Apply Number(T ServerConfig::*field, int64_t least, int64_t most) {
+  return [=](const std::string& value, ServerConfig& config) {
+    int64_t number = 0;
+    if (!absl::SimpleAtoi(value, &number) || number < least || number > most) {
+      return Wrong(value, absl::StrFormat("a whole number from %d to %d", least, most));
+    }
+    config.*field = static_cast<T>(number);
+    return absl::OkStatus();
+  };
+}
+
+Apply Bool(bool ServerConfig::*field) {
+  return [field](const std::string& value, ServerConfig& config) {
+    return absl::SimpleAtob(value, &(config.*field)) ? absl::OkStatus()
+                                                     : Wrong(value, "true or false");
+  };
+}
+
+Apply Milliseconds(std::chrono::milliseconds ServerConfig::*field) {
+  return [field](const std::string& value, ServerConfig& config) {
+    absl::Duration duration;
+    if (!absl::ParseDuration(value, &duration) || duration < absl::ZeroDuration() ||
+        duration > absl::Hours(24)) {
+      return Wrong(value, "a duration up to 24h, such as 30s or 500ms");
+    }
+    config.*field = absl::ToChronoMilliseconds(duration);
+    return absl::OkStatus();
+  };
+}
+
+Apply Bytes(int64_t ServerConfig::*field) {
+  return [field](const std::string& value, ServerConfig& config) {
+    static const std::pair<const char*, double> kUnits[] = {{"TiB", 1024.0 * 1024 * 1024 * 1024},
+                                                            {"GiB", 1024.0 * 1024 * 1024},
+                                                            {"MiB", 1024.0 * 1024},
+                                                            {"KiB", 1024.0},
+                                                            {"B", 1.0}};
+    double scale = 1;
+    std::string digits = value;
+    for (const auto& [suffix, bytes] : kUnits) {
+      if (!value.ends_with(suffix)) continue;
+      digits = value.substr(0, value.size() - std::string(suffix).size());
+      scale = bytes;
+      break;
+    }
+    double number = 0;
+    if (!absl::SimpleAtod(digits, &number) || !(number > 0) || number * scale > 1e15) {
+      return Wrong(value, "an amount of memory, such as 4GiB or 512MiB");
+    }
+    config.*field = static_cast<int64_t>(number * scale);
+    return absl::OkStatus();
+  };
+}
+
+Apply Address(std::string ServerConfig::*field) {
+  return [field](const std::string& value, ServerConfig& config) {
+    const size_t colon = value.rfind(':');
+    int port = -1;
+    if (colon == std::string::npos || colon == 0 ||
+        !absl::SimpleAtoi(value.substr(colon + 1), &port) || port < 0 || port > 65535) {
+      return Wrong(value, "HOST:PORT");
+    }
+    config.*field = value;
+    return absl::OkStatus();
+  };
+}
+
+struct Entry {
+  Setting setting;
+  Apply apply;
+};
+
+const std::vector<Entry>& Table() {
+  using C = ServerConfig;
+  static const auto* const table = new std::vector<Entry>{
+      {{"model", "Hugging Face directory, or synthetic:llama-2-7b and the like"}, Text(&C::model)},
+      {{"model_name", "name in metrics and GetModel; default: last part of --model"},
+       Text(&C::model_name)},
+      {{"listen", "address of the gRPC service; port 0: any"}, Address(&C::listen)},
+      {{"metrics_listen", "address of /metrics; port 0: any"}, Address(&C::metrics_listen)},
+      {{"health_listen", "plaintext port with grpc.health.v1 only"}, Address(&C::health_listen)},
+      {{"backend", "auto, cpu or cuda"}, OneOf(&C::backend, {"auto", "cpu", "cuda"})},
+      {{"threads", "CPU threads; default: affinity and cgroup limits"},
+       Number(&C::threads, 1, 1024)},
+      {{"kv_memory", "memory for K/V pages, such as 4GiB"}, Bytes(&C::kv_memory_bytes)},
+      {{"kv_pages", "number of K/V pages; wins over --kv_memory"},
+       Number(&C::kv_pages, 1, int64_t{1} << 31)},
+      {{"page_tokens", "tokens of one K/V page"}, Number(&C::page_tokens, 1, 256)},
+      {{"max_batch_tokens", "rows of one step"}, Number(&C::max_batch_tokens, 1, 65536)},
+      {{"max_sequences", "sequences that run at once"}, Number(&C::max_sequences, 1, 8192)},
+      {{"max_queue", "sequences that may wait"}, Number(&C::max_queue, 1, 1000000)},
+      {{"drain_timeout", "how long running requests may take after SIGTERM"},
+       Milliseconds(&C::drain_timeout)},
+      {{"drain_grace", "how long new requests are taken after SIGTERM"},
+       Milliseconds(&C::drain_grace)},
+      {{"stream_stall_timeout", "a reader that takes nothing for so long is aborted"},
+       Milliseconds(&C::stream_stall_timeout)},
+      {{"step_stall_timeout", "a step that takes longer turns liveness NOT_SERVING"},
+       Milliseconds(&C::step_stall_timeout)},
+      {{"tuning_cache", "file for what the CUDA backend tuned at start"}, Text(&C::tuning_cache)},
+      {{"log_level", "debug, info, warn or error"},
+       OneOf(&C::log_level, {"debug", "info", "warn", "error"})},
+      {{"log_format", "text or json"}, OneOf(&C::log_format, {"text", "json"})},
+      {{"liveness", "false: run dead rows too (for tests)"}, Bool(&C::liveness)},
+      {{"prefix_cache", "share K/V pages of equal prefixes"}, Bool(&C::prefix_cache)},
+      {{"default_level", "level of requests that choose none"}, Text(&C::default_level)}};
+  return *table;
+}
+
+}  // namespace
+
+std::span<const Setting> Settings() {
+  static const auto* const settings = [] {
+    auto* list = new std::vector<Setting>;
+    for (const Entry& entry : Table()) list->push_back(entry.setting);
+    return list;
+  }();
+  return *settings;
+}
+
+absl::Status ApplySetting(const std::string& key, const std::string& value, ServerConfig& config) {
+  for (const Entry& entry : Table()) {
+    if (key != entry.setting.key) continue;
+    const absl::Status status = entry.apply(value, config);
+    if (status.ok()) return status;
+    return absl::Status(status.code(),
+                        absl::StrFormat("%s: %s", key, std::string(status.message())));
+  }
+  return absl::NotFoundError(absl::StrFormat("unknown setting '%s'", key));
+}
+
+}  // namespace skipstone::server
