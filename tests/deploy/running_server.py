@@ -7,12 +7,13 @@ READY_SECONDS = 60
 
 
 class RunningServer:
-    """`with RunningServer(binary, flags) as server:` waits for READY; ends the process."""
+    """`with RunningServer(binary, flags) as server:` waits for READY; drains it at the end."""
 
     def __init__(self, binary, *flags):
         # Flags win over the file of --config.
         self.process = subprocess.Popen(
-            [binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", *flags],
+            [binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--drain_grace=0s",
+             *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.grpc = self.metrics = None
 
@@ -27,15 +28,14 @@ class RunningServer:
         return self
 
     def __exit__(self, *_):
-        # The second signal ends a drain at once.
-        self.process.terminate()
         self.process.terminate()
         try:
-            self.process.communicate(timeout=READY_SECONDS)
+            _, log = self.process.communicate(timeout=READY_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
             raise
+        assert self.process.returncode == 0, f"exit {self.process.returncode}:\n{log}"
 
     def _wait_until_ready(self):
         deadline = time.monotonic() + READY_SECONDS
