@@ -70,3 +70,17 @@ def unknown_metrics(text, known, recorded=()):
     words = set(re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", text))
     ours = {w for w in words if w.startswith("skipstone_") or ":skipstone_" in w}
     return ours - set(known) - set(recorded)
+
+
+def dashboard(source):
+    return json.loads((source / "deploy/grafana/skipstone.json").read_text())
+
+
+def dashboard_expressions(dashboard_json):
+    """(title, PromQL) of all panels and annotations, variables replaced as Grafana does for All."""
+    found = [(f"annotation {a['name']}", a["expr"])
+             for a in dashboard_json["annotations"]["list"]]
+    for panel in dashboard_json["panels"]:
+        found += [(panel["title"], target["expr"]) for target in panel.get("targets", [])]
+    return [(title, re.sub(r"\$\w+", ".*", expr.replace("$__rate_interval", "5m")))
+            for title, expr in found]
