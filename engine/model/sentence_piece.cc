@@ -1,10 +1,11 @@
 #include "engine/model/sentence_piece.h"
 
 #include <algorithm>
+#include <cmath>
 #include <queue>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/utf8.h"
 #include "engine/model/wire_reader.h"
 
 namespace skipstone {
@@ -34,6 +35,16 @@ constexpr char kMalformed[] = "it is truncated or malformed";
 size_t CharBytes(char c) {
   const auto lead = static_cast<unsigned char>(c);
   return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
+// The byte that "<0x0A>" stands for; -1 for other texts.
+int ByteOf(const std::string& piece) {
+  const auto digit = [&](size_t at) {
+    const char c = piece[at];
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  };
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
+  return digit(3) < 0 || digit(4) < 0 ? -1 : digit(3) * 16 + digit(4);
 }
 
 // A part of the text, in a doubly linked list.
@@ -108,7 +119,13 @@ std::string SentencePieceModel::AddPiece(std::string_view message) {
           "not served",
           pieces_.size(), piece.text, type);
   }
-  if (piece.text.empty()) return absl::StrFormat("piece %d is empty", pieces_.size());
+  if (piece.text.empty() || !IsValidUtf8(piece.text)) {
+    return absl::StrFormat("piece %d is empty or not UTF-8", pieces_.size());
+  }
+  // Merges are ordered by it.
+  if (!std::isfinite(piece.score)) {
+    return absl::StrFormat("piece %d has the score %f", pieces_.size(), piece.score);
+  }
   pieces_.push_back(std::move(piece));
   return "";
 }
@@ -156,10 +173,8 @@ std::string SentencePieceModel::Finish() {
       return absl::StrFormat("piece '%s' appears twice", piece.text);
     }
     if (piece.kind != Kind::kByte) continue;
-    int byte = -1;  // "<0x0A>"
-    if (piece.text.size() != 6 || !absl::SimpleHexAtoi(piece.text.substr(3, 2), &byte)) {
-      return absl::StrFormat("'%s' is no byte piece", piece.text);
-    }
+    const int byte = ByteOf(piece.text);
+    if (byte < 0) return absl::StrFormat("'%s' is no byte piece", piece.text);
     byte_ids_[byte] = id;
   }
   const auto missing = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1);

@@ -23,6 +23,9 @@ class SentencePieceModel {
   // of a kind that is not served.
   static std::unique_ptr<SentencePieceModel> Parse(std::string_view bytes, std::string* error);
 
+  SentencePieceModel(const SentencePieceModel&) = delete;
+  SentencePieceModel& operator=(const SentencePieceModel&) = delete;
+
   // Appends the ids of `text`, which is UTF-8: a blank is put in front of it, then neighbouring
   // pieces are merged, the best-scored and leftmost first (Sennrich, Haddow, Birch 2016), until no
   // merge is a piece; a character that is no piece becomes its bytes. O(n log n).
