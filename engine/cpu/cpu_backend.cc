@@ -11,6 +11,7 @@
 #include "engine/base/status.h"
 #include "engine/cpu/attention.h"
 #include "engine/cpu/buffer.h"
+#include "engine/cpu/dot_block.h"
 #include "engine/cpu/matmul.h"
 #include "engine/cpu/page_store.h"
 #include "engine/cpu/rope_table.h"
@@ -60,8 +61,9 @@ class CpuBackend final : public Backend {
 
  private:
   const Tensor& Matrix2d(WeightId id, int i = 0) const { return weights_[id.index].matrices[i]; }
-  // normed_[r] = RmsNorm(residual_[r]) * norm for the rows of the list.
-  void Norm(const RowList& rows, WeightId norm);
+  // normed_[r] = RmsNorm(residual_[r]) * norm for the rows of the list, arranged for products with
+  // the group `weights`.
+  void Norm(const RowList& rows, WeightId norm, WeightId weights);
   // Rotates the key of a row, moves its key and value to their page.
   void StoreRow(int layer, int row);
   void ReduceRows(int first, int count);
@@ -166,17 +168,19 @@ void CpuBackend::Embed(WeightId table) {
   }
 }
 
-void CpuBackend::Norm(const RowList& rows, WeightId norm) {
+void CpuBackend::Norm(const RowList& rows, WeightId norm, WeightId weights) {
+  const DType type = Matrix2d(weights).type;
   const float* weight = weights_[norm.index].vector.data();
   pool_.ParallelFor(rows.count, [&](int64_t i, int) {
     RmsNorm(residual_.row(rows[i]), weight, shape_.norm_epsilon, shape_.hidden,
             normed_.row(rows[i]));
+    ArrangeInput(type, shape_.hidden, normed_.row(rows[i]));
   });
 }
 
 void CpuBackend::QkvStore(int layer, WeightId norm, WeightId qkv) {
   const LayerRows& rows = step_.layers[layer];
-  Norm(rows.attention_rows, norm);
+  Norm(rows.attention_rows, norm, qkv);
   const MatMulJob jobs[] = {
       {.rows = rows.query_rows, .input = &normed_, .weight = Matrix2d(qkv, 0), .output = &queries_},
       {.rows = rows.kv_rows, .input = &normed_, .weight = Matrix2d(qkv, 1), .output = &keys_},
@@ -213,17 +217,21 @@ void CpuBackend::Attend(int layer) {
 void CpuBackend::ProjectAdd(int layer, Sublayer sublayer, WeightId w) {
   const LayerRows& rows = step_.layers[layer];
   const bool attention = sublayer == Sublayer::kAttention;
+  const Tensor& weight = Matrix2d(w);
   const MatMulJob job{.rows = attention ? rows.query_rows : rows.mlp_rows,
                       .input = attention ? &queries_ : &gated_,
-                      .weight = Matrix2d(w),
+                      .weight = weight,
                       .output = &residual_,
                       .store = MatMulJob::Store::kAdd};
+  pool_.ParallelFor(job.rows.count, [&](int64_t i, int) {
+    ArrangeInput(weight.type, weight.cols, job.input->row(job.rows[i]));
+  });
   matmul_.Run({&job, 1});
 }
 
 void CpuBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
   const RowList& rows = step_.layers[layer].mlp_rows;
-  Norm(rows, norm);
+  Norm(rows, norm, gate_up);
   const MatMulJob job{.rows = rows,
                       .input = &normed_,
                       .weight = Matrix2d(gate_up, 0),
@@ -235,7 +243,7 @@ void CpuBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
 
 void CpuBackend::Logits(WeightId norm, WeightId head) {
   const int total = static_cast<int>(step_.logits.size());
-  Norm({.begin = 0, .count = total}, norm);
+  Norm({.begin = 0, .count = total}, norm, head);
   for (int first = 0; first < total; first += kLogitsRows) {
     const int count = std::min(kLogitsRows, total - first);
     const MatMulJob job{.rows = {.begin = first, .count = count},

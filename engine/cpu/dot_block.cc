@@ -55,6 +55,9 @@ void DotPanel(const DotBlockArgs& args, int64_t k0, int64_t k1) {
         const int output = std::min(o + i, args.num_outputs - 1);
         tile.outputs[i] = static_cast<const T*>(args.outputs[output]) + k0;
       }
+      tile.ahead = o + 4 < args.num_outputs ? static_cast<const T*>(args.outputs[o + 4]) -
+                                                  static_cast<const T*>(args.outputs[o])
+                                            : 0;
       tile.scratch = args.scratch + (int64_t{r} * kDotOutputs + int64_t{o} * rows) * 16;
       tile.sums = args.sums + r * args.sums_stride + o;
       run(tile);
@@ -80,6 +83,18 @@ void DotBlockTarget(const DotBlockArgs& args) {
   }
 }
 
+void ArrangeInputTarget(DType type, int64_t k, float* input) {
+  if (type != DType::kBF16) return;
+  const D d;
+  const int64_t n = hn::Lanes(d);
+  V even, odd;
+  for (; k >= 2 * n; k -= 2 * n, input += 2 * n) {
+    hn::LoadInterleaved2(d, input, even, odd);
+    hn::StoreU(even, d, input);
+    hn::StoreU(odd, d, input + n);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace skipstone
 HWY_AFTER_NAMESPACE();
@@ -87,8 +102,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace skipstone {
 
+HWY_EXPORT(ArrangeInputTarget);
 HWY_EXPORT(DotBlockTarget);
 
+void ArrangeInput(DType type, int64_t k, float* input) {
+  HWY_DYNAMIC_DISPATCH(ArrangeInputTarget)(type, k, input);
+}
 void DotBlock(const DotBlockArgs& args) { HWY_DYNAMIC_DISPATCH(DotBlockTarget)(args); }
 
 }  // namespace skipstone

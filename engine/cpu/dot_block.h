@@ -1,7 +1,7 @@
 // The one product kernel of the CPU backend: dot products of every input row with every output row
 // of a block. Matrix products and attention scores are made of it.
 //
-// Each (input, output) pair has one SIMD accumulator. It takes the K elements in ascending order,
+// Each (input, output) pair has one SIMD accumulator. It takes the K elements in one fixed order,
 // one vector at a time (the tail padded with zeros), and is summed over its lanes in one fixed
 // order. A sum is therefore bitwise the same whatever else is in the block: tiles, K blocks, tasks
 // and threads never show.
@@ -21,7 +21,7 @@ inline constexpr int kDotOutputs = 64;
 inline constexpr int64_t kDotScratchFloats = int64_t{16} * kDotRows * kDotOutputs;
 
 struct DotBlockArgs {
-  const float* const* inputs = nullptr;  // [rows], each k floats
+  const float* const* inputs = nullptr;  // [rows], each k floats, arranged for `type`
   int rows = 0;                          // <= kDotRows
   const void* const* outputs = nullptr;  // [num_outputs], each k elements of `type`
   int num_outputs = 0;                   // <= kDotOutputs
@@ -31,6 +31,11 @@ struct DotBlockArgs {
   int64_t sums_stride = 0;
   float* scratch = nullptr;  // kDotScratchFloats, 64-byte aligned
 };
+
+// Brings k input floats, in place, into the order in which products with `type` take them. Bf16
+// comes in pairs of even and odd elements; the other types take their inputs as they are.
+// Thread-safe.
+void ArrangeInput(DType type, int64_t k, float* input);
 
 // Thread-safe.
 void DotBlock(const DotBlockArgs& args);

@@ -9,6 +9,7 @@
 
 #include <cstring>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -34,6 +35,7 @@ struct TileArgs {
   const float* inputs[6];
   const T* outputs[4];
   int64_t count;   // elements to take
+  int64_t ahead;   // elements from an output to the one that comes next in its place
   bool first;      // start from zero, not from scratch
   bool last;       // reduce to sums, do not save to scratch
   int valid;       // outputs to store
@@ -42,24 +44,46 @@ struct TileArgs {
   int64_t sums_stride;
 };
 
-HWY_INLINE V LoadOutput(D d, const float* p) { return hn::LoadU(d, p); }
+// Vectors that one step takes of each row, so that a step loads whole vectors of T: bf16 comes in
+// pairs. Of a block of 2 n elements the first vector is the even ones (a shift), the second the odd
+// ones (a mask): one instruction each, where in-order widening takes two. ArrangeInput brings the
+// inputs into this order.
+template <class T>
+constexpr int kStepVectors = 1;
+template <>
+inline constexpr int kStepVectors<hwy::bfloat16_t> = 2;
+
+template <int kVector>
+HWY_INLINE V LoadOutput(D d, const float* p) {
+  return hn::LoadU(d, p);
+}
+template <int kVector>
 HWY_INLINE V LoadOutput(D d, const hwy::float16_t* p) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), p));
 }
+template <int kVector>
 HWY_INLINE V LoadOutput(D d, const hwy::bfloat16_t* p) {
-  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, D>(), p));
+  const hn::RebindToUnsigned<D> du;
+  const auto pairs = hn::LoadU(du, reinterpret_cast<const uint32_t*>(p));
+  if constexpr (kVector == 0) return hn::BitCast(d, hn::ShiftLeft<16>(pairs));
+  return hn::BitCast(d, hn::And(pairs, hn::Set(du, 0xffff0000u)));
 }
 
-// The accumulators of one input row. Named members, not an array: GCC keeps them in registers.
+// The accumulators of one input row with the four outputs. Named members, not arrays, here and in
+// Rows: GCC keeps them in registers.
 struct Row {
   V v0, v1, v2, v3;
 };
 
-HWY_INLINE void Start(D d, const float* scratch, bool first, Row& row) {
-  if (first) {
-    row.v0 = row.v1 = row.v2 = row.v3 = hn::Zero(d);
-    return;
-  }
+template <int kRows>
+struct Rows {
+  Rows<kRows - 1> others;
+  Row last;
+};
+template <>
+struct Rows<0> {};
+
+HWY_INLINE void Load(D d, const float* scratch, Row& row) {
   const size_t n = hn::Lanes(d);
   row.v0 = hn::Load(d, scratch);
   row.v1 = hn::Load(d, scratch + n);
@@ -108,54 +132,59 @@ HWY_INLINE void Reduce(D d, const Row& row, int valid, float* sums) {
   for (int i = 0; i < valid; ++i) sums[i] = four[i];
 }
 
-struct Outputs {
-  V v0, v1, v2, v3;
-};
-
-HWY_INLINE void Step(D d, const Outputs& w, const float* input, Row& row) {
-  const V x = hn::LoadU(d, input);
-  row.v0 = hn::MulAdd(x, w.v0, row.v0);
-  row.v1 = hn::MulAdd(x, w.v1, row.v1);
-  row.v2 = hn::MulAdd(x, w.v2, row.v2);
-  row.v3 = hn::MulAdd(x, w.v3, row.v3);
-}
-
-template <int kRows, class T>
-HWY_INLINE void Steps(D d, const T* const* w, const float* const* x, int64_t begin, int64_t end,
-                      Row* HWY_RESTRICT rows) {
-  const int64_t n = hn::Lanes(d);
-  Row r0 = rows[0], r1, r2, r3, r4, r5;
-  if constexpr (kRows > 1) r1 = rows[1];
-  if constexpr (kRows > 2) r2 = rows[2];
-  if constexpr (kRows > 3) r3 = rows[3];
-  if constexpr (kRows > 4) r4 = rows[4];
-  if constexpr (kRows > 5) r5 = rows[5];
-  for (int64_t k = begin; k < end; k += n) {
-    const Outputs o{LoadOutput(d, w[0] + k), LoadOutput(d, w[1] + k), LoadOutput(d, w[2] + k),
-                    LoadOutput(d, w[3] + k)};
-    Step(d, o, x[0] + k, r0);
-    if constexpr (kRows > 1) Step(d, o, x[1] + k, r1);
-    if constexpr (kRows > 2) Step(d, o, x[2] + k, r2);
-    if constexpr (kRows > 3) Step(d, o, x[3] + k, r3);
-    if constexpr (kRows > 4) Step(d, o, x[4] + k, r4);
-    if constexpr (kRows > 5) Step(d, o, x[5] + k, r5);
+// row += input * outputs, for every row.
+template <int kRows>
+HWY_INLINE void MulAddRows(D d, const float* const* x, int64_t at, const Row& outputs,
+                           Rows<kRows>& rows) {
+  if constexpr (kRows > 0) {
+    MulAddRows(d, x, at, outputs, rows.others);
+    const V input = hn::LoadU(d, x[kRows - 1] + at);
+    rows.last.v0 = hn::MulAdd(input, outputs.v0, rows.last.v0);
+    rows.last.v1 = hn::MulAdd(input, outputs.v1, rows.last.v1);
+    rows.last.v2 = hn::MulAdd(input, outputs.v2, rows.last.v2);
+    rows.last.v3 = hn::MulAdd(input, outputs.v3, rows.last.v3);
   }
-  rows[0] = r0;
-  if constexpr (kRows > 1) rows[1] = r1;
-  if constexpr (kRows > 2) rows[2] = r2;
-  if constexpr (kRows > 3) rows[3] = r3;
-  if constexpr (kRows > 4) rows[4] = r4;
-  if constexpr (kRows > 5) rows[5] = r5;
 }
 
-// The last elements, fewer than a vector, padded with zeros.
+// Vector number kVector of the step at element k.
+template <int kVector, int kRows, class T>
+HWY_INLINE void StepVector(D d, const T* const* w, const float* const* x, int64_t k,
+                           Rows<kRows>& rows) {
+  const V w0 = LoadOutput<kVector>(d, w[0] + k);
+  const V w1 = LoadOutput<kVector>(d, w[1] + k);
+  const V w2 = LoadOutput<kVector>(d, w[2] + k);
+  const V w3 = LoadOutput<kVector>(d, w[3] + k);
+  const int64_t at = k + kVector * static_cast<int64_t>(hn::Lanes(d));
+  MulAddRows(d, x, at, {w0, w1, w2, w3}, rows);
+}
+
+// Elements [0, count), whole steps. Prefetches `ahead` elements behind what it reads: one row of
+// weights is read faster than the hardware fetches the next.
 template <int kRows, class T>
-HWY_NOINLINE void Tail(const TileArgs<T>& args, int64_t begin, Row* rows) {
+HWY_INLINE void Steps(D d, const T* const* w, const float* const* x, int64_t count, int64_t ahead,
+                      Rows<kRows>& rows) {
+  const int64_t n = hn::Lanes(d);
+  for (int64_t k = 0; k < count; k += kStepVectors<T> * n) {
+    hwy::Prefetch(w[0] + k + ahead);
+    hwy::Prefetch(w[1] + k + ahead);
+    hwy::Prefetch(w[2] + k + ahead);
+    hwy::Prefetch(w[3] + k + ahead);
+    StepVector<0>(d, w, x, k, rows);
+    if constexpr (kStepVectors < T >> 1) StepVector<1>(d, w, x, k, rows);
+  }
+}
+
+// The last elements, fewer than a step takes, padded with zeros. The inputs are in their own order
+// here: ArrangeInput leaves the tail alone.
+template <int kRows, class T>
+HWY_NOINLINE Rows<kRows> Tail(const TileArgs<T>& args, int64_t begin, Rows<kRows> rows) {
   const D d;
-  constexpr size_t kMaxLanes = HWY_MAX_BYTES / sizeof(float);
-  const size_t left = args.count - begin;
-  T w[4][kMaxLanes] = {};
-  float x[kRows][kMaxLanes] = {};
+  constexpr int64_t kVectors = kStepVectors<T>;
+  constexpr size_t kMaxStep = kVectors * HWY_MAX_BYTES / sizeof(float);
+  const int64_t n = hn::Lanes(d);
+  const int64_t left = args.count - begin;
+  T w[4][kMaxStep] = {};
+  float x[kRows][kMaxStep] = {};
   const T* wp[4];
   const float* xp[kRows];
   for (int i = 0; i < 4; ++i) {
@@ -163,28 +192,50 @@ HWY_NOINLINE void Tail(const TileArgs<T>& args, int64_t begin, Row* rows) {
     wp[i] = w[i];
   }
   for (int i = 0; i < kRows; ++i) {
-    std::memcpy(x[i], args.inputs[i] + begin, left * sizeof(float));
+    for (int64_t j = 0; j < left; ++j) {
+      x[i][j % kVectors * n + j / kVectors] = args.inputs[i][begin + j];
+    }
     xp[i] = x[i];
   }
-  Steps<kRows, T>(d, wp, xp, 0, 1, rows);
+  Steps<kRows, T>(d, wp, xp, kVectors * n, 0, rows);
+  return rows;
+}
+
+// Zeros, or what an earlier panel left in scratch.
+template <int kRows, class T>
+HWY_INLINE void StartRows(D d, const TileArgs<T>& args, Rows<kRows>& rows) {
+  if constexpr (kRows > 0) {
+    StartRows(d, args, rows.others);
+    if (args.first) {
+      rows.last.v0 = rows.last.v1 = rows.last.v2 = rows.last.v3 = hn::Zero(d);
+    } else {
+      Load(d, args.scratch + (kRows - 1) * 4 * hn::Lanes(d), rows.last);
+    }
+  }
+}
+
+template <int kRows, class T>
+HWY_INLINE void FinishRows(D d, const TileArgs<T>& args, const Rows<kRows>& rows) {
+  if constexpr (kRows > 0) {
+    FinishRows(d, args, rows.others);
+    if (args.last) {
+      Reduce(d, rows.last, args.valid, args.sums + (kRows - 1) * args.sums_stride);
+    } else {
+      Save(d, rows.last, args.scratch + (kRows - 1) * 4 * hn::Lanes(d));
+    }
+  }
 }
 
 template <int kRows, class T>
 HWY_NOINLINE void DotTile(const TileArgs<T>& args) {
   const D d;
-  const int64_t n = hn::Lanes(d);
-  const int64_t whole = args.count / n * n;
-  Row rows[kRows];
-  for (int r = 0; r < kRows; ++r) Start(d, args.scratch + r * 4 * n, args.first, rows[r]);
-  Steps<kRows, T>(d, args.outputs, args.inputs, 0, whole, rows);
-  if (whole < args.count) Tail<kRows, T>(args, whole, rows);
-  for (int r = 0; r < kRows; ++r) {
-    if (args.last) {
-      Reduce(d, rows[r], args.valid, args.sums + r * args.sums_stride);
-    } else {
-      Save(d, rows[r], args.scratch + r * 4 * n);
-    }
-  }
+  const int64_t step = kStepVectors<T> * static_cast<int64_t>(hn::Lanes(d));
+  const int64_t whole = args.count / step * step;
+  Rows<kRows> rows;
+  StartRows(d, args, rows);
+  Steps<kRows, T>(d, args.outputs, args.inputs, whole, args.ahead, rows);
+  if (whole < args.count) rows = Tail<kRows, T>(args, whole, rows);
+  FinishRows(d, args, rows);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -20,7 +20,7 @@ struct MatMulJob {
     kSilu,  // output[r] = silu(weight * input[r]) * (up * input[r])
   };
   RowList rows;
-  const Matrix* input = nullptr;  // [*, weight.cols]
+  const Matrix* input = nullptr;  // [*, weight.cols], arranged for the weight's type (dot_block.h)
   Tensor weight;                  // [outputs, inputs]
   Tensor up;                      // like weight, for kSilu
   Matrix* output = nullptr;       // [*, weight.rows]
