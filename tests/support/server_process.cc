@@ -1,17 +1,14 @@
 #include "tests/support/server_process.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdlib>
-#include <sstream>
+#include <utility>
+
+#include "tests/support/metrics_text.h"
 
 namespace skipstone {
 namespace {
@@ -31,6 +28,33 @@ std::string ReadLine(int fd) {
   return line;
 }
 
+std::string ReadAll(int fd) {
+  std::string all;
+  char buffer[4096];
+  ssize_t n = 0;
+  while ((n = read(fd, buffer, sizeof(buffer))) > 0) all.append(buffer, n);
+  return all;
+}
+
+pid_t Spawn(std::vector<std::string> args, int out, int err) {
+  std::vector<char*> argv;
+  for (std::string& arg : args) argv.push_back(arg.data());
+  argv.push_back(nullptr);
+  const pid_t pid = fork();
+  if (pid != 0) return pid;
+  dup2(out, STDOUT_FILENO);
+  dup2(err, STDERR_FILENO);
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+int WaitFor(pid_t pid) {
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 }  // namespace
 
 std::string DemoModelDir() { return std::string(SKIPSTONE_SOURCE_DIR) + "/models/demo"; }
@@ -40,24 +64,35 @@ std::string ServerBinary() {
   return access(path.c_str(), X_OK) == 0 ? path : "";
 }
 
+ProgramResult RunServerBinary(const std::vector<std::string>& flags) {
+  std::vector<std::string> args = {ServerBinary()};
+  args.insert(args.end(), flags.begin(), flags.end());
+  int out[2];
+  int err[2];
+  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return {};
+  const pid_t pid = Spawn(std::move(args), out[1], err[1]);
+  close(out[1]);
+  close(err[1]);
+  ProgramResult result;
+  // What the program says there fits the pipe, so that one may be read after the other.
+  result.out = ReadAll(out[0]);
+  result.err = ReadAll(err[0]);
+  close(out[0]);
+  close(err[0]);
+  result.exit_status = WaitFor(pid);
+  return result;
+}
+
 std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::string>& flags) {
   std::vector<std::string> args = {ServerBinary(), "--listen=127.0.0.1:0",
-                                   "--metrics_listen=127.0.0.1:0", "--log_level=warn"};
+                                   "--metrics_listen=127.0.0.1:0", "--log_level=warn",
+                                   "--drain_grace=0s"};
   args.insert(args.end(), flags.begin(), flags.end());
-  std::vector<char*> argv;
-  for (std::string& arg : args) argv.push_back(arg.data());
-  argv.push_back(nullptr);
   int out[2];
   if (pipe2(out, O_CLOEXEC) != 0) return nullptr;
-  const pid_t pid = fork();
-  if (pid == 0) {
-    dup2(out[1], STDOUT_FILENO);
-    execv(argv[0], argv.data());
-    _exit(127);
-  }
-  close(out[1]);
   std::unique_ptr<ServerProcess> server(new ServerProcess());
-  server->pid_ = pid;
+  server->pid_ = Spawn(std::move(args), out[1], STDERR_FILENO);
+  close(out[1]);
   server->stdout_ = out[0];
   const std::string line = ReadLine(out[0]);
   if (line.rfind("READY ", 0) != 0) return nullptr;
@@ -78,48 +113,13 @@ ServerProcess::~ServerProcess() {
 
 void ServerProcess::Signal(int signal) const { kill(pid_, signal); }
 
-int ServerProcess::Wait() {
-  int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-  }
-  pid_ = -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
+int ServerProcess::Wait() { return WaitFor(std::exchange(pid_, -1)); }
 
-std::string ServerProcess::ScrapeMetrics() const {
-  const size_t colon = metrics_.rfind(':');
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(std::stoi(metrics_.substr(colon + 1))));
-  inet_pton(AF_INET, metrics_.substr(0, colon).c_str(), &address.sin_addr);
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  std::string response;
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-    const std::string request = "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    if (write(fd, request.data(), request.size()) > 0) {
-      char buffer[4096];
-      ssize_t n = 0;
-      while ((n = read(fd, buffer, sizeof(buffer))) > 0) response.append(buffer, n);
-    }
-  }
-  close(fd);
-  const size_t body = response.find("\r\n\r\n");
-  return body == std::string::npos ? "" : response.substr(body + 4);
-}
+std::string ServerProcess::ScrapeMetrics() const { return skipstone::ScrapeMetrics(metrics_); }
 
 double ServerProcess::Metric(const std::string& series,
                              const std::vector<std::string>& labels) const {
-  std::istringstream lines(ScrapeMetrics());
-  double sum = 0;
-  for (std::string line; std::getline(lines, line);) {
-    const size_t end = line.find_first_of("{ ");
-    if (end == std::string::npos || line.substr(0, end) != series) continue;
-    const bool wanted = std::all_of(labels.begin(), labels.end(), [&](const std::string& label) {
-      return line.find(label) != std::string::npos;
-    });
-    if (wanted) sum += std::strtod(line.c_str() + line.rfind(' '), nullptr);
-  }
-  return sum;
+  return SumOfSamples(ScrapeMetrics(), series, labels);
 }
 
 }  // namespace skipstone

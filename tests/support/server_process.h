@@ -14,10 +14,19 @@ std::string DemoModelDir();
 // The build's skipstone-server, or empty if it was not built.
 std::string ServerBinary();
 
+struct ProgramResult {
+  int exit_status = -1;  // or 128 + signal
+  std::string out;
+  std::string err;
+};
+
+// Runs `skipstone-server FLAGS...`, which is meant to end by itself.
+ProgramResult RunServerBinary(const std::vector<std::string>& flags);
+
 class ServerProcess {
  public:
-  // Starts `skipstone-server --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 FLAGS...` and waits
-  // for its READY line. Null if the process ended before.
+  // Starts `skipstone-server --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 --drain_grace=0s
+  // FLAGS...` and waits for its READY line. Null if the process ended before.
   static std::unique_ptr<ServerProcess> Start(const std::vector<std::string>& flags);
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
@@ -32,7 +41,7 @@ class ServerProcess {
 
   // The text of /metrics.
   std::string ScrapeMetrics() const;
-  // Sum of all samples of `series` in /metrics whose line contains every string of `labels`.
+  // SumOfSamples of it.
   double Metric(const std::string& series, const std::vector<std::string>& labels = {}) const;
 
  private:

@@ -1,0 +1,254 @@
+// One test for each gRPC code that the API can return, but INVALID_ARGUMENT (its own file).
+#include <grpcpp/grpcpp.h>
+
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/fake_server.h"
+#include "tests/server/streaming.h"
+
+namespace skipstone::server {
+namespace {
+
+using grpc::StatusCode;
+using testing::HasSubstr;
+
+void SetDeadline(grpc::ClientContext& context, std::chrono::milliseconds wait) {
+  context.set_deadline(std::chrono::system_clock::now() + wait);
+}
+
+// Room for requests that take far longer than any test.
+FakeServerOptions Endless(const std::string& yaml = "") {
+  return {.yaml = yaml, .num_pages = 60000, .max_context = 60000};
+}
+
+v1::GenerateRequest Named(const std::string& id, uint32_t max_tokens) {
+  v1::GenerateRequest request = Prompt("5 6 7", max_tokens);
+  request.set_request_id(id);
+  return request;
+}
+
+TEST(ErrorCodesTest, NotFoundListsTheKnownLevels) {
+  FakeServer server({.yaml = "levels: {full: none, deep: 'attn:last=1'}"});
+  v1::GenerateRequest request = Prompt("5", 1);
+  request.mutable_skip()->set_level("shallow");
+  const grpc::Status status = server.Generate(request).status;
+  EXPECT_EQ(status.error_code(), StatusCode::NOT_FOUND);
+  EXPECT_THAT(status.error_message(), HasSubstr("shallow"));
+  EXPECT_THAT(status.error_message(), HasSubstr("full, deep"));
+  EXPECT_EQ(server.Outcomes("rejected"), 1);
+  request.mutable_skip()->set_level("full");
+  request.mutable_skip()->mutable_adaptive()->set_ceiling_level("shallow");
+  EXPECT_EQ(server.Generate(request).status.error_code(), StatusCode::NOT_FOUND);
+}
+
+TEST(ErrorCodesTest, ResourceExhaustedByAFullQueueSaysWhenToComeBack) {
+  FakeServer server({.max_sequences = 1, .max_queue = 1});
+  server.gate().Close();
+  Streaming running(server.stub(), Named("running", 2));
+  server.gate().WaitArrivals(1);
+  Streaming queued(server.stub(), Named("queued", 2));
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 1; }));
+  const auto refused = server.Generate(Prompt("5", 1));
+  EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("the limit is 1"));
+  ASSERT_TRUE(refused.trailing.contains("grpc-retry-pushback-ms"));
+  EXPECT_GT(std::stoi(refused.trailing.at("grpc-retry-pushback-ms")), 0);
+  server.gate().Open();
+  EXPECT_TRUE(running.ReadAll().ok());
+  EXPECT_TRUE(queued.ReadAll().ok());
+  EXPECT_EQ(server.Outcomes("rejected"), 1);
+}
+
+TEST(ErrorCodesTest, ResourceExhaustedForeverSaysDoNotRetry) {
+  FakeServer server({.num_pages = 20});  // 20 tokens in 4 layers
+  const auto refused = server.Generate(Prompt("5 6 7", 19));
+  EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("24 pages"));
+  EXPECT_EQ(refused.trailing.at("grpc-retry-pushback-ms"), "-1");
+  EXPECT_TRUE(server.Generate(Prompt("5 6 7", 18)).status.ok());
+}
+
+TEST(ErrorCodesTest, DeadlineExceededOnArrival) {
+  FakeServer server;
+  const auto late = server.Generate(Prompt("5", 60), [](grpc::ClientContext& context) {
+    SetDeadline(context, std::chrono::milliseconds(-1));
+  });
+  EXPECT_EQ(late.status.error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(server.gate().arrivals(), 0);
+}
+
+TEST(ErrorCodesTest, DeadlineExceededWhileQueued) {
+  FakeServer server({.max_sequences = 1});
+  server.gate().Close();
+  Streaming running(server.stub(), Named("running", 60));
+  server.gate().WaitArrivals(1);
+  Streaming queued(server.stub(), Named("queued", 2), [](grpc::ClientContext& context) {
+    SetDeadline(context, std::chrono::milliseconds(50));
+  });
+  EXPECT_EQ(queued.ReadAll().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_TRUE(queued.events().empty());
+  server.gate().Open();
+  EXPECT_TRUE(running.ReadAll().ok());
+  EXPECT_TRUE(Eventually([&] { return server.Outcomes("deadline") == 1; }));
+  EXPECT_EQ(server.Outcomes("cancelled"), 0);
+}
+
+TEST(ErrorCodesTest, DeadlineExceededWhileDecoding) {
+  FakeServer server(Endless());
+  Streaming running(server.stub(), Named("running", 50000), [](grpc::ClientContext& context) {
+    SetDeadline(context, std::chrono::milliseconds(100));
+  });
+  EXPECT_EQ(running.ReadAll().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_GT(running.events().size(), 1u);
+  EXPECT_TRUE(Eventually([&] { return server.Outcomes("deadline") == 1; }));
+  EXPECT_TRUE(Eventually([&] { return server.Load().kv_pages_used() == 0; }));
+  EXPECT_EQ(server.Outcomes("cancelled"), 0);
+}
+
+TEST(ErrorCodesTest, UnavailableWhileLoading) {
+  FakeServer server({.serve = false});
+  for (int i = 0; i < 2; ++i) {
+    const grpc::Status status = server.Generate(Prompt("5", 1)).status;
+    EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+    EXPECT_THAT(status.error_message(), HasSubstr("loading"));
+  }
+  Streaming stream(server.stub(), Prompt("5", 1));
+  EXPECT_EQ(stream.ReadAll().error_code(), StatusCode::UNAVAILABLE);
+  grpc::ClientContext score_context;
+  v1::ScoreResponse scores;
+  EXPECT_EQ(server.stub().Score(&score_context, {}, &scores).error_code(), StatusCode::UNAVAILABLE);
+  grpc::ClientContext model_context;
+  v1::GetModelResponse model;
+  EXPECT_EQ(server.stub().GetModel(&model_context, {}, &model).error_code(),
+            StatusCode::UNAVAILABLE);
+  server.Serve();
+  EXPECT_TRUE(server.Generate(Prompt("5", 1)).status.ok());
+}
+
+TEST(ErrorCodesTest, UnavailableWhileDraining) {
+  FakeServer server;
+  server.gate().Close();
+  Streaming running(server.stub(), Named("running", 3));
+  server.gate().WaitArrivals(1);
+  server.server().AnnounceDrain();
+  Streaming late(server.stub(), Named("late", 1));
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 1; })) << "it is still taken";
+  std::thread drain([&] { EXPECT_TRUE(server.server().Drain(/*now=*/false)); });
+  ASSERT_TRUE(Eventually([&] { return server.Load().draining(); }));
+  const grpc::Status status = server.Generate(Prompt("5", 1)).status;
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("draining"));
+  server.gate().Open();
+  EXPECT_TRUE(running.ReadAll().ok());
+  EXPECT_TRUE(late.ReadAll().ok());
+  drain.join();
+}
+
+TEST(ErrorCodesTest, UnavailableWhenTheDrainCutsAStream) {
+  FakeServer server(Endless("drain_timeout: 0s"));
+  Streaming running(server.stub(), Named("running", 50000));
+  ASSERT_TRUE(running.Read());
+  std::thread drain([&] { EXPECT_FALSE(server.server().Drain(/*now=*/false)); });
+  const grpc::Status status = running.ReadAll();
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("shut down"));
+  EXPECT_TRUE(running.Finished().empty());
+  drain.join();
+  EXPECT_EQ(server.Outcomes("error"), 1);
+}
+
+TEST(ErrorCodesTest, AlreadyExistsForALiveRequestId) {
+  FakeServer server;
+  server.gate().Close();
+  Streaming first(server.stub(), Named("same", 3));
+  server.gate().WaitArrivals(1);
+  const grpc::Status status = server.Generate(Named("same", 3)).status;
+  EXPECT_EQ(status.error_code(), StatusCode::ALREADY_EXISTS);
+  EXPECT_THAT(status.error_message(), HasSubstr("'same'"));
+  server.gate().Open();
+  EXPECT_TRUE(first.ReadAll().ok()) << "the refusal must not touch the first";
+  EXPECT_EQ(first.Finished().size(), 1u);
+  EXPECT_TRUE(server.Generate(Named("same", 3)).status.ok()) << "its end frees the id";
+}
+
+TEST(ErrorCodesTest, PermissionDeniedForCustomSkips) {
+  FakeServer server({.yaml = "policy: {allow_custom_skip: false}\n"
+                             "levels: {full: none, deep: 'attn:last=1'}"});
+  v1::GenerateRequest request = Prompt("5", 1);
+  request.mutable_skip()->set_spec("attn:last=1");
+  EXPECT_EQ(server.Generate(request).status.error_code(), StatusCode::PERMISSION_DENIED);
+  request.mutable_skip()->mutable_layers()->add_attention(3);
+  EXPECT_EQ(server.Generate(request).status.error_code(), StatusCode::PERMISSION_DENIED);
+  request.mutable_skip()->set_level("deep");
+  EXPECT_TRUE(server.Generate(request).status.ok());
+  request.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:last=2");
+  EXPECT_EQ(server.Generate(request).status.error_code(), StatusCode::PERMISSION_DENIED);
+}
+
+TEST(ErrorCodesTest, InternalAfterADeviceError) {
+  FakeServer server;
+  server.gate().Close();
+  Streaming running(server.stub(), Named("running", 5));
+  server.gate().WaitArrivals(1);
+  server.runner().FailSteps();
+  server.gate().Open();
+  const grpc::Status status = running.ReadAll();
+  EXPECT_EQ(status.error_code(), StatusCode::INTERNAL);
+  EXPECT_THAT(status.error_message(), HasSubstr("device error"));
+  EXPECT_EQ(server.Generate(Prompt("5", 1)).status.error_code(), StatusCode::INTERNAL);
+  EXPECT_TRUE(absl::IsInternal(server.server().CheckEngine()));
+  EXPECT_FALSE(server.server().health().IsServing(kLivenessService));
+  EXPECT_FALSE(server.server().health().IsServing(kReadinessService));
+  EXPECT_EQ(server.Outcomes("error"), 2);
+}
+
+TEST(ErrorCodesTest, CancelledFreesThePagesWithinTwoSteps) {
+  FakeServer server;
+  Streaming stream(server.stub(), Named("gone", 60));
+  ASSERT_TRUE(stream.Read());
+  server.gate().Close();
+  server.gate().WaitArrivals(server.gate().arrivals() + 1);
+  const int before = server.gate().arrivals();
+  ASSERT_GT(server.Load().kv_pages_used(), 0u);
+  stream.Cancel();
+  EXPECT_EQ(stream.ReadAll().error_code(), StatusCode::CANCELLED);
+  // These follow the reset of the stream on the same connection, so the server knows of it.
+  for (int i = 0; i < 50; ++i) server.Load();
+  server.gate().Open();
+  EXPECT_TRUE(Eventually([&] { return server.Load().kv_pages_used() == 0; }));
+  EXPECT_LE(server.gate().arrivals(), before + 2);
+  EXPECT_TRUE(Eventually([&] { return server.Outcomes("cancelled") == 1; }));
+}
+
+TEST(ErrorCodesTest, AbortedForAScoreCallThatWasAborted) {
+  FakeServer server;
+  server.gate().Close();
+  v1::ScoreRequest request;
+  request.set_request_id("score");
+  request.add_items()->mutable_prompt()->set_text("5 6 7");
+  request.add_items()->mutable_prompt()->set_text("8 9");
+  auto scored = std::async(std::launch::async, [&] {
+    grpc::ClientContext context;
+    v1::ScoreResponse response;
+    return server.stub().Score(&context, request, &response);
+  });
+  server.gate().WaitArrivals(1);
+  grpc::ClientContext context;
+  v1::AbortRequest abort;
+  abort.add_request_ids("score");
+  abort.add_request_ids("unknown");
+  v1::AbortResponse aborted;
+  ASSERT_TRUE(server.stub().Abort(&context, abort, &aborted).ok());
+  EXPECT_THAT(aborted.aborted(), testing::ElementsAre("score"));
+  server.gate().Open();
+  EXPECT_EQ(scored.get().error_code(), StatusCode::ABORTED);
+  EXPECT_TRUE(Eventually([&] { return server.Load().kv_pages_used() == 0; }));
+}
+
+}  // namespace
+}  // namespace skipstone::server

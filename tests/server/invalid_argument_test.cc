@@ -1,0 +1,328 @@
+// INVALID_ARGUMENT: every documented range, with the field, the value and the limit in the message.
+#include <grpcpp/generic/generic_stub.h>
+
+#include <cmath>
+#include <future>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/fake_server.h"
+
+namespace skipstone::server {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+struct BadRequest {
+  const char* name;
+  std::function<void(v1::GenerateRequest&)> spoil;
+  std::vector<std::string> message;  // parts of it
+};
+
+void PrintTo(const BadRequest& bad, std::ostream* out) { *out << bad.name; }
+
+std::vector<BadRequest> SamplingCases() {
+  using R = v1::GenerateRequest;
+  return {
+      {"TemperatureNan",
+       [](R& r) { r.mutable_sampling()->set_temperature(std::nanf("")); },
+       {"sampling.temperature: nan", "[0, 2]"}},
+      {"TemperatureAbove2",
+       [](R& r) { r.mutable_sampling()->set_temperature(2.5f); },
+       {"sampling.temperature: 2.5", "[0, 2]"}},
+      {"TemperatureBelow0",
+       [](R& r) { r.mutable_sampling()->set_temperature(-1); },
+       {"sampling.temperature: -1", "[0, 2]"}},
+      {"TopP0", [](R& r) { r.mutable_sampling()->set_top_p(0); }, {"sampling.top_p: 0", "(0, 1]"}},
+      {"TopPAbove1",
+       [](R& r) { r.mutable_sampling()->set_top_p(1.5f); },
+       {"sampling.top_p: 1.5", "(0, 1]"}},
+      {"TopPNan",
+       [](R& r) { r.mutable_sampling()->set_top_p(std::nanf("")); },
+       {"sampling.top_p: nan"}},
+      {"MinPBelow0",
+       [](R& r) { r.mutable_sampling()->set_min_p(-0.5f); },
+       {"sampling.min_p: -0.5", "[0, 1]"}},
+      {"MinPInfinite",
+       [](R& r) { r.mutable_sampling()->set_min_p(INFINITY); },
+       {"sampling.min_p: inf", "[0, 1]"}},
+      {"RepetitionPenalty0",
+       [](R& r) { r.mutable_sampling()->set_repetition_penalty(0); },
+       {"sampling.repetition_penalty: 0", "(0, 10]"}},
+      {"RepetitionPenaltyAbove10",
+       [](R& r) { r.mutable_sampling()->set_repetition_penalty(11); },
+       {"sampling.repetition_penalty: 11", "(0, 10]"}},
+      {"PresencePenalty",
+       [](R& r) { r.mutable_sampling()->set_presence_penalty(3); },
+       {"sampling.presence_penalty: 3", "[-2, 2]"}},
+      {"FrequencyPenalty",
+       [](R& r) { r.mutable_sampling()->set_frequency_penalty(-3); },
+       {"sampling.frequency_penalty: -3", "[-2, 2]"}},
+      {"LogitBiasId",
+       [](R& r) { (*r.mutable_sampling()->mutable_logit_bias())[100] = 1; },
+       {"sampling.logit_bias: token id 100", "vocabulary of 100"}},
+      {"LogitBiasValue",
+       [](R& r) { (*r.mutable_sampling()->mutable_logit_bias())[7] = 101; },
+       {"sampling.logit_bias: 101", "[-100, 100]"}},
+      {"LogitBiasNan",
+       [](R& r) { (*r.mutable_sampling()->mutable_logit_bias())[7] = std::nanf(""); },
+       {"sampling.logit_bias: nan"}},
+      {"LogitBiasCount",
+       [](R& r) {
+         for (int i = 0; i < 1025; ++i) (*r.mutable_sampling()->mutable_logit_bias())[i] = 0;
+       },
+       {"sampling.logit_bias: 1025 entries", "1024"}},
+  };
+}
+
+std::vector<BadRequest> StoppingCases() {
+  using R = v1::GenerateRequest;
+  return {
+      {"MaxTokens0",
+       [](R& r) { r.mutable_stopping()->set_max_tokens(0); },
+       {"stopping.max_tokens: 0", ">= 1"}},
+      {"MinTokensAboveMax",
+       [](R& r) { r.mutable_stopping()->set_min_tokens(9); },
+       {"stopping.min_tokens: 9", "max_tokens, 2"}},
+      {"StopStringsCount",
+       [](R& r) {
+         for (int i = 0; i < 17; ++i) r.mutable_stopping()->add_stop_strings("x");
+       },
+       {"stopping.stop_strings: 17 strings", "16"}},
+      {"StopStringEmpty",
+       [](R& r) { r.mutable_stopping()->add_stop_strings(""); },
+       {"stopping.stop_strings", "empty"}},
+      {"StopStringLong",
+       [](R& r) { r.mutable_stopping()->add_stop_strings(std::string(257, 'x')); },
+       {"stopping.stop_strings: 257 bytes", "256"}},
+      {"StopIdsCount",
+       [](R& r) {
+         for (int i = 0; i < 65; ++i) r.mutable_stopping()->add_stop_token_ids(i);
+       },
+       {"stopping.stop_token_ids: 65 ids", "64"}},
+      {"StopIdOutside",
+       [](R& r) { r.mutable_stopping()->add_stop_token_ids(4000000000u); },
+       {"stopping.stop_token_ids: token id 4000000000", "100"}},
+      {"TimeLimit0",
+       [](R& r) { r.mutable_stopping()->set_time_limit_ms(0); },
+       {"stopping.time_limit_ms: 0", ">= 1"}},
+      {"Logprobs",
+       [](R& r) { r.mutable_output()->set_logprobs(21); },
+       {"output.logprobs: 21", "20"}},
+      {"PromptLogprobs",
+       [](R& r) { r.mutable_output()->set_prompt_logprobs(21); },
+       {"output.prompt_logprobs: 21", "20"}},
+  };
+}
+
+std::vector<BadRequest> PromptCases() {
+  using R = v1::GenerateRequest;
+  const auto ids = [](R& r, int count, uint32_t id) {
+    r.mutable_token_ids()->clear_ids();
+    for (int i = 0; i < count; ++i) r.mutable_token_ids()->add_ids(id);
+  };
+  return {
+      {"PromptMissing", [](R& r) { r.clear_prompt(); }, {"prompt", "text, token_ids or chat"}},
+      {"PromptTextEmpty", [](R& r) { r.set_text(""); }, {"text", "empty"}},
+      {"PromptIdsEmpty", [](R& r) { r.mutable_token_ids(); }, {"prompt", "no tokens"}},
+      {"PromptIdOutside",
+       [ids](R& r) { ids(r, 1, 100); },
+       {"token_ids: token id 100", "vocabulary of 100"}},
+      {"PromptIdNegative", [ids](R& r) { ids(r, 1, 0xffffffff); }, {"token id 4294967295"}},
+      {"PromptLong", [ids](R& r) { ids(r, 64, 1); }, {"prompt: 64 tokens", "63", "64"}},
+      {"ChatWithoutEnd",
+       [](R& r) {
+         v1::ChatMessage* message = r.mutable_chat()->add_messages();
+         message->set_role("user");
+         message->set_content("5");
+       },
+       {"chat", "end-of-sequence"}},
+      {"Truncate0",
+       [](R& r) { r.set_truncate_prompt_tokens(0); },
+       {"truncate_prompt_tokens: 0", ">= 1"}},
+      {"N0", [](R& r) { r.set_n(0); }, {"n: 0", "[1, 16]"}},
+      {"N17", [](R& r) { r.set_n(17); }, {"n: 17", "[1, 16]"}},
+      {"PriorityHigh", [](R& r) { r.set_priority(101); }, {"priority: 101", "[-100, 100]"}},
+      {"PriorityLow", [](R& r) { r.set_priority(-101); }, {"priority: -101", "[-100, 100]"}},
+      {"RequestIdLong",
+       [](R& r) { r.set_request_id(std::string(129, 'x')); },
+       {"request_id: 129 bytes", "128"}},
+      {"ExperimentKeyLong",
+       [](R& r) { r.set_experiment_key(std::string(257, 'x')); },
+       {"experiment_key: 257 bytes", "256"}},
+      {"CacheSaltLong",
+       [](R& r) { r.set_cache_salt(std::string(257, 'x')); },
+       {"cache_salt: 257 bytes", "256"}},
+  };
+}
+
+std::vector<BadRequest> SkipCases() {
+  using R = v1::GenerateRequest;
+  return {
+      {"SkipSpecMalformed",
+       [](R& r) { r.mutable_skip()->set_spec("attn:latter"); },
+       {"skip.spec", "latter", "4 layers"}},
+      {"SkipSpecEmpty", [](R& r) { r.mutable_skip()->set_spec(""); }, {"skip.spec"}},
+      {"SkipSpecLayer", [](R& r) { r.mutable_skip()->set_spec("attn:4"); }, {"skip.spec", "4"}},
+      {"SkipEverythingBySpec",
+       [](R& r) { r.mutable_skip()->set_spec("block:0-3"); },
+       {"skip.spec", "block:0-3"}},
+      {"SkipLayersOutside",
+       [](R& r) { r.mutable_skip()->mutable_layers()->add_attention(4); },
+       {"skip.layers.attention: layer 4", "4 layers"}},
+      {"SkipMlpOutside",
+       [](R& r) { r.mutable_skip()->mutable_layers()->add_mlp(0xffffffff); },
+       {"skip.layers.mlp: layer 4294967295", "4 layers"}},
+      {"SkipEverythingByLayers",
+       [](R& r) {
+         for (int i = 0; i < 4; ++i) r.mutable_skip()->mutable_layers()->add_attention(i);
+         for (int i = 0; i < 4; ++i) r.mutable_skip()->mutable_layers()->add_mlp(i);
+       },
+       {"skip.layers", "every sublayer"}},
+      {"CeilingMissing",
+       [](R& r) { r.mutable_skip()->mutable_adaptive(); },
+       {"skip.adaptive", "ceiling"}},
+      {"CeilingNoSuperset",
+       [](R& r) {
+         r.mutable_skip()->set_spec("attn:last=2");
+         r.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:3");
+       },
+       {"skip.adaptive", "attn:3", "attn:2-3"}},
+      {"CeilingMalformed",
+       [](R& r) { r.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:9"); },
+       {"skip.adaptive.ceiling_spec", "9"}},
+      {"SkipAbovePolicy",
+       [](R& r) { r.mutable_skip()->set_spec("attn:0-3"); },
+       {"skip.spec: 4 attention sublayers", "3 of 4"}},
+  };
+}
+
+class InvalidArgumentTest : public testing::TestWithParam<BadRequest> {
+ protected:
+  static void SetUpTestSuite() {
+    server_ = new FakeServer({.yaml = "policy: {max_skipped_attention: 75%}"});
+  }
+  static void TearDownTestSuite() {
+    delete server_;
+    server_ = nullptr;
+  }
+  static FakeServer* server_;
+};
+FakeServer* InvalidArgumentTest::server_ = nullptr;
+
+TEST_P(InvalidArgumentTest, NamesFieldValueAndLimit) {
+  v1::GenerateRequest request = Prompt("5 6 7", 2);
+  ASSERT_TRUE(server_->Generate(request).status.ok());
+  GetParam().spoil(request);
+  const auto answer = server_->Generate(request);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  for (const std::string& part : GetParam().message) {
+    EXPECT_THAT(answer.status.error_message(), HasSubstr(part));
+  }
+}
+
+std::string NameOfCase(const testing::TestParamInfo<BadRequest>& info) { return info.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Sampling, InvalidArgumentTest, testing::ValuesIn(SamplingCases()),
+                         NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Stopping, InvalidArgumentTest, testing::ValuesIn(StoppingCases()),
+                         NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Prompt, InvalidArgumentTest, testing::ValuesIn(PromptCases()), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Skip, InvalidArgumentTest, testing::ValuesIn(SkipCases()), NameOfCase);
+
+// Values at the ends of the ranges are taken.
+TEST(InvalidArgumentTest, TakesTheEndsOfTheRanges) {
+  FakeServer server;
+  v1::GenerateRequest request = Prompt("5", 3);
+  v1::Sampling& sampling = *request.mutable_sampling();
+  sampling.set_temperature(2);
+  sampling.set_top_p(1);
+  sampling.set_top_k(4000000000u);
+  sampling.set_min_p(1);
+  sampling.set_repetition_penalty(10);
+  sampling.set_presence_penalty(-2);
+  sampling.set_frequency_penalty(2);
+  (*sampling.mutable_logit_bias())[99] = -100;
+  v1::Stopping& stopping = *request.mutable_stopping();
+  stopping.set_min_tokens(3);
+  for (int i = 0; i < 16; ++i) stopping.add_stop_strings(std::string(256, 'x'));
+  for (int i = 0; i < 64; ++i) stopping.add_stop_token_ids(99);
+  stopping.set_time_limit_ms(0xffffffff);
+  request.mutable_output()->set_logprobs(20);
+  request.mutable_output()->set_prompt_logprobs(20);
+  request.set_n(8);
+  request.set_priority(-100);
+  request.set_request_id(std::string(128, 'x'));
+  request.set_experiment_key(std::string(256, 'x'));
+  request.set_cache_salt(std::string(256, 'x'));
+  request.set_truncate_prompt_tokens(0xffffffff);
+  const auto answer = server.Generate(request);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+}
+
+// Sends bytes that no generated stub would.
+grpc::Status SendRaw(FakeServer& server, const std::string& method, const std::string& bytes) {
+  grpc::GenericStub stub(server.channel());
+  grpc::ClientContext context;
+  const grpc::Slice slice(bytes);
+  const grpc::ByteBuffer request(&slice, 1);
+  grpc::ByteBuffer response;
+  std::promise<grpc::Status> done;
+  stub.UnaryCall(&context, "/skipstone.v1.Inference/" + method, grpc::StubOptions(), &request,
+                 &response, [&](grpc::Status status) { done.set_value(std::move(status)); });
+  return done.get_future().get();
+}
+
+TEST(InvalidArgumentTest, NamesBytesThatDoNotParse) {
+  FakeServer server;
+  const std::string not_utf8 = std::string("\x12\x02\xff\xfe", 4);  // text = 2
+  const std::string cut_short = std::string("\x12\x40x", 3);
+  for (const std::string method : {"Generate", "GenerateStream", "Tokenize"}) {
+    for (const std::string& bytes : {not_utf8, cut_short}) {
+      // The first field of TokenizeRequest is its text.
+      const std::string sent = (method == "Tokenize" ? "\x0a" : "\x12") + bytes.substr(1);
+      const grpc::Status status = SendRaw(server, method, sent);
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
+      EXPECT_THAT(status.error_message(), HasSubstr("UTF-8")) << method;
+    }
+  }
+  EXPECT_EQ(SendRaw(server, "Score", "\x0a\x02\xff\xfe").error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST(InvalidArgumentTest, TokenizeAndDetokenizeNameTheField) {
+  FakeServer server;
+  grpc::ClientContext context;
+  v1::DetokenizeRequest ids;
+  ids.add_ids(100);
+  v1::DetokenizeResponse text;
+  const grpc::Status status = server.stub().Detokenize(&context, ids, &text);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), AllOf(HasSubstr("ids: token id 100"), HasSubstr("100")));
+  grpc::ClientContext empty;
+  v1::TokenizeResponse tokens;
+  EXPECT_EQ(server.stub().Tokenize(&empty, {}, &tokens).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+// Long values must not make a message that no client accepts.
+TEST(InvalidArgumentTest, KeepsMessagesShort) {
+  FakeServer server;
+  v1::GenerateRequest request = Prompt("5", 1);
+  for (const bool spec : {false, true}) {
+    const std::string lengthy(100000, 'q');
+    spec ? request.mutable_skip()->set_spec(lengthy) : request.mutable_skip()->set_level(lengthy);
+    const grpc::Status status = server.Generate(request).status;
+    EXPECT_EQ(status.error_code(),
+              spec ? grpc::StatusCode::INVALID_ARGUMENT : grpc::StatusCode::NOT_FOUND)
+        << status.error_message();
+    EXPECT_LT(status.error_message().size(), 2000u);
+  }
+}
+
+}  // namespace
+}  // namespace skipstone::server
