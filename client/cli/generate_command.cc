@@ -1,10 +1,11 @@
-// `skipstone generate`: streams the text of one prompt.
+// `skipstone generate`: streams the text of one prompt, under one skip set or several in turn.
 #include <chrono>
 #include <iterator>
 #include <memory>
 #include <optional>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "client/channel.h"
 #include "client/cli/command.h"
 #include "client/cli/connection_flags.h"
@@ -34,12 +35,16 @@ struct GenerateFlags {
   std::string experiment_key;
 
   void AddTo(FlagSet& flags);
+  // The parts of --skip, or one empty text: the server's default.
+  std::vector<std::string> Skips() const;
   v1::GenerateRequest ToRequest() const;
 };
 
 void GenerateFlags::AddTo(FlagSet& flags) {
   connection.AddTo(flags);
-  flags.Add("skip", &skip, "level or skip spec, such as attn-33 or attn:last=33%");
+  flags.Add("skip", &skip,
+            "level or skip spec, such as attn-33 or attn:last=33%; several, separated by ';', run "
+            "one after another and are compared");
   flags.Add("max_tokens", &max_tokens, "default: until the context is full");
   flags.Add("temperature", &temperature, "0 to 2, 0 is greedy; default 1");
   flags.Add("top_p", &top_p, "(0, 1]; default 1");
@@ -53,9 +58,10 @@ void GenerateFlags::AddTo(FlagSet& flags) {
   flags.Add("experiment_key", &experiment_key, "unit of assignment for experiments that use it");
 }
 
+std::vector<std::string> GenerateFlags::Skips() const { return absl::StrSplit(skip, ';'); }
+
 v1::GenerateRequest GenerateFlags::ToRequest() const {
   v1::GenerateRequest request;
-  if (!skip.empty()) *request.mutable_skip() = SkipFromText(skip);
   v1::Sampling& sampling = *request.mutable_sampling();
   if (temperature) sampling.set_temperature(*temperature);
   if (top_p) sampling.set_top_p(*top_p);
@@ -101,7 +107,11 @@ class GenerateCommand : public Command {
  private:
   // The text of a single output is printed as it comes, that of several when all have ended.
   bool streams_text() const { return !flags_.connection.json && flags_.n.value_or(1) == 1; }
+  absl::StatusOr<Generation> GenerateOne(const Client& client, v1::GenerateRequest request,
+                                         const CallOptions& options, Io& io) const;
   void Print(const Generation& generation, Io& io) const;
+  absl::Status Compare(const Client& client, const v1::GenerateRequest& request,
+                       const CallOptions& options, Io& io) const;
 
   GenerateFlags flags_;
 };
@@ -116,25 +126,32 @@ absl::Status GenerateCommand::Run(const std::vector<std::string>& arguments, Io&
   v1::GenerateRequest request = flags_.ToRequest();
   request.set_text(arguments[0] == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
                                        : arguments[0]);
+  const Client client(flags_.connection.server);
+  if (flags_.Skips().size() > 1) return Compare(client, request, *options, io);
+  if (!flags_.skip.empty()) *request.mutable_skip() = SkipFromText(flags_.skip);
+  const auto generation = GenerateOne(client, std::move(request), *options, io);
+  if (!generation.ok()) return generation.status();
+  if (flags_.connection.json) io.out << generation->ToJson().dump(2) << '\n';
+  return absl::OkStatus();
+}
 
-  Client client(flags_.connection.server);
+// Prints what came even where the stream broke.
+absl::StatusOr<Generation> GenerateCommand::GenerateOne(const Client& client,
+                                                        v1::GenerateRequest request,
+                                                        const CallOptions& options, Io& io) const {
   Generation generation(steady_clock::now());
-  const auto stream = client.GenerateStream(std::move(request), *options);
+  const auto stream = client.GenerateStream(std::move(request), options);
   v1::GenerateEvent event;
   while (stream->Next(event)) {
     generation.Add(event, steady_clock::now());
     if (streams_text()) io.out << event.delta().text() << std::flush;
   }
-  Print(generation, io);
-  return stream->status();
+  if (!flags_.connection.json) Print(generation, io);
+  if (!stream->status().ok()) return stream->status();
+  return generation;
 }
 
 void GenerateCommand::Print(const Generation& generation, Io& io) const {
-  if (generation.outputs().empty()) return;
-  if (flags_.connection.json) {
-    io.out << generation.ToJson().dump(2) << '\n';
-    return;
-  }
   for (const auto& [index, output] : generation.outputs()) {
     if (!streams_text()) io.out << absl::StrFormat("[%d] %s", index, output.text);
     io.out << '\n';
@@ -144,6 +161,34 @@ void GenerateCommand::Print(const Generation& generation, Io& io) const {
   for (const auto& [index, output] : generation.outputs()) {
     io.err << generation.SummaryLine(output) << '\n';
   }
+}
+
+absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRequest& request,
+                                      const CallOptions& options, Io& io) const {
+  Table table({"skip", "tokens", "tokens/s", "TTFT ms", "KV pages used", "omitted"});
+  auto json = nlohmann::ordered_json::array();
+  for (const std::string& skip : flags_.Skips()) {
+    v1::GenerateRequest one = request;
+    *one.mutable_skip() = SkipFromText(skip);
+    one.set_cache_salt(skip);  // or the later ones would profit from the prompt pages of the first
+    if (!flags_.connection.json) io.out << absl::StrFormat("--- %s ---\n", skip);
+    const auto generation = GenerateOne(client, std::move(one), options, io);
+    if (!generation.ok()) return generation.status();
+    json.push_back(generation->ToJson());
+    for (const auto& [index, output] : generation->outputs()) {
+      table.AddRow({skip, std::to_string(output.finished.usage().completion_tokens()),
+                    FormatNumber(output.TokensPerSecond()),
+                    FormatNumber(generation->TtftMs(output)),
+                    std::to_string(output.finished.kv_pages_used()),
+                    std::to_string(output.finished.kv_pages_omitted())});
+    }
+  }
+  if (flags_.connection.json) {
+    io.out << json.dump(2) << '\n';
+  } else {
+    table.Print(io.out << '\n');
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -256,10 +256,10 @@ TEST_P(EngineTest, DeliversPromptLogprobsOnce) {
 
 TEST_P(EngineTest, CancelFreesThePagesWithinTwoSteps) {
   StartEngine();
+  gate_.CloseFrom(5);
   auto recording = Submit(Request("a", 60));
   recording->WaitTokens(2);
-  gate_.Close();
-  gate_.WaitArrivals(gate_.arrivals() + 1);
+  gate_.WaitArrivals(5);
   EXPECT_TRUE(engine_->Cancel("a", Engine::CancelReason::kClientGone));
   const int before = gate_.arrivals();
   gate_.Open();

@@ -1,6 +1,8 @@
 // Holds a thread at a known place until a test lets it go on.
 #pragma once
 
+#include <limits>
+
 #include "engine/base/mutex.h"
 
 namespace skipstone {
@@ -8,21 +10,24 @@ namespace skipstone {
 // Thread-safe. Open at first.
 class Gate {
  public:
-  void Close() {
+  void Close() { CloseFrom(0); }
+  // Lets the first arrivals pass and holds number `arrival`, counted from 1, and those behind it.
+  // Set before a thread starts, it holds that thread at the same place each time.
+  void CloseFrom(int arrival) {
     MutexLock lock(mutex_);
-    open_ = false;
+    first_held_ = arrival;
   }
   void Open() {
     MutexLock lock(mutex_);
-    open_ = true;
+    first_held_ = kNone;
     changed_.NotifyAll();
   }
   // Called by the thread that is to be held.
   void Pass() {
     MutexLock lock(mutex_);
-    ++arrived_;
+    const int arrival = ++arrived_;
     changed_.NotifyAll();
-    while (!open_) changed_.Wait(mutex_);
+    while (arrival >= first_held_) changed_.Wait(mutex_);
   }
   // Waits until a thread has come to Pass `times` times in all.
   void WaitArrivals(int times) {
@@ -35,9 +40,11 @@ class Gate {
   }
 
  private:
+  static constexpr int kNone = std::numeric_limits<int>::max();
+
   Mutex mutex_;
   CondVar changed_;
-  bool open_ = true;
+  int first_held_ = kNone;
   int arrived_ = 0;
 };
 

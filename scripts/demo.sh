@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Starts skipstone-server on the bundled model, CPU engine.
+# Usage: scripts/demo.sh BIN_DIR           generate one prompt at several skip levels, then stop
+#        scripts/demo.sh BIN_DIR --stay    stay up on fixed ports until interrupted
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly BIN=${1:?usage: scripts/demo.sh BIN_DIR [--stay]}
+readonly PROMPT='And the LORD spake unto Moses'
+readonly SKIPS='none;attn:last=25%;attn:last=50%;attn:0-11'
+
+LOG=$(mktemp)
+SERVER=
+# Ends the server whatever happened, and shows its log if something did.
+finish() {
+  local status=$?
+  if [[ -n $SERVER ]] && kill "$SERVER" 2>/dev/null; then wait "$SERVER" || true; fi
+  if [[ $status != 0 ]]; then cat "$LOG" >&2; fi
+  rm -f "$LOG"
+  exit "$status"
+}
+trap finish EXIT
+
+if [[ ${2:-} == --stay ]]; then
+  trap 'exit 0' INT TERM
+  listen=(--listen="${LISTEN:-127.0.0.1:50051}" --metrics_listen="${METRICS_LISTEN:-127.0.0.1:9400}")
+else
+  listen=(--listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0 --drain_grace=0s)
+fi
+exec {ready}< <(exec "$BIN/skipstone-server" --model=models/demo --backend=cpu "${listen[@]}" 2>"$LOG")
+SERVER=$!
+# End of file instead of a line: the server has ended.
+read -r line <&"$ready" || { echo "the server did not start" >&2; exit 1; }
+[[ $line =~ ^READY\ grpc=([^ ]+)\ metrics=([^ ]+)$ ]] || { echo "unexpected: $line" >&2; exit 1; }
+readonly GRPC=${BASH_REMATCH[1]} METRICS=${BASH_REMATCH[2]}
+
+if [[ ${2:-} == --stay ]]; then
+  cat <<TEXT
+gRPC     $GRPC
+metrics  http://$METRICS/metrics
+Try, in another terminal:
+  $BIN/skipstone generate --server $GRPC --skip 'attn:last=33%' --max_tokens 48 '$PROMPT'
+  $BIN/skipstone bench --server $GRPC --concurrency 8 --requests 64 --skip 'none@50;attn:last=50%@50'
+Ctrl-C stops the server.
+TEXT
+  wait "$SERVER"
+else
+  "$BIN/skipstone" generate --server "$GRPC" --temperature 0 --max_tokens 64 --ignore_eos \
+    --skip "$SKIPS" "$PROMPT"
+fi

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Independent NumPy reference of Llama 2 with skipped sublayers: the oracle for golden outputs.
+
+    llama_reference.py MODEL_DIR --skip "attn:last=3" --prompt "In the beginning" --greedy 32
+    llama_reference.py MODEL_DIR --skip "attn:last=3" --score FILE.txt
+
+MODEL_DIR holds config.json, *.safetensors, tokenizer.model (Hugging Face layout).
+Written for clarity, not speed: one sequence, no KV cache, all arithmetic in float64 by default.
+Needs numpy and sentencepiece.  Skip grammar: engine/SEMANTICS.md.
+"""
+import argparse, json, math, pathlib, re, struct
+import numpy as np
+
+NP = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+
+def load_safetensors(path, dtype):
+    raw = path.read_bytes()
+    (n,) = struct.unpack_from("<Q", raw)
+    head = json.loads(raw[8:8 + n]); out = {}
+    for name, t in head.items():
+        if name == "__metadata__": continue
+        b, e = t["data_offsets"]; buf = raw[8 + n + b:8 + n + e]
+        if t["dtype"] == "BF16":
+            a = (np.frombuffer(buf, np.uint16).astype(np.uint32) << 16).view(np.float32)
+        else:
+            a = np.frombuffer(buf, NP[t["dtype"]])
+        out[name] = a.reshape(t["shape"]).astype(dtype)
+    return out
+
+def parse_skip(text, layers):
+    """-> (set of attention layers, set of MLP layers) that are skipped."""
+    attn, mlp = set(), set()
+    for term in filter(None, (t.strip() for t in text.split("+"))):
+        if term == "none": continue
+        kind, _, spec = term.partition(":")
+        chosen, keep_final, last = set(), False, None
+        for part in spec.split(","):
+            if part == "keep-final": keep_final = True
+            elif part.startswith("last="):
+                v = part[5:]
+                last = math.floor(layers * float(v[:-1]) / 100 + 0.5) if v.endswith("%") else int(v)
+            else:
+                m = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+                if not m: raise ValueError(f"bad term {part!r}")
+                chosen |= set(range(int(m[1]), int(m[2] or m[1]) + 1))
+        if last is not None:
+            end = layers - 1 if keep_final else layers
+            if last > end: raise ValueError("last exceeds the layers available")
+            chosen |= set(range(end - last, end))
+        elif keep_final: raise ValueError("keep-final goes with last=")
+        if any(l >= layers for l in chosen): raise ValueError("layer out of range")
+        if kind not in ("attn", "mlp", "block"): raise ValueError(f"unknown sublayer {kind!r}")
+        if kind in ("attn", "block"): attn |= chosen
+        if kind in ("mlp", "block"): mlp |= chosen
+    return attn, mlp
+
+class Llama:
+    def __init__(self, model_dir, dtype=np.float64):
+        d = pathlib.Path(model_dir); self.c = c = json.loads((d / "config.json").read_text()); self.w = {}
+        for f in sorted(d.glob("*.safetensors")): self.w.update(load_safetensors(f, dtype))
+        self.layers = c["num_hidden_layers"]; self.H = c["num_attention_heads"]
+        self.KV = c.get("num_key_value_heads") or self.H
+        self.hd = c.get("head_dim") or c["hidden_size"] // self.H
+        self.eps = c["rms_norm_eps"]; self.theta = c.get("rope_theta", 10000.0); self.dtype = dtype
+        self.head = self.w["model.embed_tokens.weight"] if c.get("tie_word_embeddings") else self.w["lm_head.weight"]
+
+    def norm(self, x, w): return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.eps) * w
+
+    def rope(self, x, pos):                       # x [T, heads, hd], rotate-half pairing (i, i + hd/2)
+        half = self.hd // 2
+        ang = pos[:, None] * self.theta ** (-np.arange(half) * 2.0 / self.hd)
+        c, s = np.cos(ang)[:, None].astype(self.dtype), np.sin(ang)[:, None].astype(self.dtype)
+        a, b = x[..., :half], x[..., half:]
+        return np.concatenate([a * c - b * s, b * c + a * s], -1)
+
+    def forward(self, ids, skip=(frozenset(), frozenset()), layers_out=None):
+        """ids [T] -> logits [T, vocab]."""
+        W = self.w; T = len(ids); pos = np.arange(T); rep = self.H // self.KV
+        h = W["model.embed_tokens.weight"][np.asarray(ids)]
+        mask = np.triu(np.full((T, T), -np.inf), 1)
+        for l in range(self.layers):
+            p = f"model.layers.{l}."
+            if l not in skip[0]:
+                n = self.norm(h, W[p + "input_layernorm.weight"])
+                q = self.rope((n @ W[p + "self_attn.q_proj.weight"].T).reshape(T, self.H, self.hd), pos)
+                k = self.rope((n @ W[p + "self_attn.k_proj.weight"].T).reshape(T, self.KV, self.hd), pos)
+                v = (n @ W[p + "self_attn.v_proj.weight"].T).reshape(T, self.KV, self.hd)
+                k, v = np.repeat(k, rep, 1), np.repeat(v, rep, 1)
+                s = np.einsum("thd,shd->hts", q, k) / math.sqrt(self.hd) + mask
+                s = np.exp(s - s.max(-1, keepdims=True)); s /= s.sum(-1, keepdims=True)
+                h = h + np.einsum("hts,shd->thd", s, v).reshape(T, -1) @ W[p + "self_attn.o_proj.weight"].T
+            if l not in skip[1]:
+                n = self.norm(h, W[p + "post_attention_layernorm.weight"])
+                g = n @ W[p + "mlp.gate_proj.weight"].T
+                h = h + (g / (1 + np.exp(-g)) * (n @ W[p + "mlp.up_proj.weight"].T)) @ W[p + "mlp.down_proj.weight"].T
+            if layers_out is not None: layers_out.append(h.copy())
+        return self.norm(h, W["model.norm.weight"]) @ self.head.T
+
+    def greedy(self, ids, n, skip, stop=None):
+        ids = list(ids); out = []
+        for _ in range(n):
+            t = int(np.argmax(self.forward(ids, skip)[-1])); out.append(t); ids.append(t)
+            if t == stop: break
+        return out
+
+def logprobs(logits):
+    m = logits.max(-1, keepdims=True)
+    return logits - m - np.log(np.exp(logits - m).sum(-1, keepdims=True))
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("model"); a.add_argument("--skip", default="none"); a.add_argument("--prompt"); a.add_argument("--greedy", type=int, default=32)
+    a.add_argument("--score"); a.add_argument("--window", type=int, default=256); a.add_argument("--max-windows", type=int, default=8)
+    a.add_argument("--dtype", default="float64")
+    o = a.parse_args()
+    import sentencepiece as spm
+    sp = spm.SentencePieceProcessor(model_file=str(pathlib.Path(o.model) / "tokenizer.model"))
+    m = Llama(o.model, np.dtype(o.dtype)); skip = parse_skip(o.skip, m.layers)
+    if o.prompt is not None:
+        ids = [m.c["bos_token_id"]] + sp.encode(o.prompt); out = m.greedy(ids, o.greedy, skip)
+        print(json.dumps({"prompt_ids": ids, "output_ids": out, "text": sp.decode(ids[1:] + out)}, ensure_ascii=False))
+    if o.score:
+        ids = sp.encode(pathlib.Path(o.score).read_text()); total = n = 0
+        for i in range(0, min(len(ids), o.window * o.max_windows), o.window):
+            w = [m.c["bos_token_id"]] + ids[i:i + o.window]
+            if len(w) < 3: break
+            lp = logprobs(m.forward(w[:-1], skip)); total -= lp[np.arange(len(w) - 1), w[1:]].sum(); n += len(w) - 1
+        print(json.dumps({"skip": o.skip, "tokens": n, "nll_per_token": total / n, "perplexity": math.exp(total / n)}))
+
+if __name__ == "__main__": main()
