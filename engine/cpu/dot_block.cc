@@ -16,60 +16,87 @@ HWY_BEFORE_NAMESPACE();
 namespace skipstone {
 namespace HWY_NAMESPACE {
 
-// K elements of a panel: 6 input rows and 4 output rows of it fit a 32 KiB L1 cache.
+// K elements of a panel, and outputs that are widened together: 8 output rows as floats and the
+// input rows of a tile fit a 32 KiB L1 cache, and an input row is used twice while it is there.
 constexpr int64_t kPanel = 512;
+constexpr int kWideOutputs = 8;
 
 template <class T>
 using TileFunction = void (*)(const TileArgs<T>&);
 
-template <class T>
+template <class T, bool kStream>
 TileFunction<T> TileForRows(int rows) {
 #if HWY_TARGET == HWY_SCALAR
-  static constexpr TileFunction<T> kTiles[] = {DotTile<1, T>, DotTile<2, T>};
+  static constexpr TileFunction<T> kTiles[] = {DotTile<1, T, kStream>, DotTile<2, T, kStream>};
 #elif HWY_TARGET <= HWY_AVX3
-  static constexpr TileFunction<T> kTiles[] = {DotTile<1, T>, DotTile<2, T>, DotTile<3, T>,
-                                               DotTile<4, T>, DotTile<5, T>, DotTile<6, T>};
+  static constexpr TileFunction<T> kTiles[] = {DotTile<1, T, kStream>, DotTile<2, T, kStream>,
+                                               DotTile<3, T, kStream>, DotTile<4, T, kStream>,
+                                               DotTile<5, T, kStream>, DotTile<6, T, kStream>};
 #else
-  static constexpr TileFunction<T> kTiles[] = {DotTile<1, T>, DotTile<2, T>, DotTile<3, T>};
+  static constexpr TileFunction<T> kTiles[] = {DotTile<1, T, kStream>, DotTile<2, T, kStream>,
+                                               DotTile<3, T, kStream>};
 #endif
   static_assert(std::size(kTiles) == kTileRows);
   return kTiles[rows - 1];
 }
 
-// All tiles over elements [k0, k1).
 template <class T>
-void DotPanel(const DotBlockArgs& args, int64_t k0, int64_t k1) {
-  TileArgs<T> tile;
+const T* OutputRow(const DotBlockArgs& args, int output) {
+  // A short last tile computes its last output again and drops it.
+  return static_cast<const T*>(args.outputs[std::min(output, args.num_outputs - 1)]);
+}
+
+// Outputs [o, o + 4) with input rows [r, r + rows) over elements [k0, k1). `tile` has the outputs.
+template <bool kStream, class T>
+void RunTile(const DotBlockArgs& args, int64_t k0, int64_t k1, int r, int o, TileArgs<T>& tile) {
+  const int rows = std::min(kTileRows, args.rows - r);
+  for (int i = 0; i < rows; ++i) tile.inputs[i] = args.inputs[r + i] + k0;
+  tile.count = k1 - k0;
   tile.first = k0 == 0;
   tile.last = k1 == args.k;
-  tile.count = k1 - k0;
+  tile.valid = std::min(4, args.num_outputs - o);
+  tile.scratch = args.scratch + (int64_t{r} * kDotOutputs + int64_t{o} * rows) * 16;
+  tile.sums = args.sums + r * args.sums_stride + o;
   tile.sums_stride = args.sums_stride;
-  for (int r = 0; r < args.rows; r += kTileRows) {
-    const int rows = std::min(kTileRows, args.rows - r);
-    const TileFunction<T> run = TileForRows<T>(rows);
-    for (int i = 0; i < rows; ++i) tile.inputs[i] = args.inputs[r + i] + k0;
-    for (int o = 0; o < args.num_outputs; o += 4) {
-      tile.valid = std::min(4, args.num_outputs - o);
-      for (int i = 0; i < 4; ++i) {
-        // A short last tile computes its last output again and drops it.
-        const int output = std::min(o + i, args.num_outputs - 1);
-        tile.outputs[i] = static_cast<const T*>(args.outputs[output]) + k0;
+  TileForRows<T, kStream>(rows)(tile);
+}
+
+// A single tile of rows: weights stream through it as they are.
+template <class T>
+void DotStream(const DotBlockArgs& args) {
+  for (int o = 0; o < args.num_outputs; o += 4) {
+    TileArgs<T> tile;
+    for (int i = 0; i < 4; ++i) tile.outputs[i] = OutputRow<T>(args, o + i);
+    tile.ahead = o + 4 < args.num_outputs ? OutputRow<T>(args, o + 4) - tile.outputs[0] : 0;
+    RunTile<true>(args, 0, args.k, 0, o, tile);
+  }
+}
+
+// Many rows, elements [k0, k1): weights are widened once and used by all of them.
+template <class T>
+void DotPanel(const DotBlockArgs& args, int64_t k0, int64_t k1) {
+  HWY_ALIGN float wide[kWideOutputs][kPanel];
+  for (int o = 0; o < args.num_outputs; o += kWideOutputs) {
+    const int outputs = std::min(kWideOutputs, args.num_outputs - o);
+    for (int i = 0; i < outputs; ++i) {
+      const T* row = OutputRow<T>(args, o + i);
+      Widen(row + k0, k1 - k0, OutputRow<T>(args, o + i + kWideOutputs) - row, wide[i]);
+    }
+    for (int r = 0; r < args.rows; r += kTileRows) {
+      for (int t = 0; t < outputs; t += 4) {
+        TileArgs<float> tile;
+        for (int i = 0; i < 4; ++i) tile.outputs[i] = wide[std::min(t + i, outputs - 1)];
+        tile.ahead = 0;
+        RunTile<false>(args, k0, k1, r, o + t, tile);
       }
-      tile.ahead = o + 4 < args.num_outputs ? static_cast<const T*>(args.outputs[o + 4]) -
-                                                  static_cast<const T*>(args.outputs[o])
-                                            : 0;
-      tile.scratch = args.scratch + (int64_t{r} * kDotOutputs + int64_t{o} * rows) * 16;
-      tile.sums = args.sums + r * args.sums_stride + o;
-      run(tile);
     }
   }
 }
 
 template <class T>
 void DotBlockOf(const DotBlockArgs& args) {
-  // A single tile of rows gains nothing from panels.
-  const int64_t step = args.rows <= kTileRows ? args.k : kPanel;
-  for (int64_t k = 0; k < args.k; k += step) DotPanel<T>(args, k, std::min(k + step, args.k));
+  if (args.rows <= kTileRows) return DotStream<T>(args);
+  for (int64_t k = 0; k < args.k; k += kPanel) DotPanel<T>(args, k, std::min(k + kPanel, args.k));
 }
 
 void DotBlockTarget(const DotBlockArgs& args) {
