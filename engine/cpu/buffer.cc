@@ -8,6 +8,9 @@ namespace skipstone {
 namespace {
 
 constexpr int64_t kLineFloats = 16;
+// Buffers of several huge pages ask for them: one walk of the page table per 4 KiB halves the read
+// bandwidth of what streams.
+constexpr int64_t kHugeBytes = int64_t{8} << 20;
 
 }  // namespace
 
@@ -17,6 +20,7 @@ Buffer Buffer::Map(int64_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) return buffer;
+  if (bytes >= kHugeBytes) madvise(data, bytes, MADV_HUGEPAGE);
   buffer.data_ = data;
   buffer.bytes_ = bytes;
   return buffer;

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -73,7 +74,13 @@ class RunningPrometheus:
         return json.loads(get(url))["data"]
 
     def query(self, expression):
-        return self.api("query", query=expression)["result"]
+        """The series of the answer; none while it still starts, though it listens."""
+        try:
+            return self.api("query", query=expression)["result"]
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return []
 
 
 def poll(what, found):
