@@ -9,6 +9,7 @@
 #include "client/cli/command.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/generation.h"
+#include "client/cli/proto_json.h"
 #include "client/cli/skip_flag.h"
 #include "client/cli/table.h"
 #include "client/client.h"
@@ -96,7 +97,8 @@ class GenerateCommand : public Command {
            "  skipstone generate --skip attn-33 --temperature 0 --json 'In the beginning'\n";
   }
   void AddFlags(FlagSet& flags) override { flags_.AddTo(flags); }
-  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override;
+  absl::Status Prepare(const std::vector<std::string>& arguments) override;
+  absl::Status Run(Io& io) override;
 
  private:
   // The text of a single output is printed as it comes, that of several when all have ended.
@@ -104,22 +106,27 @@ class GenerateCommand : public Command {
   void Print(const Generation& generation, Io& io) const;
 
   GenerateFlags flags_;
+  std::string prompt_;
+  CallOptions options_;
 };
 
-absl::Status GenerateCommand::Run(const std::vector<std::string>& arguments, Io& io) {
+absl::Status GenerateCommand::Prepare(const std::vector<std::string>& arguments) {
   if (arguments.size() != 1) {
     return absl::InvalidArgumentError(
         absl::StrFormat("expected one PROMPT, got %d arguments; quote it", arguments.size()));
   }
-  const auto options = flags_.connection.ToCallOptions();
-  if (!options.ok()) return options.status();
+  prompt_ = arguments[0];
+  return flags_.connection.ReadInto(options_);
+}
+
+absl::Status GenerateCommand::Run(Io& io) {
   v1::GenerateRequest request = flags_.ToRequest();
-  request.set_text(arguments[0] == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
-                                       : arguments[0]);
+  request.set_text(prompt_ == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
+                                  : prompt_);
 
   Client client(flags_.connection.server);
   Generation generation(steady_clock::now());
-  const auto stream = client.GenerateStream(std::move(request), *options);
+  const auto stream = client.GenerateStream(std::move(request), options_);
   v1::GenerateEvent event;
   while (stream->Next(event)) {
     generation.Add(event, steady_clock::now());
@@ -132,7 +139,7 @@ absl::Status GenerateCommand::Run(const std::vector<std::string>& arguments, Io&
 void GenerateCommand::Print(const Generation& generation, Io& io) const {
   if (generation.outputs().empty()) return;
   if (flags_.connection.json) {
-    io.out << generation.ToJson().dump(2) << '\n';
+    PrintJson(generation.ToJson(), io.out);
     return;
   }
   for (const auto& [index, output] : generation.outputs()) {
@@ -142,7 +149,7 @@ void GenerateCommand::Print(const Generation& generation, Io& io) const {
   }
   io.out.flush();
   for (const auto& [index, output] : generation.outputs()) {
-    io.err << generation.SummaryLine(output) << '\n';
+    if (output.finished) io.err << generation.SummaryLine(output) << '\n';
   }
 }
 
