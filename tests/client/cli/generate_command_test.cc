@@ -218,7 +218,7 @@ TEST(GenerateCommandTest, TextThatIsNotUtf8IsAnError) {
   FakeServer server;
   const CliResult result = Generate(server, {"5 \xff"});
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_NE(result.err, "");
+  EXPECT_THAT(result.err, AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("UTF-8")));
   EXPECT_EQ(Generate(server, {"5", "--max_tokens=1"}).exit_code, 0);
 }
 
