@@ -56,8 +56,10 @@ absl::Status BenchFlags::Validate() const {
   if (rate.has_value() + concurrency.has_value() + !trace.empty() > 1) {
     return absl::InvalidArgumentError("give one of --rate, --concurrency and --trace");
   }
-  if (rate && !(*rate > 0)) {
-    return absl::InvalidArgumentError(absl::StrFormat("--rate must be above 0, not %g", *rate));
+  // Arrivals at an infinite rate would never come to --duration.
+  if (rate && (!(*rate > 0) || std::isinf(*rate))) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--rate must be a number above 0, not %g", *rate));
   }
   if (concurrency && *concurrency == 0) {
     return absl::InvalidArgumentError("--concurrency must be at least 1, not 0");

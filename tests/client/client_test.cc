@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "tests/client/scripted_server.h"
 #include "tests/server/fake_server.h"
+#include "tests/support/gate.h"
 #include "tests/support/temp_dir.h"
 
 namespace skipstone::client {

@@ -308,8 +308,9 @@ TEST(BenchCommandTest, WrongFlagsAreNamedWithTheirValue) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"--rate=1", "--concurrency=2"}, "give one of --rate, --concurrency and --trace"},
       {{"--rate=1", "--trace=f"}, "give one of --rate, --concurrency and --trace"},
-      {{"--rate=0"}, "--rate must be above 0, not 0"},
-      {{"--rate=nan"}, "--rate must be above 0, not nan"},
+      {{"--rate=0"}, "--rate must be a number above 0, not 0"},
+      {{"--rate=nan"}, "--rate must be a number above 0, not nan"},
+      {{"--rate=inf"}, "--rate must be a number above 0, not inf"},
       {{"--rate=fast"}, "--rate cannot be \"fast\""},
       {{"--concurrency=0"}, "--concurrency must be at least 1, not 0"},
       {{"--concurrency=-1"}, "--concurrency cannot be \"-1\""},

@@ -1,28 +1,28 @@
 #!/usr/bin/env python3
 """client/examples/cpp as its CMakeLists.txt says: built by itself, then run with a real server.
 
-Usage: cpp_example_test.py SOURCE_DIR SKIPSTONE_SERVER CMAKE [CMAKE_FLAG...]
+Usage: cpp_example_test.py SOURCE_DIR SKIPSTONE_SERVER BUILD_DIR CMAKE [CMAKE_FLAG...]
 """
 import pathlib
+import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 from running_server import RunningServer
 
-SOURCE, SERVER, CMAKE = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2], sys.argv[3]
-FLAGS = sys.argv[4:]
+SOURCE, SERVER = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
+BUILD, CMAKE, FLAGS = sys.argv[3], sys.argv[4], sys.argv[5:]
 EXAMPLE = SOURCE / "client/examples/cpp"
 
 
 class CppExampleTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.build = cls.enterClassContext(tempfile.TemporaryDirectory())
-        cls.run_tool(CMAKE, "-B", cls.build, "-S", EXAMPLE, *FLAGS)
-        cls.run_tool(CMAKE, "--build", cls.build, "--parallel", "2")
-        cls.program = f"{cls.build}/skipstone_example"
+        # From nothing, but always in one place, so that a compiler cache knows it.
+        shutil.rmtree(BUILD, ignore_errors=True)
+        cls.run_tool(CMAKE, "-B", BUILD, "-S", EXAMPLE, *FLAGS)
+        cls.run_tool(CMAKE, "--build", BUILD, "--parallel", "2")
 
     @staticmethod
     def run_tool(*command):
@@ -31,7 +31,7 @@ class CppExampleTest(unittest.TestCase):
         assert result.returncode == 0, result.stdout
 
     def example(self, address):
-        return subprocess.run([self.program, address], capture_output=True, text=True, timeout=60)
+        return subprocess.run([f"{BUILD}/skipstone_example", address], capture_output=True, text=True, timeout=60)
 
     def test_generates_with_a_third_of_attention_skipped(self):
         with RunningServer(SERVER, f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
@@ -42,7 +42,7 @@ class CppExampleTest(unittest.TestCase):
         self.assertRegex(answer.stdout, r"\n[1-9]\d* KV pages never existed\n$")
 
     def test_a_server_that_is_not_there_is_an_error(self):
-        answer = self.example(f"unix:{self.build}/none")
+        answer = self.example(f"unix:{BUILD}/none")
         self.assertEqual(answer.returncode, 1)
         self.assertIn("UNAVAILABLE: ", answer.stderr)
 
