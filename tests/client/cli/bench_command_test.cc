@@ -170,10 +170,13 @@ TEST(BenchCommandTest, MixIsReportedPerLevelAndInAll) {
   for (const char* key : {"ttft_ms", "itl_ms", "tpot_ms", "e2e_ms"}) {
     EXPECT_EQ(full[key]["count"].get<int>() + skipped[key]["count"].get<int>(),
               all[key]["count"].get<int>());
+    EXPECT_TRUE(all[key].contains("mean"));
+  }
+  // Not of the times between tokens: the fake is so fast that one message may bring all of them.
+  for (const char* key : {"ttft_ms", "e2e_ms"}) {
     EXPECT_GT(all[key]["max"].get<double>(), 0);
     EXPECT_LE(all[key]["p50"].get<double>(), all[key]["p90"].get<double>());
     EXPECT_LE(all[key]["p90"].get<double>(), all[key]["p99"].get<double>());
-    EXPECT_TRUE(all[key].contains("mean"));
   }
   EXPECT_GT(full["requests"], 10);
   EXPECT_GT(skipped["requests"], 10);
