@@ -1,6 +1,20 @@
 #include "client/call_attempt.h"
 
+#include <algorithm>
+
 namespace skipstone::client {
+namespace {
+
+// The clock counts nanoseconds in 64 bits, which end in the year 2262.
+constexpr std::chrono::hours kLongestTimeout(100 * 365 * 24);
+
+}  // namespace
+
+Deadline DeadlineOf(const CallOptions& options) {
+  if (!options.timeout || *options.timeout > kLongestTimeout) return std::nullopt;
+  return std::chrono::system_clock::now() +
+         std::max<std::chrono::milliseconds>(*options.timeout, -kLongestTimeout);
+}
 
 CallAttempt::CallAttempt(const CallOptions& options, Deadline deadline)
     : cancellation_(options.cancellation) {

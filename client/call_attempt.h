@@ -13,12 +13,11 @@ namespace skipstone::client {
 
 using Deadline = std::optional<std::chrono::system_clock::time_point>;
 
-inline Deadline DeadlineOf(const CallOptions& options) {
-  if (!options.timeout) return std::nullopt;
-  return std::chrono::system_clock::now() + *options.timeout;
-}
+// When a call that begins now must have ended.
+Deadline DeadlineOf(const CallOptions& options);
 
-// Registered with the options' Cancellation, which must outlive it, for as long as it exists.
+// Registered with the options' Cancellation, which must outlive it, for as long as it exists. The
+// options must be valid.
 class CallAttempt {
  public:
   CallAttempt(const CallOptions& options, Deadline deadline);

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "client/cancellation.h"
 
 namespace skipstone::client {
@@ -32,10 +33,15 @@ struct CallOptions {
   // From the call to its end, over all attempts; unset: no deadline. The server sees it too, and
   // stops working for a request whose deadline has passed.
   std::optional<std::chrono::milliseconds> timeout;
-  std::vector<std::pair<std::string, std::string>> metadata;  // keys in lower case
+  // Keys in lower case; values of printable ASCII, or of any bytes where the key ends in "-bin".
+  std::vector<std::pair<std::string, std::string>> metadata;
   Cancellation* cancellation = nullptr;
   RetryPolicy retry;
   bool wait_for_ready = false;  // wait for a connection instead of failing with UNAVAILABLE
 };
+
+// INVALID_ARGUMENT naming the metadata that gRPC cannot send. Each call checks; gRPC itself would
+// end the process.
+absl::Status Validate(const CallOptions& options);
 
 }  // namespace skipstone::client

@@ -18,6 +18,7 @@ Client::Client(const std::shared_ptr<grpc::Channel>& channel)
 template <typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Request& request,
                                       const CallOptions& options) const {
+  if (absl::Status status = Validate(options); !status.ok()) return status;
   const Deadline deadline = DeadlineOf(options);
   RetryState retry(options, deadline);
   while (true) {

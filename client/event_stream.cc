@@ -13,7 +13,9 @@ EventStream::EventStream(std::shared_ptr<v1::Inference::Stub> stub, v1::Generate
       options_(options),
       deadline_(DeadlineOf(options)),
       retry_(options_, deadline_),
-      status_(absl::FailedPreconditionError("the stream has not been read to its end")) {
+      status_(Validate(options)) {
+  if (!status_.ok()) return;
+  status_ = absl::FailedPreconditionError("the stream has not been read to its end");
   attempt_ = std::make_unique<Attempt>(options_, deadline_);
   attempt_->reader = stub_->GenerateStream(&attempt_->call.context(), request_);
 }

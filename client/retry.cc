@@ -7,6 +7,12 @@
 #include "absl/strings/numbers.h"
 
 namespace skipstone::client {
+namespace {
+
+// A day bounds what the clock arithmetic of a wait has to hold.
+constexpr int64_t kLongestWaitMs = 86'400'000;
+
+}  // namespace
 
 RetryState::RetryState(const CallOptions& options, Deadline deadline)
     : options_(options),
@@ -29,7 +35,7 @@ std::optional<std::chrono::milliseconds> RetryState::NextWait(
     backoff_ms_ = policy.initial_backoff.count();
   } else {
     std::uniform_real_distribution<double> jitter(1 - policy.jitter, 1 + policy.jitter);
-    const double max_ms = policy.max_backoff.count();
+    const double max_ms = std::min<double>(policy.max_backoff.count(), kLongestWaitMs);
     wait_ms = static_cast<int64_t>(std::min(backoff_ms_, max_ms) * jitter(random_));
     backoff_ms_ = std::min(backoff_ms_ * policy.multiplier, max_ms);
   }
@@ -40,8 +46,7 @@ std::optional<std::chrono::milliseconds> RetryState::NextWait(
       return std::nullopt;
     }
   }
-  // A day bounds what the clock arithmetic of a wait has to hold.
-  return std::chrono::milliseconds(std::min<int64_t>(wait_ms, 86'400'000));
+  return std::chrono::milliseconds(std::min(wait_ms, kLongestWaitMs));
 }
 
 bool RetryState::WaitForNext(grpc::Status& status, const std::optional<std::string>& pushback) {

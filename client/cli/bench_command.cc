@@ -1,4 +1,5 @@
 // `skipstone bench`: load on a server, and what the requests experienced.
+#include <cmath>
 #include <fstream>
 #include <memory>
 
@@ -8,6 +9,7 @@
 #include "client/cli/command.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/load_runner.h"
+#include "client/cli/proto_json.h"
 #include "client/cli/workload.h"
 #include "client/client.h"
 
@@ -30,7 +32,8 @@ struct BenchFlags {
 
   void AddTo(FlagSet& flags);
   absl::Status Validate() const;
-  absl::StatusOr<Workload> ToWorkload(uint32_t max_context_tokens) const;
+  // All but the trace and the model's context.
+  absl::StatusOr<WorkloadOptions> ToWorkloadOptions() const;
 };
 
 void BenchFlags::AddTo(FlagSet& flags) {
@@ -53,22 +56,35 @@ absl::Status BenchFlags::Validate() const {
   if (rate.has_value() + concurrency.has_value() + !trace.empty() > 1) {
     return absl::InvalidArgumentError("give one of --rate, --concurrency and --trace");
   }
-  if (rate && !(*rate > 0)) return absl::InvalidArgumentError("--rate must be above 0");
-  if (concurrency && *concurrency == 0) {
-    return absl::InvalidArgumentError("--concurrency must be at least 1");
+  // Arrivals at an infinite rate would never come to --duration.
+  if (rate && (!(*rate > 0) || std::isinf(*rate))) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--rate must be a number above 0, not %g", *rate));
   }
-  if (!(time_scale >= 0)) return absl::InvalidArgumentError("--time_scale must not be negative");
+  if (concurrency && *concurrency == 0) {
+    return absl::InvalidArgumentError("--concurrency must be at least 1, not 0");
+  }
+  if (requests && *requests == 0) {
+    return absl::InvalidArgumentError("--requests must be at least 1, not 0");
+  }
+  if (duration && *duration <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--duration must be more than 0, not %s", absl::FormatDuration(*duration)));
+  }
+  if (!(time_scale >= 0) || std::isinf(time_scale)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--time_scale must be a number of at least 0, not %g", time_scale));
+  }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Workload> BenchFlags::ToWorkload(uint32_t max_context_tokens) const {
+absl::StatusOr<WorkloadOptions> BenchFlags::ToWorkloadOptions() const {
   WorkloadOptions options;
   options.rate = rate;
   options.time_scale = time_scale;
   options.max_requests = requests;
   if (!requests && !duration && trace.empty()) options.max_requests = 100;
   if (duration) options.max_seconds = absl::ToDoubleSeconds(*duration);
-  options.max_context_tokens = max_context_tokens;
   options.seed = seed;
   const auto prompt = ParseTokenRange("prompt_tokens", prompt_tokens);
   if (!prompt.ok()) return prompt.status();
@@ -76,16 +92,16 @@ absl::StatusOr<Workload> BenchFlags::ToWorkload(uint32_t max_context_tokens) con
   const auto output = ParseTokenRange("output_tokens", output_tokens);
   if (!output.ok()) return output.status();
   options.output_tokens = *output;
-  if (!trace.empty()) {
-    std::ifstream file(trace);
-    if (!file) return absl::NotFoundError(absl::StrFormat("--trace: cannot read \"%s\"", trace));
-    auto rows = ParseTrace(file);
-    if (!rows.ok()) return rows.status();
-    options.trace = *std::move(rows);
-  }
-  auto mix = ParseMix(skip);
-  if (!mix.ok()) return mix.status();
-  return Workload(std::move(options), *std::move(mix));
+  return options;
+}
+
+absl::StatusOr<std::vector<TraceRow>> ReadTrace(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrFormat("--trace: cannot read \"%s\"", path));
+  auto rows = ParseTrace(file);
+  if (rows.ok()) return rows;
+  return absl::InvalidArgumentError(
+      absl::StrFormat("--trace %s: %s", path, std::string(rows.status().message())));
 }
 
 class BenchCommand : public Command {
@@ -103,45 +119,61 @@ class BenchCommand : public Command {
            "token after the first. Refused requests are not retried.\n";
   }
   void AddFlags(FlagSet& flags) override { flags_.AddTo(flags); }
-  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override;
+  absl::Status Prepare(const std::vector<std::string>& arguments) override;
+  absl::Status Run(Io& io) override;
 
  private:
   BenchFlags flags_;
+  WorkloadOptions workload_;
+  std::vector<MixPart> mix_;
+  std::optional<GoodputLimits> limits_;
+  CallOptions options_;
 };
 
-absl::Status BenchCommand::Run(const std::vector<std::string>& arguments, Io& io) {
+absl::Status BenchCommand::Prepare(const std::vector<std::string>& arguments) {
   if (!arguments.empty()) {
     return absl::InvalidArgumentError(absl::StrFormat("unexpected \"%s\"", arguments[0]));
   }
   if (absl::Status status = flags_.Validate(); !status.ok()) return status;
-  std::optional<GoodputLimits> limits;
-  if (!flags_.goodput.empty()) {
-    const auto parsed = ParseGoodput(flags_.goodput);
-    if (!parsed.ok()) return parsed.status();
-    limits = *parsed;
-  }
-  const auto options = flags_.connection.ToCallOptions();
-  if (!options.ok()) return options.status();
-
-  const auto channel = MakeChannel(flags_.connection.server);
-  const auto model = Client(channel).GetModel(*options);
-  if (!model.ok()) return model.status();
-  auto workload = flags_.ToWorkload(model->max_context_tokens());
+  const auto workload = flags_.ToWorkloadOptions();
   if (!workload.ok()) return workload.status();
+  workload_ = *workload;
+  auto mix = ParseMix(flags_.skip);
+  if (!mix.ok()) return mix.status();
+  mix_ = *std::move(mix);
+  if (!flags_.goodput.empty()) {
+    const auto limits = ParseGoodput(flags_.goodput);
+    if (!limits.ok()) return limits.status();
+    limits_ = *limits;
+  }
+  return flags_.connection.ReadInto(options_);
+}
+
+absl::Status BenchCommand::Run(Io& io) {
+  if (!flags_.trace.empty()) {
+    auto trace = ReadTrace(flags_.trace);
+    if (!trace.ok()) return trace.status();
+    workload_.trace = *std::move(trace);
+  }
+  const auto channel = MakeChannel(flags_.connection.server);
+  const auto model = Client(channel).GetModel(options_);
+  if (!model.ok()) return model.status();
+  workload_.max_context_tokens = model->max_context_tokens();
+  Workload workload(workload_, mix_);
   PromptTokens tokens{.vocab_size = model->vocab_size()};
   if (model->has_bos_token_id()) tokens.bos_token_id = model->bos_token_id();
 
   const auto stub = v1::Inference::NewStub(channel);
   ProgressLine progress(io.err, io.err_is_terminal);
   const std::vector<RequestRecord> records =
-      LoadRunner(*stub, *options, tokens)
-          .Run(*workload, workload->open_loop() ? 0 : flags_.concurrency.value_or(1), progress);
+      LoadRunner(*stub, options_, tokens)
+          .Run(workload, workload.open_loop() ? 0 : flags_.concurrency.value_or(1), progress);
   if (records.empty()) return absl::InvalidArgumentError("no request was due within --duration");
-  BenchReport report = MakeReport(records, workload->mix(), limits);
-  report.open_loop = workload->open_loop();
-  report.shortened = workload->shortened();
+  BenchReport report = MakeReport(records, mix_, limits_);
+  report.open_loop = workload.open_loop();
+  report.shortened = workload.shortened();
   if (flags_.connection.json) {
-    io.out << report.ToJson().dump(2) << '\n';
+    PrintJson(report.ToJson(), io.out);
   } else {
     report.Print(io.out);
   }

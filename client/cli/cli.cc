@@ -1,6 +1,5 @@
 #include "client/cli/cli.h"
 
-#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -25,24 +24,28 @@ bool IsHelp(const std::string& argument) {
   return argument == "help" || argument == "--help" || argument == "-h";
 }
 
+int ReportWrongUsage(const Command& command, const absl::Status& status, Io& io) {
+  io.err << absl::StrFormat("skipstone %s: %s\n`skipstone %s --help` shows the flags.\n",
+                            command.name(), std::string(status.message()), command.name());
+  return kWrongUsage;
+}
+
 int RunCommand(Command& command, std::span<const std::string> arguments, Io& io) {
   FlagSet flags;
   bool help = false;
   command.AddFlags(flags);
   flags.Add("help", &help, "show this");
   const auto positional = flags.Parse(arguments);
-  if (!positional.ok()) {
-    io.err << absl::StrFormat("skipstone %s: %s\n`skipstone %s --help` shows the flags.\n",
-                              command.name(), std::string(positional.status().message()),
-                              command.name());
-    return kWrongUsage;
-  }
+  if (!positional.ok()) return ReportWrongUsage(command, positional.status(), io);
   if (help) {
     io.out << absl::StrFormat("%s\n\nusage: skipstone %s %s\nflags:\n%s", command.summary(),
                               command.name(), command.usage(), flags.Help());
     return 0;
   }
-  const absl::Status status = command.Run(*positional, io);
+  if (absl::Status status = command.Prepare(*positional); !status.ok()) {
+    return ReportWrongUsage(command, status, io);
+  }
+  const absl::Status status = command.Run(io);
   io.out.flush();
   if (status.ok()) return 0;
   io.err << absl::StrFormat("skipstone %s: %s: %s\n", command.name(),
@@ -76,7 +79,7 @@ int RunCli(std::span<const std::string> arguments, Io& io) {
     }
     name = rest.front();
     rest = {"--help"};
-  } else if (std::find(rest.begin(), rest.end(), "-h") == rest.begin() && !rest.empty()) {
+  } else if (!rest.empty() && rest.front() == "-h") {
     rest = {"--help"};
   }
   for (const auto& command : AllCommands()) {

@@ -20,9 +20,11 @@ class Command {
   virtual std::string summary() const = 0;  // one line
   virtual std::string usage() const = 0;    // what follows the name, then examples
   virtual void AddFlags(FlagSet& flags) = 0;
-  // `arguments`: what is left of the command line without flags. On an error, what was printed
-  // before stays.
-  virtual absl::Status Run(const std::vector<std::string>& arguments, Io& io) = 0;
+  // Takes what is left of the command line without flags, and checks both. An error says what is
+  // wrong with the command line. Asks no server and opens no file.
+  virtual absl::Status Prepare(const std::vector<std::string>& arguments) = 0;
+  // Does what was prepared. On an error, what was printed before stays.
+  virtual absl::Status Run(Io& io) = 0;
 };
 
 // In the order in which `skipstone help` lists them.

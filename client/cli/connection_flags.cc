@@ -12,11 +12,12 @@ void ConnectionFlags::AddTo(FlagSet& flags) {
   flags.Add("json", &json, "print JSON instead of text and tables");
 }
 
-absl::StatusOr<CallOptions> ConnectionFlags::ToCallOptions() const {
-  CallOptions options;
+absl::Status ConnectionFlags::ReadInto(CallOptions& options) const {
+  if (server.empty()) return absl::InvalidArgumentError("--server must not be empty");
   if (timeout) {
     if (*timeout <= absl::ZeroDuration()) {
-      return absl::InvalidArgumentError("--timeout must be more than 0");
+      return absl::InvalidArgumentError(
+          absl::StrFormat("--timeout must be more than 0, not %s", absl::FormatDuration(*timeout)));
     }
     options.timeout = absl::ToChronoMilliseconds(*timeout);
   }
@@ -29,7 +30,11 @@ absl::StatusOr<CallOptions> ConnectionFlags::ToCallOptions() const {
     options.metadata.emplace_back(absl::AsciiStrToLower(pair.substr(0, equals)),
                                   pair.substr(equals + 1));
   }
-  return options;
+  if (absl::Status status = Validate(options); !status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--metadata: %s", std::string(status.message())));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace skipstone::client

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/call_options.h"
 #include "client/cli/flag_set.h"
@@ -19,8 +19,9 @@ struct ConnectionFlags {
   bool json = false;
 
   void AddTo(FlagSet& flags);
-  // Errors: a malformed KEY=VALUE, a timeout that is not positive.
-  absl::StatusOr<CallOptions> ToCallOptions() const;
+  // Sets deadline and metadata. Errors name the flag: no server, a malformed KEY=VALUE, metadata
+  // that cannot be sent, a timeout that is not positive.
+  absl::Status ReadInto(CallOptions& options) const;
 };
 
 }  // namespace skipstone::client

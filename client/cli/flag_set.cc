@@ -42,8 +42,9 @@ absl::Status FlagSet::ParseOne(std::span<const std::string> arguments, size_t& i
   }
   const absl::Status status = flag->set(value);
   if (status.ok()) return status;
-  return absl::InvalidArgumentError(
-      absl::StrFormat("--%s: cannot take \"%s\" %s", name, value, std::string(status.message())));
+  const std::string reason(status.message());
+  return absl::InvalidArgumentError(absl::StrFormat("--%s cannot be \"%s\"%s%s", name, value,
+                                                    reason.empty() ? "" : ": ", reason));
 }
 
 absl::StatusOr<std::vector<std::string>> FlagSet::Parse(std::span<const std::string> arguments) {

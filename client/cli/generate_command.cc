@@ -10,6 +10,7 @@
 #include "client/cli/command.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/generation.h"
+#include "client/cli/proto_json.h"
 #include "client/cli/skip_flag.h"
 #include "client/cli/table.h"
 #include "client/client.h"
@@ -35,8 +36,9 @@ struct GenerateFlags {
   std::string experiment_key;
 
   void AddTo(FlagSet& flags);
-  // The parts of --skip, or one empty text: the server's default.
-  std::vector<std::string> Skips() const;
+  // The parts of --skip; one empty text is the server's default.
+  std::vector<std::string> Skips() const { return absl::StrSplit(skip, ';'); }
+  // All but the skip.
   v1::GenerateRequest ToRequest() const;
 };
 
@@ -57,8 +59,6 @@ void GenerateFlags::AddTo(FlagSet& flags) {
   flags.Add("ignore_eos", &ignore_eos, "go on after an end-of-sequence token");
   flags.Add("experiment_key", &experiment_key, "unit of assignment for experiments that use it");
 }
-
-std::vector<std::string> GenerateFlags::Skips() const { return absl::StrSplit(skip, ';'); }
 
 v1::GenerateRequest GenerateFlags::ToRequest() const {
   v1::GenerateRequest request;
@@ -99,56 +99,91 @@ class GenerateCommand : public Command {
   std::string usage() const override {
     return "[flags] PROMPT      (PROMPT - reads standard input)\n\n"
            "  skipstone generate --skip attn:last=33% --max_tokens 64 'In the beginning'\n"
-           "  skipstone generate --skip attn-33 --temperature 0 --json 'In the beginning'\n";
+           "  skipstone generate --skip attn-33 --temperature 0 --json 'In the beginning'\n"
+           "  skipstone generate --skip 'none;attn:last=25%;attn:last=50%' 'In the beginning'\n";
   }
   void AddFlags(FlagSet& flags) override { flags_.AddTo(flags); }
-  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override;
+  absl::Status Prepare(const std::vector<std::string>& arguments) override;
+  absl::Status Run(Io& io) override;
 
  private:
   // The text of a single output is printed as it comes, that of several when all have ended.
   bool streams_text() const { return !flags_.connection.json && flags_.n.value_or(1) == 1; }
-  absl::StatusOr<Generation> GenerateOne(const Client& client, v1::GenerateRequest request,
-                                         const CallOptions& options, Io& io) const;
+  // Prints what came, even where the stream broke.
+  absl::Status Generate(const Client& client, v1::GenerateRequest request, Generation& generation,
+                        Io& io) const;
+  absl::Status Compare(const Client& client, const v1::GenerateRequest& request, Io& io) const;
   void Print(const Generation& generation, Io& io) const;
-  absl::Status Compare(const Client& client, const v1::GenerateRequest& request,
-                       const CallOptions& options, Io& io) const;
 
   GenerateFlags flags_;
+  std::string prompt_;
+  CallOptions options_;
 };
 
-absl::Status GenerateCommand::Run(const std::vector<std::string>& arguments, Io& io) {
+absl::Status GenerateCommand::Prepare(const std::vector<std::string>& arguments) {
   if (arguments.size() != 1) {
     return absl::InvalidArgumentError(
         absl::StrFormat("expected one PROMPT, got %d arguments; quote it", arguments.size()));
   }
-  const auto options = flags_.connection.ToCallOptions();
-  if (!options.ok()) return options.status();
-  v1::GenerateRequest request = flags_.ToRequest();
-  request.set_text(arguments[0] == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
-                                       : arguments[0]);
-  const Client client(flags_.connection.server);
-  if (flags_.Skips().size() > 1) return Compare(client, request, *options, io);
-  if (!flags_.skip.empty()) *request.mutable_skip() = SkipFromText(flags_.skip);
-  const auto generation = GenerateOne(client, std::move(request), *options, io);
-  if (!generation.ok()) return generation.status();
-  if (flags_.connection.json) io.out << generation->ToJson().dump(2) << '\n';
-  return absl::OkStatus();
+  prompt_ = arguments[0];
+  return flags_.connection.ReadInto(options_);
 }
 
-// Prints what came even where the stream broke.
-absl::StatusOr<Generation> GenerateCommand::GenerateOne(const Client& client,
-                                                        v1::GenerateRequest request,
-                                                        const CallOptions& options, Io& io) const {
+absl::Status GenerateCommand::Run(Io& io) {
+  v1::GenerateRequest request = flags_.ToRequest();
+  request.set_text(prompt_ == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
+                                  : prompt_);
+  const Client client(flags_.connection.server);
+  if (flags_.Skips().size() > 1) return Compare(client, request, io);
+  if (!flags_.skip.empty()) *request.mutable_skip() = SkipFromText(flags_.skip);
   Generation generation(steady_clock::now());
-  const auto stream = client.GenerateStream(std::move(request), options);
+  const absl::Status status = Generate(client, std::move(request), generation, io);
+  if (flags_.connection.json && !generation.outputs().empty()) {
+    PrintJson(generation.ToJson(), io.out);
+  }
+  return status;
+}
+
+absl::Status GenerateCommand::Generate(const Client& client, v1::GenerateRequest request,
+                                       Generation& generation, Io& io) const {
+  const auto stream = client.GenerateStream(std::move(request), options_);
   v1::GenerateEvent event;
   while (stream->Next(event)) {
     generation.Add(event, steady_clock::now());
     if (streams_text()) io.out << event.delta().text() << std::flush;
   }
   if (!flags_.connection.json) Print(generation, io);
-  if (!stream->status().ok()) return stream->status();
-  return generation;
+  return stream->status();
+}
+
+absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRequest& request,
+                                      Io& io) const {
+  Table table({"skip", "tokens", "tokens/s", "TTFT ms", "KV pages used", "omitted"});
+  auto json = nlohmann::ordered_json::array();
+  for (const std::string& skip : flags_.Skips()) {
+    v1::GenerateRequest one = request;
+    *one.mutable_skip() = SkipFromText(skip);
+    one.set_cache_salt(skip);  // or the later ones would profit from the prompt pages of the first
+    if (!flags_.connection.json) io.out << "--- " << skip << " ---\n";
+    Generation generation(steady_clock::now());
+    const absl::Status status = Generate(client, std::move(one), generation, io);
+    if (!status.ok()) return status;
+    json.push_back(generation.ToJson());
+    for (const auto& [index, output] : generation.outputs()) {
+      if (!output.finished) continue;
+      const v1::Finished& finished = *output.finished;
+      table.AddRow({skip, std::to_string(finished.usage().completion_tokens()),
+                    FormatNumber(output.TokensPerSecond()), FormatNumber(generation.TtftMs(output)),
+                    std::to_string(finished.kv_pages_used()),
+                    std::to_string(finished.kv_pages_omitted())});
+    }
+  }
+  if (flags_.connection.json) {
+    PrintJson(json, io.out);
+  } else {
+    table.Print(io.out << '\n');
+  }
+  return absl::OkStatus();
 }
 
 void GenerateCommand::Print(const Generation& generation, Io& io) const {
@@ -159,36 +194,8 @@ void GenerateCommand::Print(const Generation& generation, Io& io) const {
   }
   io.out.flush();
   for (const auto& [index, output] : generation.outputs()) {
-    io.err << generation.SummaryLine(output) << '\n';
+    if (output.finished) io.err << generation.SummaryLine(output) << '\n';
   }
-}
-
-absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRequest& request,
-                                      const CallOptions& options, Io& io) const {
-  Table table({"skip", "tokens", "tokens/s", "TTFT ms", "KV pages used", "omitted"});
-  auto json = nlohmann::ordered_json::array();
-  for (const std::string& skip : flags_.Skips()) {
-    v1::GenerateRequest one = request;
-    *one.mutable_skip() = SkipFromText(skip);
-    one.set_cache_salt(skip);  // or the later ones would profit from the prompt pages of the first
-    if (!flags_.connection.json) io.out << absl::StrFormat("--- %s ---\n", skip);
-    const auto generation = GenerateOne(client, std::move(one), options, io);
-    if (!generation.ok()) return generation.status();
-    json.push_back(generation->ToJson());
-    for (const auto& [index, output] : generation->outputs()) {
-      table.AddRow({skip, std::to_string(output.finished.usage().completion_tokens()),
-                    FormatNumber(output.TokensPerSecond()),
-                    FormatNumber(generation->TtftMs(output)),
-                    std::to_string(output.finished.kv_pages_used()),
-                    std::to_string(output.finished.kv_pages_omitted())});
-    }
-  }
-  if (flags_.connection.json) {
-    io.out << json.dump(2) << '\n';
-  } else {
-    table.Print(io.out << '\n');
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace

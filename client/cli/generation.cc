@@ -11,7 +11,7 @@ namespace skipstone::client {
 using std::chrono::duration;
 
 double GeneratedOutput::TokensPerSecond() const {
-  const uint32_t tokens = finished.usage().completion_tokens();
+  const uint32_t tokens = finished ? finished->usage().completion_tokens() : 0;
   if (tokens < 2 || !first_delta || *last_delta == *first_delta) {
     return std::numeric_limits<double>::quiet_NaN();
   }
@@ -46,7 +46,7 @@ double Generation::TtftMs(const GeneratedOutput& output) const {
 }
 
 std::string Generation::SummaryLine(const GeneratedOutput& output) const {
-  const v1::Finished& finished = output.finished;
+  const v1::Finished& finished = *output.finished;
   const v1::AppliedSkip& skip = accepted_.applied_skip();
   std::string line = absl::StrFormat(
       "%d prompt tokens, %d tokens, %s tokens/s, TTFT %s ms, KV pages %d used + %d omitted, "
@@ -72,7 +72,7 @@ nlohmann::ordered_json Generation::ToJson() const {
     for (const v1::Token& token : output.tokens) item["tokens"].push_back(ProtoToJson(token));
     item["ttft_ms"] = TtftMs(output);
     item["tokens_per_s"] = output.TokensPerSecond();
-    item.update(ProtoToJson(output.finished));
+    if (output.finished) item.update(ProtoToJson(*output.finished));
     json["outputs"].push_back(std::move(item));
   }
   return json;

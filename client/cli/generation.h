@@ -17,7 +17,7 @@ namespace skipstone::client {
 struct GeneratedOutput {
   std::string text;
   std::vector<v1::Token> tokens;
-  v1::Finished finished;
+  std::optional<v1::Finished> finished;  // unset: the stream broke before
   std::optional<std::chrono::steady_clock::time_point> first_delta;
   std::optional<std::chrono::steady_clock::time_point> last_delta;
 
@@ -37,10 +37,11 @@ class Generation {
 
   // Sent to first delta, in milliseconds; NaN if there was none.
   double TtftMs(const GeneratedOutput& output) const;
-  // "32 tokens, 118.2 tokens/s, TTFT 21.4 ms, KV pages 24 used + 12 omitted, skip ..., MAX_TOKENS".
+  // Of a finished output: "32 tokens, 118.2 tokens/s, TTFT 21.4 ms, KV pages 24 used + 12 omitted,
+  // skip ..., MAX_TOKENS".
   std::string SummaryLine(const GeneratedOutput& output) const;
-  // The fields of Accepted, then "outputs": text, tokens if any, those of Finished, ttft_ms and
-  // tokens_per_s.
+  // The fields of Accepted, then "outputs": index, text, tokens if any, ttft_ms, tokens_per_s, and
+  // those of Finished once there.
   nlohmann::ordered_json ToJson() const;
 
  private:

@@ -72,21 +72,21 @@ class InfoCommand : public Command {
   std::string usage() const override { return "[flags]\n\n  skipstone info --json\n"; }
   void AddFlags(FlagSet& flags) override { connection_.AddTo(flags); }
 
-  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override {
+  absl::Status Prepare(const std::vector<std::string>& arguments) override {
     if (!arguments.empty()) {
       return absl::InvalidArgumentError(absl::StrFormat("unexpected \"%s\"", arguments[0]));
     }
-    const auto options = connection_.ToCallOptions();
-    if (!options.ok()) return options.status();
+    return connection_.ReadInto(options_);
+  }
+
+  absl::Status Run(Io& io) override {
     Client client(connection_.server);
-    const auto model = client.GetModel(*options);
+    const auto model = client.GetModel(options_);
     if (!model.ok()) return model.status();
-    const auto load = client.GetLoad(*options);
+    const auto load = client.GetLoad(options_);
     if (!load.ok()) return load.status();
     if (connection_.json) {
-      const nlohmann::ordered_json json = {{"model", ProtoToJson(*model)},
-                                           {"load", ProtoToJson(*load)}};
-      io.out << json.dump(2) << '\n';
+      PrintJson({{"model", ProtoToJson(*model)}, {"load", ProtoToJson(*load)}}, io.out);
       return absl::OkStatus();
     }
     PrintModel(*model, io.out);
@@ -97,6 +97,7 @@ class InfoCommand : public Command {
 
  private:
   ConnectionFlags connection_;
+  CallOptions options_;
 };
 
 }  // namespace

@@ -9,6 +9,13 @@ namespace skipstone::client {
 using std::chrono::duration;
 using std::chrono::steady_clock;
 
+namespace {
+
+// 30 years, so that the clock's 64 bits of nanoseconds hold every arrival.
+constexpr double kLatestArrivalS = 1e9;
+
+}  // namespace
+
 v1::GenerateRequest MakeLoadRequest(const PlannedRequest& planned, const v1::Skip& skip,
                                     const PromptTokens& tokens) {
   // Ids 0 to 2 are the control tokens of Llama 2's vocabularies.
@@ -66,8 +73,8 @@ std::vector<RequestRecord> LoadRunner::Run(Workload& workload, uint64_t max_open
       if (!next) next = workload.Next(elapsed());
       over = !next.has_value();
       if (over) continue;
-      const SteadyTime due = start + std::chrono::duration_cast<steady_clock::duration>(
-                                         duration<double>(next->arrival_s));
+      const duration<double> after(std::min(next->arrival_s, kLatestArrivalS));
+      const SteadyTime due = start + std::chrono::duration_cast<steady_clock::duration>(after);
       if (due <= steady_clock::now()) {
         lock.unlock();
         Start(*next, workload.mix()[next->part].skip, due);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "client/call_attempt.h"
 #include "client/status.h"
 
 namespace skipstone::client {
@@ -12,9 +13,7 @@ void LoadStream::Start(v1::Inference::Stub& stub, v1::GenerateRequest request,
                        const CallOptions& options, RequestRecord record, Done done) {
   auto* stream = new LoadStream(std::move(request), std::move(record), std::move(done));
   for (const auto& [key, value] : options.metadata) stream->context_.AddMetadata(key, value);
-  if (options.timeout) {
-    stream->context_.set_deadline(std::chrono::system_clock::now() + *options.timeout);
-  }
+  if (const Deadline deadline = DeadlineOf(options)) stream->context_.set_deadline(*deadline);
   stream->record_.started = steady_clock::now();
   stub.async()->GenerateStream(&stream->context_, &stream->request_, stream);
   stream->StartRead(&stream->event_);

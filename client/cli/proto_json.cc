@@ -81,4 +81,8 @@ Json ProtoToJson(const Message& message) {
   return json;
 }
 
+void PrintJson(const Json& json, std::ostream& out) {
+  out << json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) << '\n';
+}
+
 }  // namespace skipstone::client

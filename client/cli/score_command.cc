@@ -1,7 +1,7 @@
 // `skipstone score`: log-probability and perplexity of a text.
+#include <array>
 #include <chrono>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <memory>
 
@@ -18,7 +18,12 @@ namespace {
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), {});
+  std::string text;
+  std::array<char, 4096> buffer;
+  // read() turns the exception of a folder's stream into a state, an iterator does not.
+  while (file.read(buffer.data(), buffer.size()) || file.gcount() > 0) {
+    text.append(buffer.data(), file.gcount());
+  }
   if (!file.is_open() || file.bad()) {
     return absl::NotFoundError(absl::StrFormat("--file: cannot read \"%s\"", path));
   }
@@ -42,7 +47,8 @@ class ScoreCommand : public Command {
     flags.Add("window", &window_, "tokens per window; default: the model's context");
     flags.Add("tokens", &tokens_, "print each token's log-probability too");
   }
-  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override;
+  absl::Status Prepare(const std::vector<std::string>& arguments) override;
+  absl::Status Run(Io& io) override;
 
  private:
   void Print(const TextScore& score, double seconds, const std::vector<v1::Token>& tokens,
@@ -53,22 +59,31 @@ class ScoreCommand : public Command {
   std::string skip_;
   std::optional<uint32_t> window_;
   bool tokens_ = false;
+  std::string text_;  // without --file
+  CallOptions options_;
 };
 
-absl::Status ScoreCommand::Run(const std::vector<std::string>& arguments, Io& io) {
+absl::Status ScoreCommand::Prepare(const std::vector<std::string>& arguments) {
   if (arguments.size() + (file_.empty() ? 0 : 1) != 1) {
     return absl::InvalidArgumentError("expected either --file or one TEXT");
   }
-  const auto options = connection_.ToCallOptions();
-  if (!options.ok()) return options.status();
+  if (window_ && *window_ < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--window must be at least 2, not %d", *window_));
+  }
+  if (file_.empty()) text_ = arguments[0];
+  return connection_.ReadInto(options_);
+}
+
+absl::Status ScoreCommand::Run(Io& io) {
   const absl::StatusOr<std::string> text =
-      file_.empty() ? absl::StatusOr<std::string>(arguments[0]) : ReadFile(file_);
+      file_.empty() ? absl::StatusOr<std::string>(text_) : ReadFile(file_);
   if (!text.ok()) return text.status();
 
   const Client client(connection_.server);
   std::vector<v1::Token> tokens;
   const auto start = std::chrono::steady_clock::now();
-  const auto score = TextScorer(client, *options)
+  const auto score = TextScorer(client, options_)
                          .Score(*text, skip_.empty() ? v1::Skip() : SkipFromText(skip_),
                                 window_.value_or(std::numeric_limits<uint32_t>::max()),
                                 [&](const v1::Token& token) {
@@ -94,7 +109,7 @@ void ScoreCommand::Print(const TextScore& score, double seconds,
                                    {"kv_pages_omitted", score.kv_pages_omitted},
                                    {"seconds", seconds}};
     for (const v1::Token& token : tokens) json["token_logprobs"].push_back(ProtoToJson(token));
-    io.out << json.dump(2) << '\n';
+    PrintJson(json, io.out);
     return;
   }
   if (tokens_) {

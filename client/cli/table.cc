@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <iterator>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 
 namespace skipstone::client {
@@ -18,6 +20,20 @@ bool LooksNumeric(const std::string& text) {
   if (text.empty() || text == "-") return true;
   const size_t sign = text[0] == '-' || text[0] == '+';
   return text.size() > sign && std::isdigit(static_cast<unsigned char>(text[sign]));
+}
+
+std::string Escaped(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\n') {
+      escaped += "\\n";
+    } else if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      absl::StrAppendFormat(&escaped, "\\x%02x", static_cast<int>(c));
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
 }
 
 struct Column {
@@ -38,6 +54,11 @@ void PrintRow(const std::vector<std::string>& cells, const std::vector<Column>& 
 }
 
 }  // namespace
+
+void Table::AddRow(const std::vector<std::string>& cells) {
+  std::vector<std::string>& row = rows_.emplace_back();
+  std::transform(cells.begin(), cells.end(), std::back_inserter(row), Escaped);
+}
 
 void Table::Print(std::ostream& out) const {
   size_t num_columns = header_.size();

@@ -8,13 +8,13 @@
 namespace skipstone::client {
 
 // A column whose cells all look like numbers is aligned right, others left. Widths are counted in
-// UTF-8 characters. One thread.
+// UTF-8 characters; control characters are printed as escapes, \n or \x1b. One thread.
 class Table {
  public:
   // An empty header is not printed; the first row then says how many columns there are.
   explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
 
-  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  void AddRow(const std::vector<std::string>& cells);
   void Print(std::ostream& out) const;
 
  private:

@@ -23,20 +23,21 @@ class TokenizeCommand : public Command {
     flags.Add("special", &special_, "put the beginning-of-sequence token first; --nospecial: not");
   }
 
-  absl::Status Run(const std::vector<std::string>& arguments, Io& io) override {
+  absl::Status Prepare(const std::vector<std::string>& arguments) override {
     if (arguments.size() != 1) {
       return absl::InvalidArgumentError(
           absl::StrFormat("expected one TEXT, got %d arguments; quote it", arguments.size()));
     }
-    const auto options = connection_.ToCallOptions();
-    if (!options.ok()) return options.status();
-    v1::TokenizeRequest request;
-    request.set_text(arguments[0]);
-    request.set_add_special_tokens(special_);
-    const auto response = Client(connection_.server).Tokenize(request, *options);
+    request_.set_text(arguments[0]);
+    request_.set_add_special_tokens(special_);
+    return connection_.ReadInto(options_);
+  }
+
+  absl::Status Run(Io& io) override {
+    const auto response = Client(connection_.server).Tokenize(request_, options_);
     if (!response.ok()) return response.status();
     if (connection_.json) {
-      io.out << ProtoToJson(*response).dump(2) << '\n';
+      PrintJson(ProtoToJson(*response), io.out);
       return absl::OkStatus();
     }
     Table table({"id", "piece"});
@@ -51,6 +52,8 @@ class TokenizeCommand : public Command {
  private:
   ConnectionFlags connection_;
   bool special_ = true;
+  v1::TokenizeRequest request_;
+  CallOptions options_;
 };
 
 }  // namespace

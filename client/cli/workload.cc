@@ -55,7 +55,8 @@ std::optional<PlannedRequest> Workload::Next(double now_s) {
 
 void Workload::FitContext(PlannedRequest& request) {
   const uint32_t context = options_.max_context_tokens;
-  if (request.prompt_tokens + request.output_tokens <= context) return;
+  const uint64_t tokens = uint64_t{request.prompt_tokens} + request.output_tokens;
+  if (tokens <= context) return;
   // The output is kept as long as it can be: it is what takes the time.
   request.output_tokens = std::min(request.output_tokens, context - 1);
   request.prompt_tokens = std::min(request.prompt_tokens, context - request.output_tokens);

@@ -1,0 +1,141 @@
+#include "client/cli/bench_report.h"
+
+#include <sstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace skipstone::client {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+using testing::Not;
+
+const SteadyTime kStart = SteadyTime(std::chrono::hours(1));
+
+// Due at `at_ms`, started 2 ms later; tokens at +ttft_ms and +ttft_ms+20.
+RequestRecord Record(size_t part, int at_ms, int ttft_ms) {
+  RequestRecord record;
+  record.part = part;
+  record.scheduled = kStart + milliseconds(at_ms);
+  record.started = record.scheduled + milliseconds(2);
+  record.first_token = record.scheduled + milliseconds(ttft_ms);
+  record.last_token = record.first_token + milliseconds(20);
+  record.ended = record.last_token + milliseconds(5);
+  record.prompt_tokens = 10;
+  record.output_tokens = 3;
+  record.kv_pages_used = 6;
+  record.kv_pages_omitted = 2;
+  record.gaps_ms = {12, 8};
+  return record;
+}
+
+RequestRecord Failed(size_t part, absl::Status status) {
+  RequestRecord record = Record(part, 0, 10);
+  record.status = std::move(status);
+  return record;
+}
+
+std::vector<RequestRecord> Records() {
+  return {Record(0, 0, 100), Record(1, 500, 300), Record(0, 975, 0),
+          Failed(1, absl::ResourceExhaustedError("the queue is full")),
+          Failed(1, absl::ResourceExhaustedError("still full"))};
+}
+
+std::vector<MixPart> TwoParts() { return *ParseMix("full;deep"); }
+
+TEST(BenchReportTest, GroupsCountWhatHappened) {
+  const BenchReport report = MakeReport(Records(), TwoParts(), ParseGoodput("ttft:150").value());
+  EXPECT_DOUBLE_EQ(report.seconds, 1.0);
+  EXPECT_DOUBLE_EQ(report.lag_ms.max, 2);
+  EXPECT_EQ(report.all.requests, 5);
+  EXPECT_EQ(report.all.ok, 3);
+  EXPECT_EQ(report.all.good, 2);
+  EXPECT_EQ(report.all.prompt_tokens, 30);
+  EXPECT_EQ(report.all.output_tokens, 9);
+  EXPECT_EQ(report.all.kv_pages_used, 18);
+  EXPECT_EQ(report.all.ttft_ms.count, 3);
+  EXPECT_NEAR(report.all.ttft_ms.mean, 400 / 3.0, 1e-4);
+  EXPECT_EQ(report.all.itl_ms.count, 6);
+  EXPECT_DOUBLE_EQ(report.all.itl_ms.max, 12);
+  EXPECT_DOUBLE_EQ(report.all.tpot_ms.mean, 10);
+  EXPECT_DOUBLE_EQ(report.all.e2e_ms.max, 325);
+  ASSERT_EQ(report.all.failures.size(), 1);
+  EXPECT_EQ(report.all.failures.at("RESOURCE_EXHAUSTED").count, 2);
+  EXPECT_EQ(report.all.failures.at("RESOURCE_EXHAUSTED").message, "the queue is full");
+}
+
+TEST(BenchReportTest, PartsAddUpToAll) {
+  const BenchReport report = MakeReport(Records(), TwoParts(), std::nullopt);
+  ASSERT_EQ(report.parts.size(), 2);
+  EXPECT_EQ(report.parts[0].name, "full");
+  EXPECT_EQ(report.parts[0].ok, 2);
+  EXPECT_EQ(report.parts[1].requests, 3);
+  EXPECT_EQ(report.parts[1].ok, 1);
+  const auto sum = [&](auto field) { return report.parts[0].*field + report.parts[1].*field; };
+  EXPECT_EQ(sum(&GroupReport::requests), report.all.requests);
+  EXPECT_EQ(sum(&GroupReport::ok), report.all.ok);
+  EXPECT_EQ(sum(&GroupReport::output_tokens), report.all.output_tokens);
+  EXPECT_EQ(sum(&GroupReport::kv_pages_omitted), report.all.kv_pages_omitted);
+}
+
+TEST(BenchReportTest, AnswersWithoutTokensAreFailures) {
+  RequestRecord record = Record(0, 0, 10);
+  record.output_tokens = 0;
+  const BenchReport report = MakeReport({record}, *ParseMix(""), std::nullopt);
+  EXPECT_EQ(report.all.ok, 0);
+  EXPECT_EQ(report.all.failures.at("NO_TOKENS").count, 1);
+  EXPECT_THAT(report.ToJson().dump(), HasSubstr(R"("ttft_ms":{"count":0,"mean":null)"));
+}
+
+TEST(BenchReportTest, OneTokenHasNoTimePerToken) {
+  RequestRecord record = Record(0, 0, 10);
+  record.output_tokens = 1;
+  record.gaps_ms.clear();
+  const BenchReport report = MakeReport({record}, *ParseMix(""), std::nullopt);
+  EXPECT_EQ(report.all.tpot_ms.count, 0);
+  EXPECT_EQ(report.all.itl_ms.count, 0);
+  EXPECT_EQ(report.all.e2e_ms.count, 1);
+}
+
+TEST(BenchReportTest, JsonHasRatesPerLevelAndInAll) {
+  BenchReport report = MakeReport(Records(), TwoParts(), ParseGoodput("ttft:150").value());
+  report.open_loop = true;
+  report.shortened = 4;
+  const auto json = report.ToJson();
+  EXPECT_EQ(json["loop"], "open");
+  EXPECT_EQ(json["shortened"], 4);
+  EXPECT_EQ(json["start_lag_ms"]["p50"], 2.0);
+  EXPECT_EQ(json["all"]["requests_per_s"], 3.0);
+  EXPECT_EQ(json["all"]["output_tokens_per_s"], 9.0);
+  EXPECT_EQ(json["all"]["total_tokens_per_s"], 39.0);
+  EXPECT_EQ(json["all"]["good"], 2);
+  EXPECT_EQ(json["all"]["goodput_per_s"], 2.0);
+  EXPECT_EQ(json["levels"]["deep"]["failures"]["RESOURCE_EXHAUSTED"]["count"], 2);
+  EXPECT_EQ(json["levels"]["full"]["requests"], 2);
+  EXPECT_FALSE(MakeReport(Records(), TwoParts(), std::nullopt).ToJson()["all"].contains("good"));
+}
+
+TEST(BenchReportTest, TablesHaveARowPerPartAndOneOfAll) {
+  BenchReport report = MakeReport(Records(), TwoParts(), ParseGoodput("ttft:150").value());
+  report.open_loop = true;
+  report.shortened = 1;
+  std::ostringstream out;
+  report.Print(out);
+  EXPECT_THAT(out.str(), HasSubstr("goodput/s"));
+  EXPECT_THAT(out.str(), HasSubstr("\nTTFT  all"));
+  EXPECT_THAT(out.str(), HasSubstr("\nE2E   deep"));
+  EXPECT_THAT(out.str(), HasSubstr("open loop"));
+  EXPECT_THAT(out.str(), HasSubstr("1 requests were shortened"));
+  EXPECT_THAT(out.str(), HasSubstr("2 failed with RESOURCE_EXHAUSTED: the queue is full"));
+
+  std::ostringstream single;
+  MakeReport({Record(0, 0, 10)}, *ParseMix("full"), std::nullopt).Print(single);
+  EXPECT_THAT(single.str(), HasSubstr("closed loop"));
+  EXPECT_THAT(single.str(), Not(HasSubstr("all")));
+  EXPECT_THAT(single.str(), Not(HasSubstr("goodput")));
+}
+
+}  // namespace
+}  // namespace skipstone::client

@@ -1,0 +1,226 @@
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/cli/fake_model.h"
+#include "tests/client/cli/run_skipstone.h"
+#include "tests/client/scripted_server.h"
+#include "tests/server/fake_server.h"
+#include "tests/support/gate.h"
+
+namespace skipstone::client {
+namespace {
+
+using nlohmann::json;
+using server::FakeServer;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+CliResult Generate(const std::string& address, std::vector<std::string> flags,
+                   const std::string& input = "") {
+  flags.insert(flags.begin(), {"generate", "--server", address, "--timeout=60s"});
+  return RunSkipstone(flags, input);
+}
+
+CliResult Generate(FakeServer& server, std::vector<std::string> flags,
+                   const std::string& input = "") {
+  return Generate(server.server().grpc_address(), std::move(flags), input);
+}
+
+TEST(GenerateCommandTest, PrintsTextOnOutAndASummaryOnErr) {
+  FakeServer server;
+  const CliResult result = Generate(server, {"5 6 7", "--max_tokens", "6"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, FakeText(FakeOutput({5, 6, 7}, "none", 6)) + "\n");
+  // 8 of 9 tokens are stored: 2 pages of 4 tokens in each of 4 layers.
+  EXPECT_THAT(result.err, AllOf(HasSubstr("3 prompt tokens, 6 tokens, "),
+                                HasSubstr("KV pages 8 used + 0 omitted, skip full (none), "
+                                          "MAX_TOKENS\n")));
+}
+
+TEST(GenerateCommandTest, SkipsWhatTheFlagSays) {
+  FakeServer server({.yaml = "levels: {full: none, half: 'attn:last=50%'}"});
+  const std::string skipped = FakeText(FakeOutput({5, 6}, "attn:last=2", 5)) + "\n";
+  const CliResult level = Generate(server, {"5 6", "--max_tokens=5", "--skip", "half"});
+  EXPECT_EQ(level.out, skipped);
+  EXPECT_THAT(level.err, HasSubstr("skip half (attn:2-3)"));
+  const CliResult spec = Generate(server, {"5 6", "--max_tokens=5", "--skip", "attn:last=2"});
+  EXPECT_EQ(spec.out, skipped);
+  EXPECT_THAT(spec.err, HasSubstr("KV pages 4 used + 4 omitted"));
+
+  const CliResult unknown = Generate(server, {"5 6", "--skip", "deeper"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, AllOf(HasSubstr("NOT_FOUND"), HasSubstr("deeper"), HasSubstr("half")));
+  const CliResult malformed = Generate(server, {"5 6", "--skip", "attn:last=9"});
+  EXPECT_EQ(malformed.exit_code, 1);
+  EXPECT_THAT(malformed.err, HasSubstr("INVALID_ARGUMENT"));
+  EXPECT_EQ(malformed.out, "");
+}
+
+TEST(GenerateCommandTest, TextAppearsAsItComes) {
+  Gate shown;
+  shown.Close();
+  ScriptedServer server;
+  server.SetStream([&](grpc::ServerContext&, ScriptedServer::Writer& writer) {
+    writer.Write(DeltaEvent("first"));
+    shown.Pass();  // opened by the output that has it
+    writer.Write(DeltaEvent(" second"));
+    writer.Write(FinishedEvent(v1::STOP));
+    return grpc::Status::OK;
+  });
+  std::istringstream in;
+  std::ostringstream err;
+  WatchedOutput buffer([&](const std::string& text) {
+    if (text == "first") shown.Open();
+  });
+  std::ostream out(&buffer);
+  Io io{in, out, err};
+  const std::vector<std::string> line = {"generate", "--server", server.address(), "x"};
+  EXPECT_EQ(RunCli(line, io), 0);
+  EXPECT_EQ(buffer.str(), "first second\n");
+}
+
+TEST(GenerateCommandTest, JsonIsOneObject) {
+  FakeServer server;
+  const CliResult result =
+      Generate(server, {"5 6 7", "--max_tokens=3", "--seed=9", "--logprobs=0", "--json"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.err, "");
+  const json answer = json::parse(result.out);
+  EXPECT_EQ(answer["prompt_tokens"], 3);
+  EXPECT_EQ(answer["seed"], 9);
+  EXPECT_EQ(answer["applied_skip"]["level"], "full");
+  EXPECT_EQ(answer["applied_skip"]["skip_id"].get<std::string>().size(), 16);
+  ASSERT_EQ(answer["outputs"].size(), 1);
+  const json& output = answer["outputs"][0];
+  const std::vector<int32_t> ids = FakeOutput({5, 6, 7}, "none", 3);
+  EXPECT_EQ(output["text"], FakeText(ids));
+  ASSERT_EQ(output["tokens"].size(), 3);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(output["tokens"][i]["id"], ids[i]);
+  EXPECT_EQ(output["reason"], "MAX_TOKENS");
+  EXPECT_EQ(output["usage"]["completion_tokens"], 3);
+  EXPECT_GT(output["ttft_ms"].get<double>(), 0);
+  EXPECT_TRUE(output["timing"].contains("e2e_ms"));
+  EXPECT_EQ(output["kv_pages_used"], 8);
+}
+
+TEST(GenerateCommandTest, StopsAtTheGivenText) {
+  FakeServer server;
+  const std::vector<int32_t> ids = FakeOutput({5, 6, 7}, "none", 20);
+  const std::string text = FakeText(ids);
+  const std::string stop = absl::StrFormat(" %d", ids[4]);
+  const CliResult result =
+      Generate(server, {"5 6 7", "--max_tokens=20", "--stop=never", "--stop", stop});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, text.substr(0, text.find(stop)) + "\n");
+  EXPECT_THAT(result.err, HasSubstr("STOP_STRING"));
+}
+
+TEST(GenerateCommandTest, LogprobsAreATable) {
+  FakeServer server;
+  const CliResult result = Generate(server, {"5 6 7", "--max_tokens=2", "--logprobs", "1"});
+  const std::vector<int32_t> ids = FakeOutput({5, 6, 7}, "none", 2);
+  const float logprob = FakeLogprob(std::vector<int32_t>{5, 6, 7}, FakeSkip("none"), ids[0]);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.out, HasSubstr(FakeText(ids) + "\n"));
+  EXPECT_THAT(result.out, AllOf(HasSubstr("token"), HasSubstr("alternatives")));
+  EXPECT_THAT(result.out, HasSubstr(absl::StrFormat("%.4f", logprob)));
+  // The fake's one alternative is what it drew.
+  EXPECT_THAT(result.out, HasSubstr(absl::StrFormat(" %d %.3f\n", ids[0], logprob)));
+  EXPECT_THAT(Generate(server, {"5", "--max_tokens=1"}).out, Not(HasSubstr("alternatives")));
+}
+
+TEST(GenerateCommandTest, SeveralOutputsAreNumbered) {
+  FakeServer server;
+  const std::string text = FakeText(FakeOutput({5, 6}, "none", 3));
+  const CliResult result = Generate(server, {"5 6", "--max_tokens=3", "--n=2"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "[0] " + text + "\n[1] " + text + "\n");
+  const CliResult as_json = Generate(server, {"5 6", "--max_tokens=3", "--n=2", "--json"});
+  const json outputs = json::parse(as_json.out)["outputs"];
+  ASSERT_EQ(outputs.size(), 2);
+  EXPECT_EQ(outputs[1]["index"], 1);
+  EXPECT_EQ(outputs[1]["text"], text);
+}
+
+TEST(GenerateCommandTest, ADashReadsStandardInput) {
+  FakeServer server;
+  const CliResult result = Generate(server, {"-", "--max_tokens=2"}, "5 6\n7");
+  EXPECT_EQ(result.exit_code, 0);
+  // The fake's tokenizer parts words at spaces alone: "6\n7" is three characters.
+  EXPECT_EQ(result.out, FakeText(FakeOutput({5, '6', '\n', '7'}, "none", 2)) + "\n");
+  const CliResult empty = Generate(server, {"-"}, "");
+  EXPECT_EQ(empty.exit_code, 1);
+  EXPECT_THAT(empty.err, HasSubstr("INVALID_ARGUMENT"));
+}
+
+TEST(GenerateCommandTest, EveryFlagBecomesItsField) {
+  ScriptedServer server;
+  Generate(server.address(),
+           {"--skip=attn-33", "--max_tokens=7", "--temperature=0.5", "--top_p=0.25", "--top_k=40",
+            "--min_p=0.125", "--seed=18446744073709551615", "--stop=a", "--stop=b,c",
+            "--logprobs=3", "--n=2", "--ignore_eos", "--experiment_key=u1", "--", "--prompt"});
+  v1::GenerateRequest want;
+  want.set_text("--prompt");
+  want.mutable_skip()->set_level("attn-33");
+  want.mutable_sampling()->set_temperature(0.5);
+  want.mutable_sampling()->set_top_p(0.25);
+  want.mutable_sampling()->set_top_k(40);
+  want.mutable_sampling()->set_min_p(0.125);
+  want.mutable_sampling()->set_seed(18446744073709551615ull);
+  want.mutable_stopping()->set_max_tokens(7);
+  want.mutable_stopping()->add_stop_strings("a");
+  want.mutable_stopping()->add_stop_strings("b,c");
+  want.mutable_stopping()->set_ignore_eos(true);
+  want.mutable_output()->set_logprobs(3);
+  want.set_n(2);
+  want.set_experiment_key("u1");
+  ASSERT_EQ(server.calls().size(), 1);
+  EXPECT_EQ(server.calls()[0].request, want.ShortDebugString());
+}
+
+TEST(GenerateCommandTest, FlagsThatAreNotGivenAreNotSent) {
+  ScriptedServer server;
+  Generate(server.address(), {"a"});
+  ASSERT_EQ(server.calls().size(), 1);
+  EXPECT_EQ(server.calls()[0].request, "text: \"a\" sampling { } stopping { }");
+}
+
+TEST(GenerateCommandTest, BrokenStreamShowsWhatCameAndFails) {
+  ScriptedServer server;
+  server.SetStream([](grpc::ServerContext&, ScriptedServer::Writer& writer) {
+    writer.Write(DeltaEvent("so far"));
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "drained");
+  });
+  const CliResult result = Generate(server.address(), {"a"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.out, "so far\n");
+  EXPECT_EQ(result.err, "skipstone generate: UNAVAILABLE: drained\n");
+  const CliResult as_json = Generate(server.address(), {"a", "--json"});
+  EXPECT_EQ(as_json.exit_code, 1);
+  EXPECT_EQ(json::parse(as_json.out)["outputs"][0]["text"], "so far");
+}
+
+TEST(GenerateCommandTest, TimeoutEndsTheCommand) {
+  FakeServer server;
+  server.gate().Close();
+  const CliResult result = Generate(server, {"5", "--timeout=100ms"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("DEADLINE_EXCEEDED"));
+  server.gate().Open();
+}
+
+TEST(GenerateCommandTest, TextThatIsNotUtf8IsAnError) {
+  FakeServer server;
+  const CliResult result = Generate(server, {"5 \xff"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("UTF-8")));
+  EXPECT_EQ(Generate(server, {"5", "--max_tokens=1"}).exit_code, 0);
+}
+
+}  // namespace
+}  // namespace skipstone::client

@@ -1,0 +1,63 @@
+#include <nlohmann/json.hpp>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/cli/run_skipstone.h"
+#include "tests/client/scripted_server.h"
+#include "tests/server/fake_server.h"
+
+namespace skipstone::client {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr char kYaml[] = R"(
+levels: {full: none, half: "attn:last=50%"}
+experiments:
+  - name: exp
+    enabled: true
+    unit: metadata:x-user-id
+    salt: s
+    arms: [{name: control, level: full, weight: 50}, {name: treatment, level: half, weight: 50}]
+)";
+
+TEST(InfoCommandTest, ShowsModelLoadLevelsAndExperiments) {
+  server::FakeServer server({.yaml = kYaml});
+  const CliResult info = RunSkipstone({"info", "--server", server.server().grpc_address()});
+  EXPECT_EQ(info.exit_code, 0);
+  for (const char* text :
+       {"fake (f32, fingerprint 0000000000005eed)", "4 layers", "context 64",
+        "8 sequences, 100 queued, 16 tokens a step", "default full", "custom specs allowed",
+        "0 running, 0 waiting\n", "1000 of 4 tokens: 0 used, 0 cached, 1000 free", "level", "half",
+        "attn:2-3", "experiment", "metadata:x-user-id", "treatment"}) {
+    EXPECT_THAT(info.out, HasSubstr(text));
+  }
+}
+
+TEST(InfoCommandTest, JsonHoldsBothAnswers) {
+  server::FakeServer server({.yaml = kYaml});
+  const CliResult info =
+      RunSkipstone({"info", "--json", "--server", server.server().grpc_address()});
+  EXPECT_EQ(info.exit_code, 0);
+  const json answer = json::parse(info.out);
+  EXPECT_EQ(answer["model"]["num_layers"], 4);
+  EXPECT_EQ(answer["model"]["levels"][1]["spec"], "attn:2-3");
+  EXPECT_EQ(answer["model"]["experiments"][0]["arms"].size(), 2);
+  EXPECT_EQ(answer["load"]["kv_pages_free"], 1000);
+  EXPECT_EQ(answer["load"]["draining"], false);
+}
+
+TEST(InfoCommandTest, SaysThatTheServerDrains) {
+  ScriptedServer server;
+  server.Answer<v1::GetLoadRequest, v1::GetLoadResponse>(
+      [](const auto&, auto& load) { load.set_draining(true); });
+  const CliResult info = RunSkipstone({"info", "--server", server.address()});
+  EXPECT_EQ(info.exit_code, 0);
+  EXPECT_THAT(info.out, HasSubstr("draining"));
+  EXPECT_THAT(info.out, Not(HasSubstr("experiment")));
+}
+
+}  // namespace
+}  // namespace skipstone::client

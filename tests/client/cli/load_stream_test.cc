@@ -1,0 +1,99 @@
+#include "client/cli/load_stream.h"
+
+#include <future>
+
+#include "client/channel.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/scripted_server.h"
+
+namespace skipstone::client {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+v1::GenerateEvent Tokens(int count) {
+  v1::GenerateEvent event = DeltaEvent("text");
+  for (int i = 0; i < count; ++i) event.mutable_delta()->add_tokens()->set_id(i);
+  return event;
+}
+
+// The record of one call.
+RequestRecord RunOne(ScriptedServer& server, const CallOptions& options = {}) {
+  const auto stub = v1::Inference::NewStub(MakeChannel(server.address()));
+  v1::GenerateRequest request;
+  request.set_text("a");
+  RequestRecord planned{.part = 3, .scheduled = steady_clock::now() - milliseconds(500)};
+  std::promise<RequestRecord> done;
+  LoadStream::Start(*stub, request, options, planned,
+                    [&](RequestRecord record) { done.set_value(std::move(record)); });
+  return done.get_future().get();
+}
+
+TEST(LoadStreamTest, RecordsTokensTimesAndPages) {
+  ScriptedServer server;
+  server.SetStream([](grpc::ServerContext&, ScriptedServer::Writer& writer) {
+    v1::GenerateEvent accepted;
+    accepted.mutable_accepted()->set_prompt_tokens(11);
+    writer.Write(accepted);
+    writer.Write(Tokens(1));
+    writer.Write(Tokens(2));
+    writer.Write(DeltaEvent("held back text"));  // no token, no gap
+    writer.Write(Tokens(1));
+    v1::GenerateEvent finished = FinishedEvent(v1::MAX_TOKENS);
+    finished.mutable_finished()->set_kv_pages_used(8);
+    finished.mutable_finished()->set_kv_pages_omitted(4);
+    writer.Write(finished);
+    return grpc::Status::OK;
+  });
+  const RequestRecord record = RunOne(server);
+  EXPECT_TRUE(record.ok()) << record.status;
+  EXPECT_EQ(record.part, 3);
+  EXPECT_EQ(record.prompt_tokens, 11);
+  EXPECT_EQ(record.output_tokens, 4);
+  EXPECT_EQ(record.kv_pages_used, 8);
+  EXPECT_EQ(record.kv_pages_omitted, 4);
+  ASSERT_EQ(record.gaps_ms.size(), 2);
+  EXPECT_GE(record.LagMs(), 500);
+  EXPECT_GE(record.TtftMs(), record.LagMs());
+  EXPECT_GE(record.E2eMs(), record.TtftMs());
+  const double gaps = record.gaps_ms[0] + record.gaps_ms[1];
+  EXPECT_NEAR(record.TpotMs(), gaps / 3, 1e-3);
+}
+
+TEST(LoadStreamTest, KeepsTheStatusOfABrokenStream) {
+  ScriptedServer server;
+  server.SetStream([](grpc::ServerContext&, ScriptedServer::Writer& writer) {
+    writer.Write(Tokens(1));
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "drained");
+  });
+  const RequestRecord record = RunOne(server);
+  EXPECT_FALSE(record.ok());
+  EXPECT_EQ(record.status, absl::UnavailableError("drained"));
+  EXPECT_EQ(record.output_tokens, 1);
+}
+
+TEST(LoadStreamTest, DoesNotRetry) {
+  ScriptedServer server;
+  server.FailNext(grpc::StatusCode::UNAVAILABLE, "0");
+  EXPECT_EQ(RunOne(server).status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(server.calls().size(), 1);
+}
+
+TEST(LoadStreamTest, SendsMetadataAndDeadline) {
+  ScriptedServer server;
+  CallOptions options;
+  options.metadata = {{"x-user-id", "42"}};
+  options.timeout = std::chrono::hours(1);
+  const RequestRecord record = RunOne(server, options);
+  EXPECT_TRUE(record.status.ok());
+  EXPECT_FALSE(record.ok());  // no token
+  const SeenCall call = server.calls().at(0);
+  EXPECT_EQ(call.request, "text: \"a\"");
+  EXPECT_EQ(call.metadata.find("x-user-id")->second, "42");
+  EXPECT_LT(call.deadline, std::chrono::system_clock::now() + std::chrono::hours(2));
+}
+
+}  // namespace
+}  // namespace skipstone::client

@@ -1,0 +1,132 @@
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "client/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/cli/fake_model.h"
+#include "tests/client/cli/run_skipstone.h"
+#include "tests/server/fake_server.h"
+#include "tests/support/temp_dir.h"
+
+namespace skipstone::client {
+namespace {
+
+using nlohmann::json;
+using server::FakeServer;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+CliResult Score(FakeServer& server, std::vector<std::string> flags) {
+  flags.insert(flags.begin(), {"score", "--server", server.server().grpc_address()});
+  return RunSkipstone(flags);
+}
+
+// By the Score RPC itself.
+double LogprobSum(FakeServer& server, const std::string& text, const std::string& spec) {
+  v1::ScoreRequest request;
+  request.add_items()->mutable_prompt()->set_text(text);
+  request.mutable_skip()->set_spec(spec);
+  const auto response = Client(server.channel()).Score(request);
+  EXPECT_TRUE(response.ok()) << response.status();
+  return response->results(0).logprob_sum();
+}
+
+TEST(ScoreCommandTest, NumbersAreThoseOfTheScoreCall) {
+  FakeServer server;
+  for (const std::string spec : {"none", "attn:last=2"}) {
+    const CliResult result = Score(server, {"--json", "--skip", spec, "1 2 3 4 5 6"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const json score = json::parse(result.out);
+    const double sum = LogprobSum(server, "1 2 3 4 5 6", spec);
+    EXPECT_NEAR(sum, FakeLogprobSum({1, 2, 3, 4, 5, 6}, spec), 1e-4);
+    EXPECT_EQ(score["tokens"], 5);
+    EXPECT_EQ(score["windows"], 1);
+    EXPECT_NEAR(score["logprob_sum"].get<double>(), sum, 1e-6);
+    EXPECT_NEAR(score["nats_per_token"].get<double>(), -sum / 5, 1e-6);
+    EXPECT_NEAR(score["perplexity"].get<double>(), std::exp(-sum / 5), 1e-3);
+    EXPECT_EQ(score["skip"], spec == "none" ? "none" : "attn:2-3");
+    EXPECT_GE(score["seconds"].get<double>(), 0);
+    EXPECT_GT(score["kv_pages_used"].get<int>(), 0);
+    EXPECT_EQ(score["kv_pages_omitted"].get<int>() > 0, spec != "none");
+  }
+}
+
+TEST(ScoreCommandTest, WindowsAreScoredApartAndAddedUp) {
+  FakeServer server;
+  const CliResult result = Score(server, {"--json", "--window=3", "1 2 3 4 5 6 7 8"});
+  const json score = json::parse(result.out);
+  EXPECT_EQ(score["windows"], 3);
+  EXPECT_EQ(score["window_tokens"], 3);
+  EXPECT_EQ(score["tokens"], 5);
+  EXPECT_NEAR(score["logprob_sum"].get<double>(),
+              LogprobSum(server, "1 2 3", "none") + LogprobSum(server, "4 5 6", "none") +
+                  LogprobSum(server, "7 8", "none"),
+              1e-6);
+}
+
+TEST(ScoreCommandTest, TableShowsPerplexity) {
+  FakeServer server;
+  const double sum = LogprobSum(server, "1 2 3", "none");
+  const CliResult result = Score(server, {"1 2 3"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.out, HasSubstr("perplexity"));
+  EXPECT_THAT(result.out, HasSubstr(absl::StrFormat("%.4f", -sum / 2)));
+  EXPECT_THAT(result.out, HasSubstr(absl::StrFormat("%.2f", std::exp(-sum / 2))));
+}
+
+TEST(ScoreCommandTest, TokensAreListedOnDemand) {
+  FakeServer server;
+  const json score = json::parse(Score(server, {"1 2 3", "--tokens", "--json"}).out);
+  ASSERT_EQ(score["token_logprobs"].size(), 2);
+  EXPECT_EQ(score["token_logprobs"][1]["id"], 3);
+  EXPECT_NEAR(score["token_logprobs"][0]["logprob"].get<double>() +
+                  score["token_logprobs"][1]["logprob"].get<double>(),
+              score["logprob_sum"].get<double>(), 1e-6);
+  EXPECT_FALSE(json::parse(Score(server, {"1 2 3", "--json"}).out).contains("token_logprobs"));
+  EXPECT_THAT(Score(server, {"1 2 3", "--tokens"}).out, StartsWith("id  token  logprob\n"));
+}
+
+TEST(ScoreCommandTest, ReadsFiles) {
+  FakeServer server;
+  const TempDir dir;
+  // Longer than one read.
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += "7 ";
+  const std::string file = dir.Write("text", text);
+  const json score = json::parse(Score(server, {"--json", "--window=50", "--file", file}).out);
+  EXPECT_EQ(score["windows"], 60);
+  EXPECT_EQ(score["tokens"], 60 * 49);
+}
+
+TEST(ScoreCommandTest, FilesThatCannotBeReadAreNamed) {
+  const TempDir dir;
+  for (const std::string& path : {dir.path() + "/none", dir.path()}) {
+    const CliResult result = RunSkipstone({"score", "--file", path});
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, AllOf(HasSubstr("--file"), HasSubstr(path)));
+  }
+}
+
+TEST(ScoreCommandTest, WrongUsage) {
+  EXPECT_EQ(RunSkipstone({"score"}).exit_code, 2);
+  EXPECT_EQ(RunSkipstone({"score", "--file=f", "text"}).exit_code, 2);
+  const CliResult window = RunSkipstone({"score", "--window=1", "text"});
+  EXPECT_EQ(window.exit_code, 2);
+  EXPECT_THAT(window.err, HasSubstr("--window must be at least 2, not 1"));
+}
+
+TEST(ScoreCommandTest, TextsWithoutTokensAreErrors) {
+  FakeServer server;
+  const TempDir dir;
+  for (const std::string& text : {std::string(), std::string("5")}) {
+    const CliResult result = Score(server, {"--file", dir.Write("text", text)});
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, HasSubstr("INVALID_ARGUMENT"));
+  }
+}
+
+}  // namespace
+}  // namespace skipstone::client

@@ -1,0 +1,123 @@
+#include "client/cli/text_scorer.h"
+
+#include <cmath>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/client/scripted_server.h"
+
+namespace skipstone::client {
+namespace {
+
+using testing::ElementsAre;
+
+constexpr uint32_t kBos = 1;
+
+// A model of context `context`; each character of a text is a token, a scored token costs id nats.
+class TextScorerTest : public testing::Test {
+ protected:
+  void Serve(uint32_t context, bool has_bos) {
+    server_.Answer<v1::GetModelRequest, v1::GetModelResponse>([=](const auto&, auto& model) {
+      model.set_max_context_tokens(context);
+      if (has_bos) model.set_bos_token_id(kBos);
+    });
+    server_.Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
+        [](const auto& request, auto& response) {
+          EXPECT_FALSE(request.add_special_tokens());
+          for (const char c : request.text()) response.add_ids(c - '0');
+        });
+    server_.Answer<v1::ScoreRequest, v1::ScoreResponse>(
+        [this](const auto& request, auto& answer) { ScoreAll(request, answer); });
+  }
+
+  void ScoreAll(const v1::ScoreRequest& request, v1::ScoreResponse& answer) {
+    items_per_call_.push_back(request.items_size());
+    answer.mutable_applied_skip()->set_spec("attn:" + request.skip().level());
+    for (const v1::ScoreItem& item : request.items()) {
+      const auto& ids = item.prompt().token_ids().ids();
+      windows_.emplace_back(ids.begin(), ids.end());
+      v1::ScoreResult& result = *answer.add_results();
+      result.set_kv_pages_used(3);
+      result.set_kv_pages_omitted(1);
+      for (int i = 1; i < ids.size(); ++i) {
+        v1::Token& token = *result.add_tokens();
+        token.set_id(ids[i]);
+        result.set_logprob_sum(result.logprob_sum() - ids[i]);
+      }
+    }
+  }
+
+  absl::StatusOr<TextScore> Score(const std::string& text, uint32_t window) {
+    v1::Skip skip;
+    skip.set_level("7");
+    const Client client(server_.address());
+    return TextScorer(client, CallOptions()).Score(text, skip, window, [this](const v1::Token& t) {
+      seen_.push_back(t.id());
+    });
+  }
+
+  // Before the server, whose threads write them.
+  std::vector<std::vector<uint32_t>> windows_;
+  std::vector<int> items_per_call_;
+  std::vector<uint32_t> seen_;
+  ScriptedServer server_;
+};
+
+TEST_F(TextScorerTest, EveryTokenIsScoredAfterTheBeginningOfSequence) {
+  Serve(/*context=*/100, /*has_bos=*/true);
+  const auto score = Score("23456", 3);
+  ASSERT_TRUE(score.ok()) << score.status();
+  EXPECT_THAT(windows_, ElementsAre(ElementsAre(1, 2, 3), ElementsAre(1, 4, 5), ElementsAre(1, 6)));
+  EXPECT_THAT(seen_, ElementsAre(2, 3, 4, 5, 6));
+  EXPECT_EQ(score->scored_tokens, 5);
+  EXPECT_EQ(score->windows, 3);
+  EXPECT_EQ(score->window_tokens, 3);
+  EXPECT_EQ(score->logprob_sum, -20);
+  EXPECT_EQ(score->NatsPerToken(), 4);
+  EXPECT_DOUBLE_EQ(score->Perplexity(), std::exp(4));
+  EXPECT_EQ(score->kv_pages_used, 9);
+  EXPECT_EQ(score->kv_pages_omitted, 3);
+  EXPECT_EQ(score->skip, "attn:7");
+}
+
+TEST_F(TextScorerTest, WithoutItTheFirstTokenOfAWindowIsNotScored) {
+  Serve(/*context=*/100, /*has_bos=*/false);
+  const auto score = Score("23456", 2);
+  ASSERT_TRUE(score.ok()) << score.status();
+  EXPECT_THAT(windows_, ElementsAre(ElementsAre(2, 3), ElementsAre(4, 5)));
+  EXPECT_THAT(seen_, ElementsAre(3, 5));
+}
+
+TEST_F(TextScorerTest, WindowsFitTheContext) {
+  Serve(/*context=*/4, /*has_bos=*/true);
+  const auto score = Score("234567", 1000);
+  ASSERT_TRUE(score.ok()) << score.status();
+  EXPECT_THAT(windows_, ElementsAre(ElementsAre(1, 2, 3, 4), ElementsAre(1, 5, 6, 7)));
+  EXPECT_EQ(score->window_tokens, 4);
+}
+
+TEST_F(TextScorerTest, LongTextsTakeSeveralCalls) {
+  Serve(/*context=*/2, /*has_bos=*/true);
+  const auto score = Score(std::string(35, '2'), 2);
+  ASSERT_TRUE(score.ok()) << score.status();
+  EXPECT_EQ(score->windows, 35);
+  EXPECT_EQ(score->scored_tokens, 35);
+  EXPECT_THAT(items_per_call_, ElementsAre(16, 16, 3));
+}
+
+TEST_F(TextScorerTest, ErrorsOfEachCallEndIt) {
+  Serve(/*context=*/100, /*has_bos=*/true);
+  server_.FailNext(grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(Score("2", 10).status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(Score("", 10).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Score("2", 1).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(windows_.empty());
+  server_.Handle<v1::ScoreRequest, v1::ScoreResponse>([](grpc::ServerContext&, const auto&, auto&) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "no level 7");
+  });
+  EXPECT_EQ(Score("2", 10).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(seen_.empty());
+}
+
+}  // namespace
+}  // namespace skipstone::client
