@@ -21,8 +21,16 @@ class Gate {
   void Pass() {
     MutexLock lock(mutex_);
     ++arrived_;
+    ++held_;
     changed_.NotifyAll();
     while (!open_) changed_.Wait(mutex_);
+    --held_;
+  }
+  // Closes it and waits until a thread is held.
+  void CloseAndWait() {
+    MutexLock lock(mutex_);
+    open_ = false;
+    while (held_ == 0) changed_.Wait(mutex_);
   }
   // Waits until a thread has come to Pass `times` times in all.
   void WaitArrivals(int times) {
@@ -39,6 +47,7 @@ class Gate {
   CondVar changed_;
   bool open_ = true;
   int arrived_ = 0;
+  int held_ = 0;
 };
 
 }  // namespace skipstone
