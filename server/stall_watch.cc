@@ -30,6 +30,7 @@ StallWatch::~StallWatch() {
 
 std::shared_ptr<StallWatch::Stream> StallWatch::Add(std::function<void()> on_stall) {
   auto stream = std::make_shared<Stream>(std::move(on_stall));
+  if (!thread_.joinable()) return stream;  // nothing would ever drop what is listed
   MutexLock lock(mutex_);
   streams_.push_back(stream);
   return stream;

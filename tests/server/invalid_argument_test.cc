@@ -315,6 +315,21 @@ TEST(InvalidArgumentTest, TokenizeAndDetokenizeNameTheField) {
             grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST(InvalidArgumentTest, AbortTakesSoManyIds) {
+  FakeServer server;
+  v1::AbortRequest request;
+  for (int i = 0; i < 1024; ++i) request.add_request_ids("none");
+  v1::AbortResponse response;
+  grpc::ClientContext most;
+  EXPECT_TRUE(server.stub().Abort(&most, request, &response).ok());
+  EXPECT_EQ(response.aborted_size(), 0);
+  request.add_request_ids("none");
+  grpc::ClientContext more;
+  const grpc::Status status = server.stub().Abort(&more, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), AllOf(HasSubstr("1025 ids"), HasSubstr("1024")));
+}
+
 // Long values must not make a message that no client accepts.
 TEST(InvalidArgumentTest, KeepsMessagesShort) {
   FakeServer server;
