@@ -83,7 +83,7 @@ TEST(ErrorCodesTest, DeadlineExceededWhileQueued) {
   Streaming running(server.stub(), Named("running", 60));
   server.gate().WaitArrivals(1);
   Streaming queued(server.stub(), Named("queued", 2), [](grpc::ClientContext& context) {
-    SetDeadline(context, std::chrono::milliseconds(50));
+    SetDeadline(context, std::chrono::milliseconds(500));
   });
   EXPECT_EQ(queued.ReadAll().error_code(), StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(queued.events().empty());

@@ -126,9 +126,11 @@ class MixedLoad {
     request.mutable_stopping()->set_time_limit_ms(20);
     EXPECT_TRUE(server_.Generate(request).status.ok());
     const auto late = server_.Generate(Prompt("5", 50000), [](grpc::ClientContext& context) {
-      context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(50));
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
     });
     EXPECT_EQ(late.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+    // The client's timer may fire before the server's.
+    EXPECT_TRUE(Eventually([&] { return server_.Outcomes("deadline") == 1; }));
   }
 
   FakeServer server_;
