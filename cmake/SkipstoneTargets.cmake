@@ -20,9 +20,10 @@ function(skipstone_library name)
 endfunction()
 
 # skipstone_test(engine_kv_test DIR tests/engine/kv DEPS engine_kv LABELS unit;tsan): all
-# *_test.cc files directly in DIR as one GoogleTest program, each TEST a ctest of its own.
+# *_test.cc files directly in DIR as one GoogleTest program, each TEST a ctest of its own. SERIAL:
+# ctest runs nothing beside them.
 function(skipstone_test name)
-  cmake_parse_arguments(ARG "" "DIR;TIMEOUT" "DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "SERIAL" "DIR;TIMEOUT" "DEPS;LABELS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${ARG_DIR}/*_test.cc)
   if(NOT sources)
     return()
@@ -37,5 +38,6 @@ function(skipstone_test name)
   # The list separator of LABELS would be taken apart on its way through PROPERTIES.
   string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
-                       PROPERTIES LABELS "${labels}" TIMEOUT ${ARG_TIMEOUT})
+                       PROPERTIES LABELS "${labels}" TIMEOUT ${ARG_TIMEOUT}
+                                  RUN_SERIAL ${ARG_SERIAL})
 endfunction()

@@ -70,6 +70,9 @@ absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::str
     return absl::InvalidArgumentError(
         absl::StrFormat("request_id: %d bytes, the limit is %d", id.size(), kMaxRequestIdBytes));
   }
+  if (!IsMetadataText(id)) {
+    return absl::InvalidArgumentError("request_id: only printable ASCII characters are taken");
+  }
   request.id = id.empty() ? MakeRequestId() : id;
   request.skip = choice.level.skip;
   request.arrival = arrival_;

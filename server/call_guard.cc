@@ -20,11 +20,18 @@ void CallGuard::OnCancel() {
   // A client's own timer fires by the network's delay before the server's.
   constexpr Duration kTransit = std::chrono::milliseconds(50);
   MutexLock lock(mutex_);
-  if (engine_ == nullptr) return;
   const bool late = deadline_ != kNever && SystemClock().Now() + kTransit >= deadline_;
-  for (const std::string& id : request_ids_) {
-    engine_->Cancel(id, late ? Engine::CancelReason::kDeadline : Engine::CancelReason::kClientGone);
-  }
+  Cancel(late ? Engine::CancelReason::kDeadline : Engine::CancelReason::kClientGone);
+}
+
+void CallGuard::OnStall() {
+  MutexLock lock(mutex_);
+  Cancel(Engine::CancelReason::kStreamStalled);
+}
+
+void CallGuard::Cancel(Engine::CancelReason reason) {
+  if (engine_ == nullptr) return;
+  for (const std::string& id : request_ids_) engine_->Cancel(id, reason);
 }
 
 }  // namespace skipstone::server

@@ -17,10 +17,14 @@ class CallGuard {
   void Arm(Engine& engine, std::vector<std::string> request_ids, Time deadline);
   // The requests ended, or were refused.
   void Disarm();
+  // The client does not read.
+  void OnStall();
   // The client cancelled, broke the connection, or its deadline passed.
   void OnCancel();
 
  private:
+  void Cancel(Engine::CancelReason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   Mutex mutex_;
   Engine* engine_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::vector<std::string> request_ids_ ABSL_GUARDED_BY(mutex_);

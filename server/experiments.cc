@@ -9,8 +9,21 @@
 #include "absl/time/time.h"
 #include "engine/base/hash.h"
 #include "engine/base/status.h"
+#include "server/rpc.h"
 
 namespace skipstone::server {
+namespace {
+
+// Names of experiments and arms travel as metadata, and "/" parts them there.
+absl::Status CheckName(const std::string& field, const std::string& name) {
+  if (!name.empty() && IsMetadataText(name) && name.find('/') == std::string::npos) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s: '%s' is not a name (printable ASCII without '/')", field, name));
+}
+
+}  // namespace
 
 double UnitFraction(const std::string& salt, const std::string& unit) {
   uint64_t hash = Fnv1a64(salt);
@@ -46,6 +59,7 @@ absl::StatusOr<Experiments> Experiments::Make(const ServerConfig& config, const 
   Experiments experiments;
   std::set<std::string> names;
   for (const ExperimentConfig& from : config.experiments) {
+    SKIPSTONE_RETURN_IF_ERROR(CheckName("experiments", from.name));
     if (!names.insert(from.name).second) {
       return absl::InvalidArgumentError(
           absl::StrFormat("experiments: the name '%s' appears twice", from.name));
@@ -54,6 +68,7 @@ absl::StatusOr<Experiments> Experiments::Make(const ServerConfig& config, const 
     SKIPSTONE_RETURN_IF_ERROR(ParseUnit(from, experiment));
     std::set<std::string> arms;
     for (const ArmConfig& arm : from.arms) {
+      SKIPSTONE_RETURN_IF_ERROR(CheckName("experiments." + from.name + ".arms", arm.name));
       if (!arms.insert(arm.name).second) {
         return absl::InvalidArgumentError(
             absl::StrFormat("experiments.%s: the arm '%s' appears twice", from.name, arm.name));

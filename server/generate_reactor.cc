@@ -9,6 +9,7 @@
 #include "server/admission.h"
 #include "server/call_guard.h"
 #include "server/generate_sink.h"
+#include "server/logging.h"
 #include "server/rpc.h"
 
 namespace skipstone::server {
@@ -100,7 +101,8 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
     auto prepared = Prepare(serving, admission, request);
     absl::Status status = prepared.status();
     if (status.ok()) {
-      stall_ = serving->stall_watch.Add(prepared->admitted.request.id);
+      stall_ =
+          serving->stall_watch.Add([this, id = prepared->admitted.request.id] { OnStall(id); });
       status = Submit(*serving, *std::move(prepared), guard_, *this);
     }
     if (!status.ok()) Finish(admission.Refuse(status, serving));
@@ -119,10 +121,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
       MutexLock lock(mutex_);
       end_ = status;
       // The reader may not read, and a status would wait for it for ever.
-      if (absl::IsCancelled(status)) {
-        queue_.clear();
-        context_.TryCancel();
-      }
+      if (absl::IsCancelled(status) || stalled_) GiveUp();
       if (WriteNext()) return;
     }
     // Outside the lock, since nothing of this may be touched after it.
@@ -146,9 +145,26 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
   }
 
   void OnCancel() override { guard_.OnCancel(); }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    if (stall_) stall_->End();
+    delete this;
+  }
 
  private:
+  // On the watch's thread. The request may have ended already, and only its events still wait.
+  void OnStall(const std::string& id) {
+    LogEvent(Severity::kWarning, "stream stalled", {{"request_id", id}});
+    guard_.OnStall();
+    MutexLock lock(mutex_);
+    stalled_ = true;
+    if (end_) GiveUp();
+  }
+
+  void GiveUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    queue_.clear();
+    context_.TryCancel();
+  }
+
   // Appends a delta to a waiting one of the same output.
   bool Joined(const v1::GenerateEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (queue_.empty() || !event.has_delta() || !queue_.back().has_delta()) return false;
@@ -181,6 +197,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace

@@ -16,6 +16,9 @@ namespace {
 // Of inference.proto: grows with each addition.
 constexpr int kSchemaRevision = 1;
 
+// Each id costs up to 257 look-ups on a thread that other calls share.
+constexpr int kMaxAborts = 1024;
+
 absl::Status CheckLoaded(const Serving* serving) {
   // Reading is allowed while the server drains.
   return serving ? absl::OkStatus() : absl::UnavailableError("the model is loading");
@@ -198,6 +201,10 @@ grpc::ServerUnaryReactor* InferenceService::Abort(Context* context, const Bytes*
       context, in, out, [serving = serving_.load()](const auto& request, auto& response) {
         const absl::Status loaded = CheckLoaded(serving);
         if (!loaded.ok()) return loaded;
+        if (request.request_ids_size() > kMaxAborts) {
+          return absl::InvalidArgumentError(absl::StrFormat(
+              "request_ids: %d ids, the limit is %d", request.request_ids_size(), kMaxAborts));
+        }
         for (const std::string& id : request.request_ids()) {
           if (AbortRequest(id, *serving->engine)) response.add_aborted(id);
         }

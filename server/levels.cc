@@ -93,7 +93,9 @@ absl::StatusOr<Level> Levels::Find(const std::string& name) const {
     if (level.name == name) return level;
     known += (known.empty() ? "" : ", ") + level.name;
   }
-  return absl::NotFoundError(absl::StrFormat("no level '%s'; the levels are: %s", name, known));
+  constexpr int kShown = 80;
+  return absl::NotFoundError(
+      absl::StrFormat("no level '%.*s'; the levels are: %s", kShown, name, known));
 }
 
 absl::Status Levels::CheckMaximum(const std::string& field, const SkipSet& skip) const {
@@ -101,6 +103,12 @@ absl::Status Levels::CheckMaximum(const std::string& field, const SkipSet& skip)
   return absl::InvalidArgumentError(
       absl::StrFormat("%s: %d attention sublayers are skipped, the policy's limit is %d of %d",
                       field, skip.SkippedAttention(), max_skipped_attention_, num_layers_));
+}
+
+absl::Status Levels::CheckCustom() const {
+  if (allow_custom_) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      "skip: this server takes named levels only (policy.allow_custom_skip is false)");
 }
 
 absl::StatusOr<SkipSet> Levels::Custom(const std::string& field, const std::string& spec) const {
@@ -116,10 +124,7 @@ absl::StatusOr<Level> Levels::Choose(const v1::Skip& skip) const {
     if (!level.ok()) return In("skip.level", level.status());
     return level;
   }
-  if (!allow_custom_) {
-    return absl::PermissionDeniedError(
-        "skip: this server takes named levels only (policy.allow_custom_skip is false)");
-  }
+  SKIPSTONE_RETURN_IF_ERROR(CheckCustom());
   if (skip.choice_case() == v1::Skip::kSpec) {
     SKIPSTONE_ASSIGN_OR_RETURN(const SkipSet set, Custom("skip.spec", skip.spec()));
     return Level{kCustomLevel, set};
@@ -140,6 +145,7 @@ absl::Status Levels::CheckCeiling(const v1::Skip& skip, const SkipSet& chosen) c
     if (!level.ok()) return In("skip.adaptive.ceiling_level", level.status());
     ceiling = level->skip;
   } else if (adaptive.ceiling_case() == v1::Adaptive::kCeilingSpec) {
+    SKIPSTONE_RETURN_IF_ERROR(CheckCustom());
     SKIPSTONE_ASSIGN_OR_RETURN(ceiling,
                                Custom("skip.adaptive.ceiling_spec", adaptive.ceiling_spec()));
   } else {

@@ -38,11 +38,13 @@ class Levels {
   // What `skip` asks for; its choice must be set. NOT_FOUND, INVALID_ARGUMENT, PERMISSION_DENIED
   // (custom skips are off).
   absl::StatusOr<Level> Choose(const v1::Skip& skip) const;
-  // Checks that the ceiling, if there is one, is known and skips all that `chosen` skips.
+  // Checks that the ceiling, if there is one, is known and skips all that `chosen` skips. The same
+  // errors.
   absl::Status CheckCeiling(const v1::Skip& skip, const SkipSet& chosen) const;
 
  private:
   absl::Status CheckMaximum(const std::string& field, const SkipSet& skip) const;
+  absl::Status CheckCustom() const;
   absl::StatusOr<SkipSet> Custom(const std::string& field, const std::string& spec) const;
 
   std::vector<Level> levels_;

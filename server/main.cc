@@ -110,6 +110,15 @@ int DrainAndExit(Server& server, const ServerConfig& config, const sigset_t& set
   return 0;
 }
 
+void PrintReady(const Server& server) {
+  std::printf("READY grpc=%s metrics=%s", server.grpc_address().c_str(),
+              server.metrics_address().c_str());
+  const std::string health = server.health_address();
+  if (!health.empty()) std::printf(" health=%s", health.c_str());
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
 int Run(const ServerConfig& config) {
   sigset_t set;
   sigemptyset(&set);
@@ -119,9 +128,7 @@ int Run(const ServerConfig& config) {
   auto server = Server::Bind(config);
   if (!server.ok()) return Fail(server.status());
   if (const absl::Status status = (*server)->Load(); !status.ok()) return Fail(status);
-  std::printf("READY grpc=%s metrics=%s\n", (*server)->grpc_address().c_str(),
-              (*server)->metrics_address().c_str());
-  std::fflush(stdout);
+  PrintReady(**server);
   while (WaitForSignal(set, kHealthInterval) == 0) {
     const absl::Status health = (*server)->CheckEngine();
     if (!absl::IsInternal(health)) continue;

@@ -1,12 +1,20 @@
 #include "server/rpc.h"
 
+#include <algorithm>
 #include <chrono>
+
+#include "engine/base/utf8.h"
 
 namespace skipstone::server {
 
 grpc::Status ToGrpc(const absl::Status& status) {
+  // Trailing metadata beyond the client's limit, 8 KiB by default, would hide the status. The
+  // transport makes three bytes of each one that is not ASCII.
+  constexpr size_t kMaxMessageBytes = 2000;
+  std::string message(status.message().substr(0, kMaxMessageBytes));
+  message.resize(message.size() - IncompleteUtf8Tail(message));
   // The codes of both are numbered alike.
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message);
 }
 
 Time DeadlineOf(const grpc::ServerContextBase& context) {
@@ -15,6 +23,10 @@ Time DeadlineOf(const grpc::ServerContextBase& context) {
   // gRPC's "no deadline" lies beyond any that a client means.
   if (left > std::chrono::hours(24 * 365)) return kNever;
   return SystemClock().Now() + std::chrono::duration_cast<Duration>(left);
+}
+
+bool IsMetadataText(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
 }
 
 std::optional<std::string> MetadataOf(const grpc::ServerContextBase& context,

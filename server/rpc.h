@@ -50,6 +50,8 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const grp
 
 // The call's deadline on the engine's clock; kNever if it has none.
 Time DeadlineOf(const grpc::ServerContextBase& context);
+// Printable ASCII: any other byte in a metadata value makes gRPC end the process.
+bool IsMetadataText(const std::string& text);
 // The first value of a metadata key (lower case), nullopt if there is none.
 std::optional<std::string> MetadataOf(const grpc::ServerContextBase& context,
                                       const std::string& key);

@@ -41,10 +41,7 @@ Server::Server(ServerConfig config)
     : config_(std::move(config)),
       model_name_(ModelNameOf(config_)),
       metrics_(model_name_, config_.buckets),
-      stall_watch_(config_.stream_stall_timeout, [this](const std::string& id) {
-        LogEvent(Severity::kWarning, "stream stalled", {{"request_id", id}});
-        serving_->engine->Cancel(id, Engine::CancelReason::kStreamStalled);
-      }) {}
+      stall_watch_(config_.stream_stall_timeout) {}
 
 Server::~Server() { Drain(/*now=*/true); }
 
@@ -70,11 +67,11 @@ absl::Status Server::BindPorts() {
   if (!config_.health_listen.empty()) {
     grpc::ServerBuilder health;
     SetUp(health);
-    int port = 0;
-    health.AddListeningPort(config_.health_listen, grpc::InsecureServerCredentials(), &port);
+    health.AddListeningPort(config_.health_listen, grpc::InsecureServerCredentials(),
+                            &health_port_);
     health.RegisterService(&health_);
     health_server_ = health.BuildAndStart();
-    if (!health_server_ || port == 0) {
+    if (!health_server_ || health_port_ == 0) {
       return absl::UnavailableError(
           absl::StrFormat("cannot listen on %s (--health_listen)", config_.health_listen));
     }
@@ -156,6 +153,11 @@ std::string Server::grpc_address() const {
 
 std::string Server::metrics_address() const {
   return absl::StrFormat("%s:%d", HostOf(config_.metrics_listen), metrics_port_);
+}
+
+std::string Server::health_address() const {
+  if (config_.health_listen.empty()) return "";
+  return absl::StrFormat("%s:%d", HostOf(config_.health_listen), health_port_);
 }
 
 }  // namespace skipstone::server

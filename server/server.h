@@ -60,6 +60,8 @@ class Server {
 
   std::string grpc_address() const;
   std::string metrics_address() const;
+  // Empty without --health_listen.
+  std::string health_address() const;
   HealthService& health() { return health_; }
 
  private:
@@ -72,11 +74,12 @@ class Server {
   HealthService health_;
   InferenceService inference_;
   std::unique_ptr<prometheus::Exposer> exposer_;
-  StallWatch stall_watch_;  // its callback reads serving_
+  StallWatch stall_watch_;
   std::unique_ptr<Serving> serving_;
   std::unique_ptr<grpc::Server> health_server_;
   std::unique_ptr<grpc::Server> grpc_server_;  // last: no call outlives it
   int grpc_port_ = 0;
+  int health_port_ = 0;
   int metrics_port_ = 0;
 };
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -204,11 +204,12 @@ absl::Status ReadConfigText(const std::string& text, const std::string& name,
 
 absl::Status ReadConfigFile(const std::string& path, ServerConfig& config) {
   std::ifstream in(path);
-  std::stringstream text;
-  if (!in || !(text << in.rdbuf())) {
+  // A directory opens, and fails at the first read.
+  if (!in || (in.peek() == EOF && in.bad())) {
     return absl::NotFoundError(absl::StrFormat("%s: the configuration cannot be read", path));
   }
-  return ReadConfigText(text.str(), path, config);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  return ReadConfigText(text, path, config);
 }
 
 }  // namespace skipstone::server

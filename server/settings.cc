@@ -86,7 +86,7 @@ Apply Bytes(int64_t ServerConfig::*field) {
       break;
     }
     double number = 0;
-    if (!absl::SimpleAtod(digits, &number) || !(number > 0) || number * scale > 1e15) {
+    if (!absl::SimpleAtod(digits, &number) || !(number * scale >= 1) || number * scale > 1e15) {
       return Wrong(value, "an amount of memory, such as 4GiB or 512MiB");
     }
     config.*field = static_cast<int64_t>(number * scale);

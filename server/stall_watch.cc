@@ -5,8 +5,17 @@
 
 namespace skipstone::server {
 
-StallWatch::StallWatch(Duration timeout, std::function<void(const std::string&)> on_stall)
-    : timeout_(timeout), on_stall_(std::move(on_stall)) {
+void StallWatch::Stream::End() {
+  MutexLock lock(mutex_);
+  on_stall_ = nullptr;
+}
+
+void StallWatch::Stream::Report() {
+  MutexLock lock(mutex_);
+  if (on_stall_) on_stall_();
+}
+
+StallWatch::StallWatch(Duration timeout) : timeout_(timeout) {
   if (timeout_ > Duration::zero()) thread_ = std::thread([this] { Run(); });
 }
 
@@ -19,8 +28,9 @@ StallWatch::~StallWatch() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::shared_ptr<StallWatch::Stream> StallWatch::Add(std::string request_id) {
-  auto stream = std::make_shared<Stream>(std::move(request_id));
+std::shared_ptr<StallWatch::Stream> StallWatch::Add(std::function<void()> on_stall) {
+  auto stream = std::make_shared<Stream>(std::move(on_stall));
+  if (!thread_.joinable()) return stream;  // nothing would ever drop what is listed
   MutexLock lock(mutex_);
   streams_.push_back(stream);
   return stream;
@@ -56,7 +66,7 @@ void StallWatch::Run() {
       if (stop_) return;
       stalled = Scan();
     }
-    for (const auto& stream : stalled) on_stall_(stream->request_id_);
+    for (const auto& stream : stalled) stream->Report();
   }
 }
 

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,24 +18,30 @@ class StallWatch {
   // One stream. Shared by the stream and the watch, because either may end first.
   class Stream {
    public:
-    explicit Stream(std::string request_id) : request_id_(std::move(request_id)) {}
+    explicit Stream(std::function<void()> on_stall) : on_stall_(std::move(on_stall)) {}
     void WriteStarted() { since_ = SystemClock().Now().time_since_epoch().count(); }
     void WriteDone() { since_ = 0; }
+    // Waits for a call of on_stall that is under way; none comes later.
+    void End() ABSL_LOCKS_EXCLUDED(mutex_);
 
    private:
     friend class StallWatch;
-    const std::string request_id_;
+    void Report() ABSL_LOCKS_EXCLUDED(mutex_);
+
+    Mutex mutex_;
+    std::function<void()> on_stall_ ABSL_GUARDED_BY(mutex_);
     std::atomic<Duration::rep> since_{0};  // 0: no write is under way
     bool reported_ = false;                // the watch thread's
   };
 
-  // `on_stall` is called on the watch's thread, once per stream. A timeout of 0 watches nothing.
-  StallWatch(Duration timeout, std::function<void(const std::string& request_id)> on_stall);
+  // A timeout of 0 watches nothing.
+  explicit StallWatch(Duration timeout);
   ~StallWatch();
   StallWatch(const StallWatch&) = delete;
   StallWatch& operator=(const StallWatch&) = delete;
 
-  std::shared_ptr<Stream> Add(std::string request_id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // `on_stall` is called on the watch's thread, at most once, under a lock of the stream's.
+  std::shared_ptr<Stream> Add(std::function<void()> on_stall) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void Run();
@@ -44,7 +49,6 @@ class StallWatch {
   std::vector<std::shared_ptr<Stream>> Scan() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Duration timeout_;
-  const std::function<void(const std::string&)> on_stall_;
   Mutex mutex_;
   CondVar stopping_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

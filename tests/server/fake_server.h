@@ -37,7 +37,8 @@ struct FakeServerOptions {
   int max_sequences = 8;
   int max_queue = 100;
   std::vector<int32_t> eos_ids = {};
-  bool serve = true;  // false: as while a model loads, until Serve
+  Duration stall_timeout = std::chrono::minutes(5);  // of a step
+  bool serve = true;                                 // false: as while a model loads, until Serve
 };
 
 // True once `condition` holds; false if it does not within a time that no machine needs.
@@ -55,6 +56,11 @@ inline v1::GenerateRequest Prompt(const std::string& text, uint32_t max_tokens) 
   request.set_text(text);
   request.mutable_stopping()->set_max_tokens(max_tokens);
   return request;
+}
+
+// Room for requests that take far longer than any test: 50000 tokens.
+inline FakeServerOptions Endless(const std::string& yaml = "") {
+  return {.yaml = yaml, .num_pages = 60000, .max_context = 60000};
 }
 
 // How a unary call ended.
@@ -157,7 +163,8 @@ inline ServedModel FakeServer::Model() {
                    .num_layers = o.num_layers,
                    .vocab = o.vocab,
                    .max_context = o.max_context,
-                   .eos_ids = o.eos_ids};
+                   .eos_ids = o.eos_ids,
+                   .stall_timeout = o.stall_timeout};
   auto runner = std::make_unique<FakeRunner>(
       FakeRunnerOptions{.vocab = o.vocab,
                         .page_tokens = o.page_tokens,

@@ -151,6 +151,12 @@ std::vector<BadRequest> PromptCases() {
       {"RequestIdLong",
        [](R& r) { r.set_request_id(std::string(129, 'x')); },
        {"request_id: 129 bytes", "128"}},
+      {"RequestIdNewline",
+       [](R& r) { r.set_request_id("a\nb"); },
+       {"request_id", "printable ASCII"}},
+      {"RequestIdNotAscii",
+       [](R& r) { r.set_request_id("caf\u00e9"); },
+       {"request_id", "printable ASCII"}},
       {"ExperimentKeyLong",
        [](R& r) { r.set_experiment_key(std::string(257, 'x')); },
        {"experiment_key: 257 bytes", "256"}},
@@ -307,6 +313,21 @@ TEST(InvalidArgumentTest, TokenizeAndDetokenizeNameTheField) {
   v1::TokenizeResponse tokens;
   EXPECT_EQ(server.stub().Tokenize(&empty, {}, &tokens).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST(InvalidArgumentTest, AbortTakesSoManyIds) {
+  FakeServer server;
+  v1::AbortRequest request;
+  for (int i = 0; i < 1024; ++i) request.add_request_ids("none");
+  v1::AbortResponse response;
+  grpc::ClientContext most;
+  EXPECT_TRUE(server.stub().Abort(&most, request, &response).ok());
+  EXPECT_EQ(response.aborted_size(), 0);
+  request.add_request_ids("none");
+  grpc::ClientContext more;
+  const grpc::Status status = server.stub().Abort(&more, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), AllOf(HasSubstr("1025 ids"), HasSubstr("1024")));
 }
 
 // Long values must not make a message that no client accepts.

@@ -26,18 +26,17 @@ class Streaming {
     events_.push_back(std::move(event));
     return true;
   }
+  // Wants deltas with tokens.
   void ReadTokens(int count) {
     while (tokens() < count && Read()) {
     }
   }
-  // Reads the rest. Wants deltas with tokens.
+  // Reads the rest.
   grpc::Status ReadAll() {
     while (Read()) {
     }
     return reader_->Finish();
   }
-  // The status, without reading.
-  grpc::Status Finish() { return reader_->Finish(); }
   void Cancel() { context_.TryCancel(); }
   const grpc::ClientContext& context() const { return context_; }
 

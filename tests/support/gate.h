@@ -26,8 +26,16 @@ class Gate {
   void Pass() {
     MutexLock lock(mutex_);
     const int arrival = ++arrived_;
+    ++held_;
     changed_.NotifyAll();
     while (arrival >= first_held_) changed_.Wait(mutex_);
+    --held_;
+  }
+  // Closes it and waits until a thread is held.
+  void CloseAndWait() {
+    MutexLock lock(mutex_);
+    first_held_ = 0;
+    while (held_ == 0) changed_.Wait(mutex_);
   }
   // Waits until a thread has come to Pass `times` times in all.
   void WaitArrivals(int times) {
@@ -46,6 +54,7 @@ class Gate {
   CondVar changed_;
   int first_held_ = kNone;
   int arrived_ = 0;
+  int held_ = 0;
 };
 
 }  // namespace skipstone

@@ -98,6 +98,7 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::strin
   if (line.rfind("READY ", 0) != 0) return nullptr;
   server->grpc_ = Field(line, "grpc");
   server->metrics_ = Field(line, "metrics");
+  server->health_ = Field(line, "health");
   return server;
 }
 

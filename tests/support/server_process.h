@@ -34,6 +34,7 @@ class ServerProcess {
 
   const std::string& grpc_address() const { return grpc_; }
   const std::string& metrics_address() const { return metrics_; }
+  const std::string& health_address() const { return health_; }
   pid_t pid() const { return pid_; }
   void Signal(int signal) const;
   // Waits for the process to end; its exit status, or 128 + signal.
@@ -51,6 +52,7 @@ class ServerProcess {
   int stdout_ = -1;
   std::string grpc_;
   std::string metrics_;
+  std::string health_;
 };
 
 }  // namespace skipstone

@@ -1,0 +1,192 @@
+// The program: its READY line, ports, signals and exit codes.
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "gtest/gtest.h"
+#include "server/health_service.h"
+#include "tests/server/fake_server.h"
+#include "tests/server/streaming.h"
+#include "tests/support/server_process.h"
+
+namespace skipstone::server {
+namespace {
+
+using grpc::health::v1::Health;
+using grpc::health::v1::HealthCheckResponse;
+using testing::HasSubstr;
+
+const std::string kTinyModel =
+    "--model=synthetic:layers=2,hidden=64,heads=4,ffn=128,vocab=64,context=1000000";
+
+std::vector<std::string> Tiny(const std::vector<std::string>& more = {}) {
+  std::vector<std::string> flags = {kTinyModel, "--threads=1", "--kv_pages=130000"};
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
+std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) {
+  return grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+}
+
+HealthCheckResponse::ServingStatus Readiness(const std::shared_ptr<grpc::Channel>& channel) {
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(kReadinessService);
+  HealthCheckResponse response;
+  EXPECT_TRUE(Health::NewStub(channel)->Check(&context, request, &response).ok());
+  return response.status();
+}
+
+bool Draining(v1::Inference::Stub& stub) {
+  grpc::ClientContext context;
+  v1::GetLoadResponse load;
+  return stub.GetLoad(&context, {}, &load).ok() && load.draining();
+}
+
+TEST(MainTest, PrintsReadyWhenItServes) {
+  const auto server = ServerProcess::Start(Tiny());
+  ASSERT_NE(server, nullptr);
+  EXPECT_THAT(server->grpc_address(), testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  EXPECT_EQ(server->health_address(), "") << "none was asked for";
+  const auto channel = ChannelTo(server->grpc_address());
+  EXPECT_EQ(Readiness(channel), HealthCheckResponse::SERVING);
+  Streaming stream(*v1::Inference::NewStub(channel), Prompt("5", 3));
+  EXPECT_TRUE(stream.ReadAll().ok());
+  EXPECT_THAT(server->ScrapeMetrics(), HasSubstr("skipstone_build_info"));
+}
+
+TEST(MainTest, HealthPortServesHealthOnly) {
+  const auto server = ServerProcess::Start(Tiny({"--health_listen=127.0.0.1:0"}));
+  ASSERT_NE(server, nullptr);
+  ASSERT_NE(server->health_address(), "");
+  const auto channel = ChannelTo(server->health_address());
+  EXPECT_EQ(Readiness(channel), HealthCheckResponse::SERVING);
+  grpc::ClientContext context;
+  v1::GetModelResponse model;
+  EXPECT_EQ(v1::Inference::NewStub(channel)->GetModel(&context, {}, &model).error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST(MainTest, AnswersReflection) {
+  FakeServer server;
+  grpc::GenericStub stub(server.channel());
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto wait = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  const auto call = stub.PrepareCall(
+      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+  call->StartCall(nullptr);
+  ASSERT_TRUE(wait());
+  // ServerReflectionRequest: list_services (7) = "*".
+  const grpc::Slice slice(std::string("\x3a\x01*"));
+  call->Write(grpc::ByteBuffer(&slice, 1), nullptr);
+  ASSERT_TRUE(wait());
+  grpc::ByteBuffer answer;
+  call->Read(&answer, nullptr);
+  ASSERT_TRUE(wait());
+  grpc::Slice whole;
+  ASSERT_TRUE(answer.DumpToSingleSlice(&whole).ok());
+  const std::string text(reinterpret_cast<const char*>(whole.begin()), whole.size());
+  EXPECT_THAT(text, HasSubstr("skipstone.v1.Inference"));
+  EXPECT_THAT(text, HasSubstr("grpc.health.v1.Health"));
+  context.TryCancel();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  wait();
+  queue.Shutdown();
+}
+
+TEST(MainTest, ASecondServerOnAPortFails) {
+  const auto first = ServerProcess::Start(Tiny({"--health_listen=127.0.0.1:0"}));
+  ASSERT_NE(first, nullptr);
+  const std::string any = "127.0.0.1:0";
+  const auto run = [](const std::string& grpc, const std::string& metrics,
+                      const std::string& health) {
+    return RunServerBinary(
+        Tiny({"--listen=" + grpc, "--metrics_listen=" + metrics, "--health_listen=" + health}));
+  };
+  const std::pair<ProgramResult, std::string> cases[] = {
+      {run(first->grpc_address(), any, any), first->grpc_address() + " (--listen)"},
+      {run(any, first->metrics_address(), any), first->metrics_address() + " (--metrics_listen)"},
+      {run(any, any, first->health_address()), first->health_address() + " (--health_listen)"}};
+  for (const auto& [second, where] : cases) {
+    EXPECT_EQ(second.exit_status, 1);
+    EXPECT_THAT(second.err, HasSubstr("cannot listen on " + where));
+    EXPECT_EQ(second.out, "") << "never READY";
+  }
+  EXPECT_EQ(Readiness(ChannelTo(first->grpc_address())), HealthCheckResponse::SERVING);
+}
+
+TEST(MainTest, AModelThatCannotBeLoadedFails) {
+  const ProgramResult result =
+      RunServerBinary({"--model=/nowhere", "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"});
+  EXPECT_EQ(result.exit_status, 1);
+  EXPECT_THAT(result.err, HasSubstr("/nowhere"));
+  EXPECT_EQ(result.out, "");
+}
+
+TEST(MainTest, SigtermFinishesWhatRuns) {
+  const auto server = ServerProcess::Start(Tiny({"--drain_timeout=10m"}));
+  ASSERT_NE(server, nullptr);
+  const auto stub = v1::Inference::NewStub(ChannelTo(server->grpc_address()));
+  Streaming running(*stub, Prompt("5 6 7", 5000));
+  ASSERT_TRUE(running.Read());
+  server->Signal(SIGTERM);
+  EXPECT_TRUE(running.ReadAll().ok());
+  ASSERT_EQ(running.Finished().size(), 1u);
+  EXPECT_EQ(running.Finished()[0].usage().completion_tokens(), 5000u);
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_EQ(Streaming(*stub, Prompt("5", 1)).ReadAll().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST(MainTest, DuringTheGraceRequestsAreStillTaken) {
+  const auto server = ServerProcess::Start(Tiny({"--drain_grace=1h"}));
+  ASSERT_NE(server, nullptr);
+  const auto channel = ChannelTo(server->grpc_address());
+  const auto stub = v1::Inference::NewStub(channel);
+  server->Signal(SIGTERM);
+  ASSERT_TRUE(Eventually([&] { return Readiness(channel) == HealthCheckResponse::NOT_SERVING; }));
+  EXPECT_TRUE(Streaming(*stub, Prompt("5", 3)).ReadAll().ok());
+  server->Signal(SIGTERM);
+  EXPECT_NE(server->Wait(), 0) << "the second ends it at once";
+}
+
+TEST(MainTest, ASecondSigtermEndsADrainAtOnce) {
+  const auto server = ServerProcess::Start(Tiny({"--drain_timeout=1h"}));
+  ASSERT_NE(server, nullptr);
+  const auto stub = v1::Inference::NewStub(ChannelTo(server->grpc_address()));
+  Streaming running(*stub, Prompt("5 6 7", 900000));
+  ASSERT_TRUE(running.Read());
+  server->Signal(SIGTERM);
+  ASSERT_TRUE(Eventually([&] { return Draining(*stub); }));
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 128 + SIGTERM);
+  EXPECT_EQ(running.ReadAll().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST(MainTest, TheDrainTimeoutCutsWhatStillRuns) {
+  const auto server = ServerProcess::Start(Tiny({"--drain_timeout=50ms"}));
+  ASSERT_NE(server, nullptr);
+  const auto stub = v1::Inference::NewStub(ChannelTo(server->grpc_address()));
+  Streaming running(*stub, Prompt("5 6 7", 900000));
+  ASSERT_TRUE(running.Read());
+  server->Signal(SIGTERM);
+  const grpc::Status status = running.ReadAll();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("shut down"));
+  EXPECT_EQ(server->Wait(), 0);
+}
+
+}  // namespace
+}  // namespace skipstone::server

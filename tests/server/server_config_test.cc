@@ -1,0 +1,274 @@
+// The YAML file and the settings that are flags as well.
+#include "server/server_config.h"
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/server_process.h"
+#include "tests/support/temp_dir.h"
+
+namespace skipstone::server {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// A setting with a value that is not its default, one that is refused, and what then is wanted.
+struct SettingCase {
+  const char* key;
+  const char* value;
+  std::function<bool(const ServerConfig&)> applied;
+  const char* wrong = nullptr;
+  const char* wanted = nullptr;
+};
+
+const std::vector<SettingCase>& SettingCases() {
+  using C = ServerConfig;
+  static const auto* const cases = new std::vector<SettingCase>{
+      {"model", "synthetic:llama-2-7b",
+       [](const C& c) { return c.model == "synthetic:llama-2-7b"; }},
+      {"model_name", "mine", [](const C& c) { return c.model_name == "mine"; }},
+      {"listen", "127.0.0.1:7", [](const C& c) { return c.listen == "127.0.0.1:7"; }, "127.0.0.1",
+       "HOST:PORT"},
+      {"metrics_listen", "[::1]:0", [](const C& c) { return c.metrics_listen == "[::1]:0"; },
+       "localhost:65536", "HOST:PORT"},
+      {"health_listen", "0.0.0.0:8", [](const C& c) { return c.health_listen == "0.0.0.0:8"; },
+       ":8", "HOST:PORT"},
+      {"backend", "cpu", [](const C& c) { return c.backend == "cpu"; }, "tpu", "auto, cpu, cuda"},
+      {"threads", "3", [](const C& c) { return c.threads == 3; }, "0", "1 to 1024"},
+      {"kv_memory", "4GiB", [](const C& c) { return c.kv_memory_bytes == int64_t{4} << 30; }, "4GB",
+       "512MiB"},
+      {"kv_pages", "77", [](const C& c) { return c.kv_pages == 77; }, "-1", "from 1"},
+      {"page_tokens", "32", [](const C& c) { return c.page_tokens == 32; }, "257", "1 to 256"},
+      {"max_batch_tokens", "8", [](const C& c) { return c.max_batch_tokens == 8; }, "many",
+       "1 to 65536"},
+      {"max_sequences", "5", [](const C& c) { return c.max_sequences == 5; }, "1.5", "1 to 8192"},
+      {"max_queue", "6", [](const C& c) { return c.max_queue == 6; }, "99999999999999999999",
+       "1 to 1000000"},
+      {"drain_timeout", "5m", [](const C& c) { return c.drain_timeout == milliseconds(300000); },
+       "25h", "up to 24h"},
+      {"drain_grace", "0s", [](const C& c) { return c.drain_grace == milliseconds(0); }, "-1s",
+       "a duration"},
+      {"stream_stall_timeout", "250ms",
+       [](const C& c) { return c.stream_stall_timeout == milliseconds(250); }, "60", "a duration"},
+      {"step_stall_timeout", "1h",
+       [](const C& c) { return c.step_stall_timeout == milliseconds(3600000); }, "soon",
+       "a duration"},
+      {"tuning_cache", "/tmp/t", [](const C& c) { return c.tuning_cache == "/tmp/t"; }},
+      {"log_level", "debug", [](const C& c) { return c.log_level == "debug"; }, "loud",
+       "debug, info, warn, error"},
+      {"log_format", "json", [](const C& c) { return c.log_format == "json"; }, "xml",
+       "text, json"},
+      {"liveness", "false", [](const C& c) { return !c.liveness; }, "maybe", "true or false"},
+      {"prefix_cache", "no", [](const C& c) { return !c.prefix_cache; }, "2", "true or false"},
+      {"default_level", "deep", [](const C& c) { return c.default_level == "deep"; }}};
+  return *cases;
+}
+
+absl::Status Read(const std::string& text, ServerConfig& config) {
+  return ReadConfigText(text, "s.yaml", config);
+}
+
+std::string ErrorOf(const std::string& text) {
+  ServerConfig config;
+  const absl::Status status = Read(text, config);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+  return std::string(status.message());
+}
+
+TEST(ServerConfigTest, EverySettingHasACaseHere) {
+  std::set<std::string> keys;
+  for (const SettingCase& c : SettingCases()) keys.insert(c.key);
+  std::set<std::string> settings;
+  for (const Setting& setting : Settings()) settings.insert(setting.key);
+  EXPECT_EQ(keys, settings);
+}
+
+TEST(ServerConfigTest, EverySettingIsAKeyOfTheFile) {
+  for (const SettingCase& c : SettingCases()) {
+    ServerConfig config;
+    EXPECT_FALSE(c.applied(config)) << c.key << ": the case must differ from the default";
+    const absl::Status status = Read(absl::StrFormat("%s: '%s'", c.key, c.value), config);
+    EXPECT_TRUE(status.ok() && c.applied(config)) << c.key << ": " << status;
+  }
+}
+
+TEST(ServerConfigTest, EverySettingIsAppliedAsAFlag) {
+  for (const SettingCase& c : SettingCases()) {
+    ServerConfig config;
+    const absl::Status status = ApplySetting(c.key, c.value, config);
+    EXPECT_TRUE(status.ok() && c.applied(config)) << c.key << ": " << status;
+  }
+}
+
+TEST(ServerConfigTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
+  int refused = 0;
+  for (const SettingCase& c : SettingCases()) {
+    if (c.wrong == nullptr) continue;
+    ++refused;
+    EXPECT_THAT(
+        ErrorOf(absl::StrFormat("\n%s: '%s'", c.key, c.wrong)),
+        AllOf(StartsWith("s.yaml:2: "), HasSubstr(c.key), HasSubstr(c.wrong), HasSubstr(c.wanted)));
+  }
+  EXPECT_EQ(refused, 19);
+}
+
+TEST(ServerConfigTest, SizesHaveBinaryUnits) {
+  const std::map<std::string, int64_t> sizes = {{"1", 1},
+                                                {"12B", 12},
+                                                {"3KiB", 3072},
+                                                {"1.5MiB", 1572864},
+                                                {"2GiB", int64_t{2} << 30},
+                                                {"1TiB", int64_t{1} << 40}};
+  for (const auto& [text, bytes] : sizes) {
+    ServerConfig config;
+    ASSERT_TRUE(ApplySetting("kv_memory", text, config).ok()) << text;
+    EXPECT_EQ(config.kv_memory_bytes, bytes) << text;
+  }
+  for (const std::string wrong :
+       {"", "GiB", "0", "0.5B", "-1GiB", "nan", "inf", "1e30GiB", "1 G"}) {
+    ServerConfig config;
+    EXPECT_TRUE(absl::IsInvalidArgument(ApplySetting("kv_memory", wrong, config))) << wrong;
+    EXPECT_EQ(config.kv_memory_bytes, 0) << wrong;
+  }
+}
+
+TEST(ServerConfigTest, UnknownKeysNameTheLine) {
+  EXPECT_THAT(ErrorOf("threads: 1\n\nthread: 2\n"), StartsWith("s.yaml:3: unknown key 'thread'"));
+  EXPECT_THAT(ErrorOf("policy:\n  allow_custom_skips: true"),
+              StartsWith("s.yaml:2: unknown key 'policy.allow_custom_skips'"));
+  const std::string experiment = "experiments:\n- name: e\n  unit: window:60s\n";
+  EXPECT_THAT(ErrorOf(experiment + "  arm: []"),
+              StartsWith("s.yaml:4: unknown key 'experiments.arm'"));
+  EXPECT_THAT(ErrorOf(experiment + "  arms:\n  - name: a\n    wieght: 1"),
+              StartsWith("s.yaml:6: unknown key 'arms.wieght'"));
+  EXPECT_TRUE(absl::IsNotFound(ApplySetting("levels", "x", *std::make_unique<ServerConfig>())));
+}
+
+TEST(ServerConfigTest, MistypedValuesNameTheLine) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"- a\n- b", "s.yaml:1: file: a mapping"},
+      {"\nthreads: [1]", "s.yaml:2: threads: one value"},
+      {"\nlevels: [full]", "s.yaml:2: levels: a mapping"},
+      {"levels:\n  full: {a: b}", "s.yaml:2: levels.full: one value"},
+      {"policy:\n  allow_custom_skip: perhaps", "s.yaml:2: allow_custom_skip: 'perhaps'"},
+      {"\nexperiments: {}", "s.yaml:2: experiments: a list"},
+      {"experiments:\n- arms: 5", "s.yaml:2: arms: a list"},
+      {"experiments:\n- name: e", "s.yaml:2: an experiment has a name, a unit and arms"},
+      {"experiments:\n- arms:\n  - {name: a, level: full}", "s.yaml:3: an arm has"},
+      {"experiments:\n- arms:\n  - {weight: 0}", "s.yaml:3: weight: '0'"},
+      {"experiments:\n- arms:\n  - {weight: .inf}", "s.yaml:3: weight: '.inf'"},
+      {"experiments:\n- shadow: {fraction: 0.1}", "s.yaml:2: experiments.shadow"},
+      {"buckets:\n  step_rows: 5", "s.yaml:2: step_rows: a list"},
+      {"buckets:\n  step_rows: [1, x]", "s.yaml:2: step_rows: 'x'"},
+      {"buckets:\n  step_rows: [2, 2]", "s.yaml:2: step_rows: bounds must ascend"},
+      {"threads: 'a", "s.yaml:1: "},
+      {"a: b: c", "s.yaml:1: "}};
+  for (const auto& [text, message] : cases) {
+    EXPECT_THAT(ErrorOf(text), StartsWith(message)) << text;
+  }
+}
+
+TEST(ServerConfigTest, DuplicateKeysAreErrors) {
+  EXPECT_EQ(ErrorOf("threads: 1\nmodel: m\nthreads: 2"), "s.yaml:3: key 'threads' appears twice");
+  EXPECT_EQ(ErrorOf("levels:\n  full: none\n  full: none"), "s.yaml:3: key 'full' appears twice");
+}
+
+TEST(ServerConfigTest, ReadsLevelsPolicyExperimentsAndBuckets) {
+  ServerConfig config;
+  const absl::Status status = Read(R"(
+levels: {full: none, attn-33: "attn:last=33%"}
+policy: {allow_custom_skip: false, max_skipped_attention: 75%}
+experiments:
+  - name: e
+    enabled: false
+    unit: metadata:x-user-id
+    isolate_prefix_cache: false
+    salt: 2026-11
+    arms: [{name: control, level: full, weight: 50}, {name: treated, level: attn-33, weight: 0.5}]
+buckets: {step_rows: [1, 2.5, 1e3]}
+)",
+                                   config);
+  ASSERT_TRUE(status.ok()) << status;
+  ASSERT_EQ(config.levels.size(), 2u);
+  EXPECT_EQ(config.levels[1].name, "attn-33");
+  EXPECT_EQ(config.levels[1].spec, "attn:last=33%");
+  EXPECT_FALSE(config.policy.allow_custom_skip);
+  EXPECT_EQ(config.policy.max_skipped_attention, "75%");
+  ASSERT_EQ(config.experiments.size(), 1u);
+  const ExperimentConfig& e = config.experiments[0];
+  EXPECT_EQ(e.name + " " + e.unit + " " + e.salt, "e metadata:x-user-id 2026-11");
+  EXPECT_FALSE(e.enabled);
+  EXPECT_FALSE(e.isolate_prefix_cache);
+  ASSERT_EQ(e.arms.size(), 2u);
+  EXPECT_EQ(e.arms[1].name + " " + e.arms[1].level, "treated attn-33");
+  EXPECT_EQ(e.arms[1].weight, 0.5);
+  EXPECT_THAT(config.buckets["step_rows"], ElementsAre(1, 2.5, 1000));
+}
+
+TEST(ServerConfigTest, ReadsAFile) {
+  TempDir dir;
+  ServerConfig config;
+  ASSERT_TRUE(ReadConfigFile(dir.Write("a.yaml", "threads: 7\n"), config).ok());
+  EXPECT_EQ(config.threads, 7);
+  EXPECT_TRUE(ReadConfigFile(dir.Write("empty.yaml", ""), config).ok());
+  EXPECT_TRUE(ReadConfigFile(dir.Write("comment.yaml", "# nothing\n"), config).ok());
+  EXPECT_EQ(config.threads, 7);
+  const absl::Status wrong = ReadConfigFile(dir.Write("b.yaml", "\nx: 1"), config);
+  EXPECT_THAT(std::string(wrong.message()), HasSubstr("/b.yaml:2: unknown key 'x'"));
+}
+
+TEST(ServerConfigTest, NamesAFileThatCannotBeRead) {
+  TempDir dir;
+  ServerConfig config;
+  for (const std::string& path : {dir.path() + "/none.yaml", dir.path()}) {
+    const absl::Status status = ReadConfigFile(path, config);
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << path;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(path + ": the configuration cannot"));
+  }
+}
+
+// The program: exit 2, and one line that says what is wrong.
+TEST(ServerConfigTest, ProgramRefusesAWrongConfiguration) {
+  TempDir dir;
+  const std::string file = dir.Write("s.yaml", "model: synthetic:llama-2-7b\nthreads: none\n");
+  const std::pair<std::vector<std::string>, const char*> cases[] = {
+      {{"--config=" + file}, "s.yaml:2: threads: 'none'"},
+      {{"--config=" + dir.path() + "/absent"}, "absent: the configuration cannot be read"},
+      {{"--threads=none"}, "--threads: 'none'"},
+      {{"--check"}, "model: none is given"},
+      {{"--check", "--model=synthetic:llama-2-7b", "--default_level=deep"}, "default_level"},
+      {{"--threads=1", "stray"}, "unexpected argument 'stray'"}};
+  for (const auto& [flags, message] : cases) {
+    const ProgramResult result = RunServerBinary(flags);
+    EXPECT_EQ(result.exit_status, 2) << message;
+    EXPECT_THAT(result.err, HasSubstr(message));
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+TEST(ServerConfigTest, AFlagWinsOverTheFile) {
+  TempDir dir;
+  const std::string file =
+      dir.Write("s.yaml",
+                "model: synthetic:layers=2,hidden=64,heads=4,ffn=128,vocab=64\nkv_pages: 1000\n"
+                "threads: 1\nmodel_name: of-file\npage_tokens: 8\n");
+  const auto server = ServerProcess::Start({"--config=" + file, "--model_name=of-flag"});
+  ASSERT_NE(server, nullptr);
+  const std::string metrics = server->ScrapeMetrics();
+  EXPECT_THAT(metrics, HasSubstr("model_name=\"of-flag\""));
+  EXPECT_THAT(metrics, HasSubstr("block_size=\"8\""));
+  EXPECT_THAT(metrics, HasSubstr("num_gpu_blocks=\"500\""));
+  EXPECT_THAT(metrics, testing::Not(HasSubstr("of-file")));
+}
+
+}  // namespace
+}  // namespace skipstone::server
