@@ -407,8 +407,8 @@ TEST_P(EngineTest, DrainCutsWhatDoesNotEndInTime) {
   const bool ended = engine_->Drain(SystemClock().Now());
   open.join();
   const absl::Status status = recording->WaitDone();
-  EXPECT_EQ(status.ok(), ended);
-  EXPECT_TRUE(ended || absl::IsUnavailable(status)) << status;
+  // It may end by itself just when it is cut.
+  EXPECT_TRUE(status.ok() || (!ended && absl::IsUnavailable(status))) << status;
 }
 
 TEST_P(EngineTest, ADeviceErrorFailsEveryRequestAndTheHealth) {
