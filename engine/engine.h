@@ -18,6 +18,7 @@
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"
 #include "engine/request.h"
+#include "engine/schedule/attribution.h"
 
 namespace skipstone {
 
@@ -32,6 +33,7 @@ struct EngineOptions {
   int vocab = 0;
   int max_context = 0;
   std::vector<int32_t> eos_ids;
+  ModelWork work;  // for attributed times
   // A step that takes longer means the device hangs: healthy() turns false.
   Duration stall_timeout = std::chrono::minutes(5);
 };

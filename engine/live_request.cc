@@ -57,7 +57,7 @@ void LiveRequest::OnEnd(int index, FinishReason reason, int preemptions) {
 void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outcome) {
   if (done_) return;
   done_ = true;
-  timing_.e2e = context_.clock.Now() - request_.arrival;
+  ReadClocks();
   RequestObservation observation{.labels = request_.labels,
                                  .timing = timing_,
                                  .scheduled = scheduled_.has_value(),
@@ -74,6 +74,11 @@ void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outc
   context_.observer.OnRequestDone(observation);
   sink_->OnDone(status);
   sink_.reset();
+}
+
+void LiveRequest::ReadClocks() {
+  timing_.e2e = context_.clock.Now() - request_.arrival;
+  timing_.attributed = Duration(attributed_.load(std::memory_order_relaxed));
 }
 
 TokenText LiveRequest::TextOf(const TokenLogprob& token, bool with_logprob) const {
@@ -160,7 +165,7 @@ void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> 
   finished.kv_pages_used = blocks * skip.KeptAttention();
   finished.kv_pages_omitted = blocks * skip.SkippedAttention();
   pages_omitted_ += finished.kv_pages_omitted;
-  timing_.e2e = context_.clock.Now() - request_.arrival;
+  ReadClocks();
   timing_.preemptions += preemptions;
   finished.timing = timing_;
   finished.timing.decode = output.last_token - output.first_token;

@@ -2,6 +2,7 @@
 // calls of the sink. Only the output thread calls it, off the critical path of the steps.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,11 @@ class LiveRequest {
   LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sink, const Context& context);
 
   const EngineRequest& request() const { return request_; }
+
+  // A step spent so much on it. The step thread calls, before it hands over what the step brought.
+  void AddAttributed(Duration time) {
+    attributed_.fetch_add(time.count(), std::memory_order_relaxed);
+  }
 
   // The first of its sequences was scheduled at `time`, with so many tokens from the prefix cache.
   void OnScheduled(Time time, int cached_tokens);
@@ -57,6 +63,8 @@ class LiveRequest {
   OutputDelta PromptDelta(int index, const SequenceUpdate& update);
   bool AddToken(int index, const LogitsResult& sampled, Time time, OutputDelta* delta);
   void Deliver(OutputDelta delta);
+  // Brings the running parts of timing_ up to now.
+  void ReadClocks();
   void Finish(int index, FinishReason reason, std::optional<int32_t> stop_token, int preemptions);
   FinishReason LengthReason(const Output& output) const;
 
@@ -71,6 +79,7 @@ class LiveRequest {
   int cached_tokens_ = 0;
   int prompt_tokens_delivered_ = 0;
   int64_t pages_omitted_ = 0;
+  std::atomic<Duration::rep> attributed_{0};
   RequestTiming timing_;  // of the request: the latest known
   std::optional<Time> scheduled_;
   std::optional<Time> first_delivery_;

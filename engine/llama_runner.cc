@@ -61,6 +61,17 @@ class LlamaRunner : public ModelRunner {
 
 }  // namespace
 
+ModelWork WorkOf(const LoadedModel& model) {
+  const ModelShape& s = model.config.shape;
+  const double row_bytes = static_cast<double>(s.hidden) * SizeOf(model.weight_type);
+  return {.query_bytes = 2 * row_bytes * s.q_size(),
+          .kv_bytes = 2 * row_bytes * s.kv_size(),
+          .mlp_bytes = 3 * row_bytes * s.ffn,
+          .head_bytes = row_bytes * s.vocab,
+          .kv_token_bytes = static_cast<double>(model.backend->PageBytes(1)),
+          .rows_per_read = model.backend->RowsPerRead()};
+}
+
 absl::StatusOr<std::unique_ptr<ModelRunner>> MakeLlamaRunner(LoadedModel model,
                                                              const RunnerOptions& options) {
   SKIPSTONE_RETURN_IF_ERROR(model.backend->Allocate(options.limits));

@@ -7,6 +7,7 @@
 #include "engine/backend/backend.h"
 #include "engine/make_backend.h"
 #include "engine/model_runner.h"
+#include "engine/schedule/attribution.h"
 
 namespace skipstone {
 
@@ -14,6 +15,9 @@ struct RunnerOptions {
   StepLimits limits;
   bool liveness = true;  // false: every row runs through all kept sublayers (for tests)
 };
+
+// What the parts of the model weigh, for attributed times.
+ModelWork WorkOf(const LoadedModel& model);
 
 // Allocates the backend's pages and buffers.
 absl::StatusOr<std::unique_ptr<ModelRunner>> MakeLlamaRunner(LoadedModel model,

@@ -13,10 +13,11 @@ absl::Status DeadlinePassed() {
   return absl::DeadlineExceededError("the request's deadline passed");
 }
 
-StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
+StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
                    EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events)
     : runner_(std::move(runner)),
-      scheduler_(options),
+      scheduler_(options.scheduler),
+      attribution_(options.work),
       observer_(observer),
       clock_(clock),
       events_(events) {
@@ -163,6 +164,9 @@ void StepLoop::CollectStep() {
   const Time now = clock_.Now();
   step_started_.store(in_flight_.empty() ? kNever : now, std::memory_order_relaxed);
   if (!results.status.ok()) return Fail(results.status);
+  // A step that was launched behind another began when that one ended.
+  AttributeTime(step.plan, now - std::max(step.launched, last_collected_));
+  last_collected_ = now;
   observer_.OnStep({.duration = now - step.launched,
                     .rows = step.plan.num_rows,
                     .sequences = static_cast<int>(step.plan.chunks.size()),
@@ -178,6 +182,16 @@ void StepLoop::CollectStep() {
                          .index = owner.index,
                          .time = now,
                          .update = std::move(update)});
+  }
+}
+
+void StepLoop::AttributeTime(const StepPlan& plan, Duration duration) {
+  const std::span<const double> shares = attribution_.Shares(plan);
+  for (size_t i = 0; i < plan.chunks.size(); ++i) {
+    const auto owner = owners_.find(plan.chunks[i].sequence);
+    if (owner == owners_.end()) continue;  // ended meanwhile
+    owner->second.request->AddAttributed(
+        std::chrono::duration_cast<Duration>(duration * shares[i]));
   }
 }
 

@@ -17,6 +17,7 @@
 #include "engine/engine_observer.h"
 #include "engine/live_request.h"
 #include "engine/model_runner.h"
+#include "engine/schedule/attribution.h"
 #include "engine/schedule/scheduler.h"
 
 namespace skipstone {
@@ -55,8 +56,12 @@ absl::Status DeadlinePassed();
 
 class StepLoop {
  public:
-  StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
-           EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events);
+  struct Options {
+    SchedulerOptions scheduler;
+    ModelWork work;
+  };
+  StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options, EngineObserver& observer,
+           const Clock& clock, Mailbox<OutputEvent>& events);
 
   // Runs until Stop was called and its commands are done. On its own thread.
   void Run();
@@ -88,11 +93,13 @@ class StepLoop {
   void Expire(Time now);
   void LaunchSteps();
   void CollectStep();
+  void AttributeTime(const StepPlan& plan, Duration duration);
   void Publish();
   void Fail(const absl::Status& status);
 
   std::unique_ptr<ModelRunner> runner_;
   Scheduler scheduler_;
+  Attribution attribution_;
   EngineObserver& observer_;
   const Clock& clock_;
   Mailbox<OutputEvent>& events_;
@@ -102,6 +109,7 @@ class StepLoop {
   std::unordered_map<LiveRequest*, std::vector<SequenceId>> sequences_;
   std::vector<OutputEvent> outgoing_;
   SequenceId next_sequence_ = 1;
+  Time last_collected_{};
   std::atomic<int> queued_{0};
   std::atomic<Time> step_started_{kNever};
   mutable Mutex mutex_;

@@ -73,6 +73,9 @@ class Backend {
 
   // Bytes of one page: K and V of page_tokens tokens of one layer.
   virtual int64_t PageBytes(int page_tokens) const = 0;
+  // About how many rows' multiply-adds take as long as reading the weights they meet: the ratio of
+  // the device's arithmetic to its bandwidth. Divides a step's time among requests.
+  virtual double RowsPerRead() const = 0;
   // Bytes that are free for pages, after the weights were added.
   virtual int64_t FreeBytes() const = 0;
   // Allocates pages and step buffers. Once, after the weights and before the first step.

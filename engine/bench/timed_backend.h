@@ -28,6 +28,7 @@ class TimedBackend final : public Backend {
     return backend_->AddWeights(group);
   }
   int64_t PageBytes(int page_tokens) const override { return backend_->PageBytes(page_tokens); }
+  double RowsPerRead() const override { return backend_->RowsPerRead(); }
   int64_t FreeBytes() const override { return backend_->FreeBytes(); }
   absl::Status Allocate(const StepLimits& limits) override { return backend_->Allocate(limits); }
   void BeginStep(const StepInput& step) override { backend_->BeginStep(step); }

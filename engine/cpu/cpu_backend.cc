@@ -25,6 +25,8 @@ namespace {
 
 // Logits of so many rows exist at a time.
 constexpr int kLogitsRows = 64;
+// Two cores of AVX2 did 180 GFLOP/s and read 30 GB/s of bf16 weights: 2 FLOPs for each 2 bytes.
+constexpr double kRowsPerRead = 6;
 
 struct WeightGroup {
   std::vector<Tensor> matrices;
@@ -45,6 +47,7 @@ class CpuBackend final : public Backend {
   int64_t PageBytes(int page_tokens) const override {
     return PageStore::PageBytes(shape_, page_tokens);
   }
+  double RowsPerRead() const override { return kRowsPerRead; }
   int64_t FreeBytes() const override { return std::max<int64_t>(0, memory_bytes_ - used_bytes_); }
   absl::Status Allocate(const StepLimits& limits) override;
 

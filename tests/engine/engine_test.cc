@@ -31,24 +31,29 @@ struct CountingObserver : EngineObserver {
   void OnStep(const StepObservation& step) override {
     MutexLock lock(mutex);
     preemptions += step.preemptions;
+    step_time += step.duration;
     most_sequences = std::max(most_sequences, step.sequences);
   }
   Mutex mutex;
   std::vector<RequestObservation> done;
   int preemptions = 0;
   int most_sequences = 0;
+  Duration step_time{};
 };
 
 class EngineTest : public testing::TestWithParam<int> {  // steps in flight
  protected:
   void StartEngine(int64_t num_pages = 1000, const Clock* clock = nullptr, int max_queue = 100) {
-    auto runner = std::make_unique<FakeRunner>(
-        FakeRunnerOptions{.vocab = kVocab,
-                          .page_tokens = kPageTokens,
-                          .num_pages = num_pages,
-                          .num_layers = kLayers,
-                          .max_in_flight = GetParam(),
-                          .on_launch = [this](const StepPlan&) { gate_.Pass(); }});
+    auto runner =
+        std::make_unique<FakeRunner>(FakeRunnerOptions{.vocab = kVocab,
+                                                       .page_tokens = kPageTokens,
+                                                       .num_pages = num_pages,
+                                                       .num_layers = kLayers,
+                                                       .max_in_flight = GetParam(),
+                                                       .on_launch = [this](const StepPlan&) {
+                                                         if (on_launch_) on_launch_();
+                                                         gate_.Pass();
+                                                       }});
     runner_ = runner.get();
     engine_ = Engine::Start({.runner = std::move(runner),
                              .tokenizer = MakeSyntheticTokenizer(kVocab),
@@ -95,6 +100,7 @@ class EngineTest : public testing::TestWithParam<int> {  // steps in flight
   }
 
   Gate gate_;
+  std::function<void()> on_launch_;  // in the step thread, before the gate
   CountingObserver observer_;
   FakeRunner* runner_ = nullptr;
   std::unique_ptr<Engine> engine_;
@@ -116,6 +122,33 @@ TEST_P(EngineTest, DeliversTokensTextAndPageCounts) {
   for (const int32_t id : Expected(request, 10)) text += " " + std::to_string(id);
   EXPECT_EQ(output.text, text);
   WaitWholePool();
+}
+
+TEST_P(EngineTest, AttributesTheTimeOfEveryStepToItsRequests) {
+  FakeClock clock;
+  on_launch_ = [&] { clock.Advance(std::chrono::milliseconds(10)); };
+  StartEngine(1000, &clock);
+  gate_.Close();
+  EngineRequest half = Request("half", 20, "attn:last=2");
+  EngineRequest full = Request("full", 20);
+  full.n = 2;
+  const Time start = clock.Now();
+  half.arrival = full.arrival = start;
+  auto half_recording = Submit(half);
+  auto full_recording = Submit(full);
+  gate_.Open();
+  ASSERT_TRUE(half_recording->WaitDone().ok());
+  ASSERT_TRUE(full_recording->WaitDone().ok());
+  Duration attributed{};
+  for (const RequestObservation& done : observer_.done) attributed += done.timing.attributed;
+  const Duration half_time = half_recording->outputs()[0].finished->timing.attributed;
+  // Each share is cut to whole nanoseconds.
+  EXPECT_NEAR(Seconds(attributed), Seconds(clock.Now() - start), 1e-6);
+  EXPECT_GT(half_time, Duration::zero());
+  EXPECT_LT(2 * half_time, attributed - half_time) << "two full outputs cost more than two halves";
+  if (GetParam() == 1) {
+    EXPECT_NEAR(Seconds(attributed), Seconds(observer_.step_time), 1e-6);
+  }
 }
 
 TEST_P(EngineTest, SharesStepsAmongSkipSetsAndChangesNoOutput) {

@@ -22,6 +22,7 @@ class RecordingBackend : public Backend {
     return WeightId{static_cast<int>(groups.size()) - 1};
   }
   int64_t PageBytes(int page_tokens) const override { return page_tokens; }
+  double RowsPerRead() const override { return 1; }
   int64_t FreeBytes() const override { return 0; }
   absl::Status Allocate(const StepLimits&) override { return absl::OkStatus(); }
 

@@ -1,0 +1,64 @@
+// Divides the time of a step among the sequences that shared it, by the work each caused
+// (SEMANTICS "Intervals and attribution"). Work is counted in bytes that have to be read:
+//
+//   - an equal part of every weight matrix that the sequence's rows needed,
+//   - the multiply-adds of its rows, in reads of the weights that take as long,
+//   - the K/V that its rows attend to.
+//
+// Rows are counted as liveness runs them. Integers and plans only; the step thread makes all calls.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/schedule/step_plan.h"
+
+namespace skipstone {
+
+// What a model's parts weigh. The default makes all sublayers equal.
+struct ModelWork {
+  double query_bytes = 1;     // weights of one attention sublayer: query and output projection
+  double kv_bytes = 1;        // key and value projection
+  double mlp_bytes = 2;       // weights of one MLP sublayer
+  double head_bytes = 1;      // of the head
+  double kv_token_bytes = 0;  // K and V of one token in one layer
+  // Rows whose multiply-adds take as long as reading the weights they meet.
+  double rows_per_read = 1;
+};
+
+class Attribution {
+ public:
+  explicit Attribution(const ModelWork& work) : work_(work) {}
+
+  // One share per chunk of the plan, which has some; they add up to 1. Valid until the next call.
+  // O(chunks x distinct skip sets + distinct skip sets x layers).
+  std::span<const double> Shares(const StepPlan& plan);
+
+ private:
+  // Chunks that need the same weights.
+  struct Group {
+    const SkipSet* skip;
+    bool logits;  // some of their rows need logits
+    int chunks = 0;
+    double weights = 0;     // bytes, one chunk's part
+    double live_row = 0;    // bytes that one row costs which needs logits
+    double silent_row = 0;  // and one that does not
+    int attend_layers = 0;
+  };
+  struct Users {
+    int kv = 0, query = 0, mlp = 0;
+  };
+
+  int GroupOf(const SequenceChunk& chunk);
+  void CountUsers();
+  void Weigh(Group& group) const;
+
+  const ModelWork work_;
+  std::vector<Group> groups_;
+  std::vector<Users> users_;  // by layer: chunks that need the weights
+  int head_users_ = 0;
+  std::vector<int> group_of_;  // by chunk
+  std::vector<double> shares_;
+};
+
+}  // namespace skipstone
