@@ -74,7 +74,7 @@ Json GroupJson(const GroupReport& group, const SimReport& report) {
 }
 
 Plot CdfPlot(const char* title, const SimReport& report, Histogram GroupReport::*histogram) {
-  Plot plot{.title = title, .x_label = "milliseconds", .y_label = "% of them", .log_x = true};
+  Plot plot{.title = title, .x_label = "milliseconds", .y_label = "% of all", .log_x = true};
   for (const GroupReport& level : report.levels) {
     PlotLine line{.name = level.name};
     for (const auto& [seconds, fraction] : (level.*histogram).Cumulative()) {

@@ -38,6 +38,7 @@ struct RequestRecord {
   int16_t replica = -1;  // -1: refused, because it can never fit the pool
 
   bool refused() const { return replica < 0; }
+  friend bool operator==(const RequestRecord&, const RequestRecord&) = default;
 };
 
 struct SimResult {
