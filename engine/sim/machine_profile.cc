@@ -42,13 +42,14 @@ absl::StatusOr<int> ElementBytesOr(const Json& json, const char* key, int absent
 absl::StatusOr<MachineProfile> ParseMachineProfile(const std::string& text) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return absl::InvalidArgumentError("profile: not a JSON object");
-  constexpr Bounds kPositive{0, kInfinity};
-  constexpr Bounds kFraction{0, 2};  // noise brings a measured one a little above 1
+  constexpr Bounds kCeiling{1e6, kInfinity};  // no machine is so slow; times stay within 64 bits
+  constexpr Bounds kFraction{1e-3, 2};        // noise brings a measured one a little above 1
+  constexpr Bounds kMilliseconds{0, 1e6};
   const auto backend = json.find("backend");
   const bool cpu = backend != json.end() && *backend == "cpu";
   SKIPSTONE_ASSIGN_OR_RETURN(const double bandwidth,
-                             Number(json, "read_bandwidth_bytes_per_s", kPositive));
-  SKIPSTONE_ASSIGN_OR_RETURN(const double peak, Number(json, "peak_flops_per_s", kPositive));
+                             Number(json, "read_bandwidth_bytes_per_s", kCeiling));
+  SKIPSTONE_ASSIGN_OR_RETURN(const double peak, Number(json, "peak_flops_per_s", kCeiling));
   SKIPSTONE_ASSIGN_OR_RETURN(const double decode, Number(json, "decode_floor_fraction", kFraction));
   SKIPSTONE_ASSIGN_OR_RETURN(const double prefill,
                              Number(json, "prefill_floor_fraction", kFraction));
@@ -56,7 +57,7 @@ absl::StatusOr<MachineProfile> ParseMachineProfile(const std::string& text) {
   SKIPSTONE_ASSIGN_OR_RETURN(const int kv, ElementBytesOr(json, "kv_element_bytes", cpu ? 4 : 2));
   double overhead_ms = 0;
   if (json.contains("step_overhead_ms")) {
-    SKIPSTONE_ASSIGN_OR_RETURN(overhead_ms, Number(json, "step_overhead_ms", kPositive));
+    SKIPSTONE_ASSIGN_OR_RETURN(overhead_ms, Number(json, "step_overhead_ms", kMilliseconds));
   }
   return MachineProfile{
       .reached = {.bytes_per_s = bandwidth * decode, .flops_per_s = peak * prefill},

@@ -52,7 +52,8 @@ ABSL_FLAG(std::string, svg, "", "file for plots");
 namespace skipstone {
 namespace {
 
-constexpr int kMaxReplicas = 4096;  // each event looks at all of them; ids fit 16 bits
+constexpr int kMaxReplicas = 4096;   // each event looks at all of them; ids fit 16 bits
+constexpr double kMaxSeconds = 1e9;  // of simulated arrivals: nanoseconds fit 64 bits
 
 absl::Status Require(bool holds, const char* what) {
   return holds ? absl::OkStatus() : absl::InvalidArgumentError(what);
@@ -103,9 +104,11 @@ absl::StatusOr<WorkloadOptions> ReadWorkload(int context) {
                           .prefixes = absl::GetFlag(FLAGS_prefixes),
                           .prefix_tokens = absl::GetFlag(FLAGS_prefix_tokens),
                           .seed = absl::GetFlag(FLAGS_seed)};
-  SKIPSTONE_RETURN_IF_ERROR(Require(options.rate > 0, "--rate must be above 0"));
-  SKIPSTONE_RETURN_IF_ERROR(Require(options.time_scale >= 0 && options.time_scale <= 1000,
-                                    "--time_scale must be from 0 to 1000"));
+  SKIPSTONE_RETURN_IF_ERROR(
+      Require(context >= 2, "the model's context has no room for a prompt and a token"));
+  SKIPSTONE_RETURN_IF_ERROR(Require(
+      options.rate > 0 && static_cast<double>(options.requests) / options.rate <= kMaxSeconds,
+      "--rate must be above 0, and --requests / --rate at most 1e9 s"));
   SKIPSTONE_RETURN_IF_ERROR(Require(options.prefix_fraction >= 0 && options.prefix_fraction <= 1,
                                     "--prefix_fraction must be from 0 to 1"));
   SKIPSTONE_RETURN_IF_ERROR(
@@ -119,6 +122,10 @@ absl::StatusOr<WorkloadOptions> ReadWorkload(int context) {
     std::ifstream file(path);
     if (!file) return absl::NotFoundError(absl::StrFormat("--trace=%s: cannot be read", path));
     SKIPSTONE_ASSIGN_OR_RETURN(options.trace, ReadTrace(file));
+    const double last = Seconds(options.trace.back().arrival) * options.time_scale;
+    SKIPSTONE_RETURN_IF_ERROR(Require(options.time_scale >= 0 && last <= kMaxSeconds,
+                                      "--time_scale must be at least 0 and the trace's last "
+                                      "arrival times it at most 1e9 s"));
   }
   return options;
 }

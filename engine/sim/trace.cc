@@ -13,15 +13,19 @@
 namespace skipstone {
 namespace {
 
-constexpr double kMaxSeconds = 1e9;  // keeps nanoseconds within 64 bits
+constexpr double kMaxSeconds = 4e9;  // differences in nanoseconds stay within 64 bits
 
 std::optional<Duration> ReadArrival(absl::string_view text) {
-  if (double seconds = 0; absl::SimpleAtod(text, &seconds)) {
+  double seconds = 0;
+  if (absl::SimpleAtod(text, &seconds)) {
     if (!(std::abs(seconds) <= kMaxSeconds)) return std::nullopt;
     return Duration(std::llround(1e9 * seconds));
   }
   absl::Time time;
-  if (!absl::ParseTime("%Y-%m-%d%t%H:%M:%E*S", text, &time, nullptr)) return std::nullopt;
+  if (!absl::ParseTime("%Y-%m-%d%t%H:%M:%E*S", text, &time, nullptr) ||
+      std::abs(absl::ToDoubleSeconds(time - absl::UnixEpoch())) > kMaxSeconds) {
+    return std::nullopt;
+  }
   return Duration(absl::ToUnixNanos(time));
 }
 

@@ -69,6 +69,12 @@ TEST(SimProgramTest, ErrorsNameTheFlag) {
   EXPECT_THAT(RunSim(Profile() + "--prompt=0").output, HasSubstr("\"0\" is not N"));
   EXPECT_THAT(RunSim(Profile() + "--rate=0").output, HasSubstr("--rate must be"));
   EXPECT_EQ(RunSim(Profile() + "--rate=0").exit_code, 2);
+  EXPECT_THAT(RunSim(Profile() + "--rate=1e-8").output, HasSubstr("--rate must be"));
+  EXPECT_THAT(RunSim(Profile() + "--prefix_fraction=2").output, HasSubstr("--prefix_fraction"));
+  EXPECT_THAT(RunSim(Profile() + "--model=synthetic:layers=2,hidden=64,heads=4,ffn=64,vocab=64," +
+                     "context=1")
+                  .output,
+              HasSubstr("no room"));
   EXPECT_EQ(RunSim(Profile() + "stray").exit_code, 2);
   EXPECT_THAT(RunSim("--profile=/nonexistent --kv_pages=9").output, HasSubstr("--profile="));
   EXPECT_EQ(RunSim(Profile() + "--trace=/nonexistent").exit_code, 1);

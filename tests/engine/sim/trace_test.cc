@@ -43,6 +43,9 @@ TEST(TraceTest, ErrorsNameTheLine) {
   EXPECT_THAT(std::string(Read("1,2,3\n1,2\n").status().message()), HasSubstr("line 2"));
   EXPECT_THAT(std::string(Read("1,2,3\n1,-2,3\n").status().message()), HasSubstr("line 2"));
   EXPECT_THAT(std::string(Read("1,2,3\nnan,2,3\n").status().message()), HasSubstr("line 2"));
+  EXPECT_THAT(std::string(Read("1,2,3\n1e10,2,3\n").status().message()), HasSubstr("line 2"));
+  EXPECT_THAT(std::string(Read("1,2,3\n9999-01-01 00:00:00,2,3\n").status().message()),
+              HasSubstr("line 2"));
   EXPECT_THAT(std::string(Read("2,2,3\n1,2,3\n").status().message()),
               HasSubstr("arrives before the line above it"));
 }
