@@ -18,7 +18,7 @@
 
 ABSL_FLAG(std::string, model, "synthetic:llama-2-7b", "Hugging Face directory or synthetic:...");
 ABSL_FLAG(std::string, profile, "",
-          "JSON of the machine: skipstone-engine-bench --json, or by hand");
+          "the machine (required): JSON of skipstone-engine-bench, or by hand");
 
 ABSL_FLAG(std::string, trace, "", "CSV of arrival, prompt tokens, output tokens; else generated");
 ABSL_FLAG(double, time_scale, 1, "the trace's arrival times are multiplied by it; 0: all at once");
