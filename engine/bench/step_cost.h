@@ -7,6 +7,7 @@
 // sampling.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -42,7 +43,26 @@ struct ElementBytes {
   int kv = 4;
 };
 
-// The stages of a step in the order of Forward; those without rows are absent.
+// All that the cost of a layer depends on, in counts.
+struct LayerWork {
+  int64_t kv_rows = 0;
+  int64_t query_rows = 0;
+  int64_t mlp_rows = 0;
+  int64_t read_positions = 0;  // that query rows attend to, each once per sequence
+  int64_t pairs = 0;           // of a query row and a position that it attends to
+};
+
+LayerWork WorkOf(const LayerRows& rows, const StepInput& step);
+
+// Append the stages of one part of a step; those without rows are absent.
+void AddEmbedCost(const ModelShape& shape, const ElementBytes& bytes, int64_t rows,
+                  std::vector<StageCost>* costs);
+void AddLayerCost(const ModelShape& shape, const ElementBytes& bytes, const LayerWork& work,
+                  std::vector<StageCost>* costs);
+void AddLogitsCost(const ModelShape& shape, const ElementBytes& bytes, int64_t rows,
+                   std::vector<StageCost>* costs);
+
+// The stages of a whole step in the order of Forward.
 std::vector<StageCost> CostOf(const ModelShape& shape, const ElementBytes& bytes,
                               const StepInput& step);
 
