@@ -61,7 +61,7 @@ class LlamaRunner : public ModelRunner {
 
 }  // namespace
 
-ModelWork WorkOf(const LoadedModel& model) {
+ModelWork ModelWorkOf(const LoadedModel& model) {
   const ModelShape& s = model.config.shape;
   const double row_bytes = static_cast<double>(s.hidden) * SizeOf(model.weight_type);
   return {.query_bytes = 2 * row_bytes * s.q_size(),

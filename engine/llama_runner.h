@@ -17,7 +17,7 @@ struct RunnerOptions {
 };
 
 // What the parts of the model weigh, for attributed times.
-ModelWork WorkOf(const LoadedModel& model);
+ModelWork ModelWorkOf(const LoadedModel& model);
 
 // Allocates the backend's pages and buffers.
 absl::StatusOr<std::unique_ptr<ModelRunner>> MakeLlamaRunner(LoadedModel model,

@@ -43,7 +43,7 @@ struct EngineRequest {
   StoppingParams stopping;
   OutputParams output;
   int n = 1;
-  int priority = 0;        // higher is sooner
+  int priority = 0;        // one more outweighs 30 s of waiting
   std::string cache_salt;  // shares cached prefixes only with equal salts
   Time arrival{};
   Time deadline = kNever;

@@ -85,7 +85,7 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                     .vocab = shape.vocab,
                     .max_context = shape.max_context,
                     .eos_ids = model.config.eos_ids,
-                    .work = WorkOf(model),
+                    .work = ModelWorkOf(model),
                     .stall_timeout = config.step_stall_timeout};
   const RunnerOptions runner{.limits = {.max_rows = config.max_batch_tokens,
                                         .max_logits_rows = config.max_batch_tokens,

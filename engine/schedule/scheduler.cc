@@ -9,8 +9,7 @@
 namespace skipstone {
 
 bool Scheduler::Before::operator()(const Sequence* a, const Sequence* b) const {
-  return std::tuple(-a->spec.priority, a->spec.arrival, a->spec.id) <
-         std::tuple(-b->spec.priority, b->spec.arrival, b->spec.id);
+  return std::tuple(a->Precedence(), a->spec.id) < std::tuple(b->Precedence(), b->spec.id);
 }
 
 Scheduler::Scheduler(const SchedulerOptions& options)

@@ -71,7 +71,7 @@ class Scheduler {
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
 
  private:
-  // Who goes first: higher priority, then earlier arrival.
+  // Who goes first: the earlier Sequence::Precedence.
   struct Before {
     bool operator()(const Sequence* a, const Sequence* b) const;
   };

@@ -5,6 +5,7 @@
 // launched step is sampling; planned is the number of positions whose rows have been planned.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -38,6 +39,11 @@ struct SequenceSpec {
   bool scores() const { return score_from > 0; }
 };
 
+// Waiting that one class of priority outweighs: long against the time to first token that a class
+// is about, short against the patience of a client. Since it is finite, nothing starves: what
+// arrives later than this times the difference of the classes goes behind.
+inline constexpr std::chrono::seconds kPriorityAging{30};
+
 class Sequence {
  public:
   Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
@@ -50,6 +56,9 @@ class Sequence {
   }
 
   int PromptTokens() const { return static_cast<int>(spec.prompt.size()); }
+  // Sequences go in this order: arrival, moved forward by priority. It never changes, so queues
+  // can be sorted by it.
+  Time Precedence() const { return spec.arrival - spec.priority * kPriorityAging; }
   // Tokens known or being sampled.
   int length() const { return PromptTokens() + static_cast<int>(output.size()) + in_flight; }
   // Positions that have to run before the next token can be drawn. The last token of a scored text

@@ -131,6 +131,21 @@ TEST(SchedulerTest, PriorityGoesBeforeArrival) {
   EXPECT_EQ(plan.chunks[0].sequence, 2u);
 }
 
+TEST(SchedulerTest, WaitingOutweighsPriorityInTheEnd) {
+  for (const int later_s : {29, 31}) {
+    Scheduler scheduler(Options(64, 12));
+    SequenceSpec patient = Spec(1, 8, 4);
+    SequenceSpec urgent = Spec(2, 8, 4);
+    urgent.arrival = patient.arrival + std::chrono::seconds(later_s);
+    urgent.priority = 1;
+    scheduler.Add(patient);
+    scheduler.Add(urgent);
+    const StepPlan plan = scheduler.Next();
+    ASSERT_EQ(plan.chunks.size(), 1u);
+    EXPECT_EQ(plan.chunks[0].sequence, later_s == 29 ? 2u : 1u);
+  }
+}
+
 TEST(SchedulerTest, DropsTheOverrunRowOfASequenceThatEnded) {
   Scheduler scheduler(Options(64, 100));
   SequenceSpec spec = Spec(1, 3, 10);
