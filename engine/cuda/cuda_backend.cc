@@ -9,6 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
 #include "engine/base/status.h"
+#include "engine/cuda/device.h"
 #include "engine/cuda/device_weights.h"
 #include "engine/cuda/kernels/decode_attention.h"
 #include "engine/cuda/kernels/embed.h"
@@ -29,10 +30,6 @@ namespace skipstone {
 namespace cuda {
 namespace {
 
-// Thread blocks of the decode attention that a multiprocessor holds at a time.
-constexpr int kAttentionBlocks = 4;
-// Query heads that one block of it serves.
-constexpr int kAttentionGroup = 4;
 // What the library, the recorded steps and the driver take beside our own buffers.
 constexpr int64_t kReservedBytes = int64_t{512} << 20;
 // FreeBytes leaves room for the buffers of a step of this size.
@@ -41,11 +38,11 @@ constexpr int kUsualSlots = 256;
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(const ModelShape& shape, Stream stream, int multiprocessors)
+  CudaBackend(const ModelShape& shape, Device device)
       : shape_(shape),
         heads_{shape.heads, shape.kv_heads, shape.head_dim},
-        stream_(std::move(stream)),
-        split_(DecodeItems(shape, multiprocessors)) {}
+        stream_(std::move(device.stream)),
+        split_(DecodeSplit::For(shape, device.multiprocessors)) {}
 
   std::string name() const override { return "cuda"; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override;
@@ -67,12 +64,6 @@ class CudaBackend final : public Backend {
   void Run(uint64_t key, const std::function<void()>& forward) override;
 
  private:
-  static int DecodeItems(const ModelShape& shape, int multiprocessors) {
-    const int group = shape.heads / shape.kv_heads;
-    const int blocks_per_item = shape.kv_heads * ((group + kAttentionGroup - 1) / kAttentionGroup);
-    return std::max(1, multiprocessors * kAttentionBlocks / blocks_per_item);
-  }
-
   // A small step's launches do not depend on its counts: they cover the bucket's rows.
   bool small() const { return std::ssize(step_.tokens) <= kSkinnyRows; }
   int Bound(int rows) const { return small() ? bucket_ : rows; }
@@ -414,49 +405,13 @@ void CudaBackend::Run(uint64_t key, const std::function<void()>& forward) {
   graphs_.Run(GraphKey(key), forward, stream_.get(), error_);
 }
 
-absl::Status CheckShape(const ModelShape& shape) {
-  if (shape.head_dim != 64 && shape.head_dim != 128) {
-    return absl::UnimplementedError(
-        absl::StrFormat("head_dim %d: the CUDA backend serves 64 and 128", shape.head_dim));
-  }
-  if (shape.hidden % 8 != 0 || shape.ffn % 8 != 0) {
-    return absl::UnimplementedError(absl::StrFormat(
-        "hidden %d, ffn %d: the CUDA backend serves multiples of 8", shape.hidden, shape.ffn));
-  }
-  if (shape.kv_heads < 1 || shape.heads % shape.kv_heads != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("heads %d: not a multiple of kv_heads %d", shape.heads, shape.kv_heads));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 }  // namespace cuda
 
-bool HasCudaDevice() {
-  int devices = 0;
-  return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;
-}
-
 absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const ModelShape& shape) {
-  using cuda::ToStatus;
   SKIPSTONE_RETURN_IF_ERROR(cuda::CheckShape(shape));
-  int devices = 0;
-  SKIPSTONE_RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&devices), "backend 'cuda'"));
-  if (devices == 0) return absl::UnavailableError("backend 'cuda': no device is visible");
-  int major = 0;
-  int multiprocessors = 0;
-  SKIPSTONE_RETURN_IF_ERROR(ToStatus(
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "backend 'cuda'"));
-  SKIPSTONE_RETURN_IF_ERROR(
-      ToStatus(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0),
-               "backend 'cuda'"));
-  if (major < 8) {
-    return absl::UnimplementedError(absl::StrFormat(
-        "a device of compute capability %d.x: the CUDA backend serves 8.0 and later", major));
-  }
-  SKIPSTONE_ASSIGN_OR_RETURN(cuda::Stream stream, cuda::Stream::Create());
-  return std::make_unique<cuda::CudaBackend>(shape, std::move(stream), multiprocessors);
+  SKIPSTONE_ASSIGN_OR_RETURN(cuda::Device device, cuda::OpenDevice());
+  return std::make_unique<cuda::CudaBackend>(shape, std::move(device));
 }
 
 }  // namespace skipstone

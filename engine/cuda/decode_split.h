@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/backend/backend.h"
 #include "engine/cuda/kernels/device_step.h"
 
 namespace skipstone::cuda {
@@ -14,6 +15,9 @@ namespace skipstone::cuda {
 class DecodeSplit {
  public:
   explicit DecodeSplit(int target_items = 1) : target_items_(target_items) {}
+
+  // As many items as fill the device with the attention's blocks.
+  static DecodeSplit For(const ModelShape& shape, int multiprocessors);
 
   int MaxItems(int rows) const { return target_items_ + rows; }
   int max_partials() const { return 2 * target_items_; }

@@ -190,8 +190,8 @@ __device__ __forceinline__ void StoreRows(const PrefillAttentionArgs& args, cons
 
 template <class T, int kDim>
 __global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(PrefillAttentionArgs args) {
-  __shared__ alignas(16) T keys[kKeys][kDim + kPadding];
-  __shared__ alignas(16) T values[kKeys][kDim + kPadding];
+  alignas(16) __shared__ T keys[kKeys][kDim + kPadding];
+  alignas(16) __shared__ T values[kKeys][kDim + kPadding];
   WaitForPrevious();
   if (static_cast<int>(blockIdx.x) >= args.step->num_prefill_tiles) return;
   const PrefillTile tile = args.step->At<PrefillTile>(args.step->prefill_tiles)[blockIdx.x];

@@ -4,6 +4,7 @@
 // from memory: 4 bytes per logit. Probabilities are exp((logit - max) / temperature), the largest
 // 1, and are summed as integers of 2^-44, exactly and so in any order; a vocabulary of 2^20 ids
 // does not overflow 64 bits. Limits: at most 2^20 ids.
+#include <algorithm>
 #include <cfloat>
 
 #include "engine/backend/random.h"
@@ -39,7 +40,7 @@ __device__ const float* Adjust(const SlotTables& tables, int slot, const SlotSam
   const bool suppresses = state.has_suppressed && state.output_tokens < state.min_tokens;
   if (!state.has_bias && !suppresses && !state.has_penalties) return logits;
   const int64_t first = static_cast<int64_t>(slot) * tables.vocab;
-  for (int id = threadIdx.x; id < tables.vocab; id += kSampleThreads) {
+  for (int id = threadIdx.x; id < tables.vocab; id += blockDim.x) {
     float logit = logits[id];
     if (state.has_bias) logit += tables.bias[first + id];
     const uint32_t seen = suppresses || state.has_penalties ? tables.tokens[first + id] : 0;
@@ -79,7 +80,8 @@ __device__ Kept Truncate(const Distribution& all, const SlotSampling& state,
 __device__ int Draw(const Distribution& all, const Kept& kept, float uniform,
                     SelectScratch& scratch) {
   __shared__ int drawn;
-  const int each = (all.vocab + kSampleThreads - 1) / kSampleThreads;
+  const int threads = blockDim.x;
+  const int each = (all.vocab + threads - 1) / threads;
   const int begin = min(static_cast<int>(threadIdx.x) * each, all.vocab);
   const int end = min(begin + each, all.vocab);
   const auto weight = [&](int id) -> uint64_t {
@@ -101,7 +103,7 @@ __device__ int Draw(const Distribution& all, const Kept& kept, float uniform,
   __syncthreads();
   before -= own;
   uint64_t total = 0;
-  for (int w = 0; w < kSampleThreads / 32; ++w) {
+  for (int w = 0; w < threads / 32; ++w) {
     if (w < warp) before += scratch.keys[w];
     total += scratch.keys[w];
   }
@@ -132,14 +134,14 @@ __device__ int SampleToken(const float* logits, int vocab, const SlotSampling& s
 // max + log(sum(exp(logits - max))).
 __device__ float LogSum(const float* logits, int vocab, SelectScratch& scratch) {
   float max = -FLT_MAX;
-  for (int id = threadIdx.x; id < vocab; id += kSampleThreads) max = fmaxf(max, logits[id]);
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) max = fmaxf(max, logits[id]);
   max = BlockReduce(max, -FLT_MAX, Max(), scratch.floats);
   float sum = 0;
-  for (int id = threadIdx.x; id < vocab; id += kSampleThreads) sum += expf(logits[id] - max);
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) sum += expf(logits[id] - max);
   return max + logf(BlockReduce(sum, 0.0f, Add(), scratch.floats));
 }
 
-__global__ void __launch_bounds__(kSampleThreads) SampleKernel(SampleArgs args) {
+__global__ void __launch_bounds__(kMaxSampleThreads) SampleKernel(SampleArgs args) {
   __shared__ SelectScratch scratch;
   WaitForPrevious();
   const int row = args.first + blockIdx.x;
@@ -180,7 +182,9 @@ __global__ void __launch_bounds__(kSampleThreads) SampleKernel(SampleArgs args) 
 }  // namespace
 
 cudaError_t LaunchSample(const SampleArgs& args, int rows, cudaStream_t stream) {
-  return Launch(SampleKernel, {.grid = dim3(rows), .threads = kSampleThreads}, stream, args);
+  // A small vocabulary has no work for more.
+  const int threads = std::min(kMaxSampleThreads, (args.tables.vocab + 31) / 32 * 32);
+  return Launch(SampleKernel, {.grid = dim3(rows), .threads = threads}, stream, args);
 }
 
 }  // namespace skipstone::cuda

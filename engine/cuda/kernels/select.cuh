@@ -9,7 +9,7 @@
 
 namespace skipstone::cuda {
 
-inline constexpr int kSampleThreads = 1024;
+inline constexpr int kMaxSampleThreads = 1024;
 inline constexpr int kIdBits = 20;  // vocabularies have at most 2^20 ids
 inline constexpr uint64_t kIdMask = (uint64_t{1} << kIdBits) - 1;
 
@@ -37,7 +37,7 @@ struct SelectScratch {
 __device__ inline uint64_t LargestKey(const float* logits, int vocab, uint64_t below,
                                       SelectScratch& scratch) {
   uint64_t best = 0;
-  for (int id = threadIdx.x; id < vocab; id += kSampleThreads) {
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) {
     const uint64_t key = KeyOf(logits[id], id);
     if (key < below && key > best) best = key;
   }
@@ -49,7 +49,7 @@ template <class Value>
 __device__ Sums SumFrom(const float* logits, int vocab, uint64_t floor, const uint64_t (&from)[3],
                         Value value, SelectScratch& scratch) {
   Sums sums = {};
-  for (int id = threadIdx.x; id < vocab; id += kSampleThreads) {
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) {
     const uint64_t key = KeyOf(logits[id], id);
     if (key < floor || key < from[0]) continue;
     const uint64_t v = value(id);

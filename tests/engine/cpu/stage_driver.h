@@ -64,7 +64,12 @@ class StageDriver {
                           .sample = step.sample,
                           .top_n = model_.shape.vocab});
       }
-      runs.push_back({r, 1});
+      if (r > 0 && row.slot == step.rows[r - 1].slot &&
+          row.position == step.rows[r - 1].position + 1) {
+        ++runs.back().count;
+      } else {
+        runs.push_back({r, 1});
+      }
       for (int l = 0; l < model_.shape.num_layers; ++l) AddPages(row, l, updates);
     }
     std::vector<LayerRows> layers;
