@@ -52,7 +52,9 @@ TEST(DecodeSplitTest, CoversEveryPositionWithinItsBounds) {
         ASSERT_EQ(items[at].num_splits, splits);
         ASSERT_EQ(items[at].first, position);
         ASSERT_GT(items[at].end, position);
-        if (splits > 1) ASSERT_EQ(items[at].partial, next_partial);
+        if (splits > 1) {
+          ASSERT_EQ(items[at].partial, next_partial);
+        }
         position = items[at].end;
       }
       ASSERT_EQ(position, row.tokens);
