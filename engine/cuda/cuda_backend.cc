@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/check.h"
-#include "engine/base/hash.h"
 #include "engine/base/status.h"
 #include "engine/cuda/device.h"
 #include "engine/cuda/device_weights.h"
@@ -60,7 +59,10 @@ class CudaBackend final : public Backend {
   void GateUp(int layer, WeightId norm, WeightId gate_up) override;
   void Logits(WeightId norm, WeightId head) override;
   void EndStep() override;
-  absl::Status WaitStep(std::vector<LogitsResult>* results) override;
+  absl::Status WaitStep(std::vector<LogitsResult>* results) override {
+    results_.Wait(results, error_);
+    return error_.status();
+  }
   void Run(uint64_t key, const std::function<void()>& forward) override;
 
  private:
@@ -74,7 +76,6 @@ class CudaBackend final : public Backend {
   SkinnyArgs SkinnyOf(const RowSource& source, const DeviceWeight& weight, const void* x) const;
   void QkvByLibrary(int layer, const DeviceWeight& weight);
   void LogitsChunk(int first, int rows, const DeviceWeight& head);
-  uint64_t GraphKey(uint64_t key) const;
   void Note(cudaError_t error, const char* what) { error_.Note(error, what); }
 
   const ModelShape shape_;
@@ -385,24 +386,9 @@ void CudaBackend::EndStep() {
   step_ = {};
 }
 
-absl::Status CudaBackend::WaitStep(std::vector<LogitsResult>* results) {
-  results_.Wait(results, error_);
-  return error_.status();
-}
-
-// The launches of a small step follow from its bucket and from which sublayers have rows.
-uint64_t CudaBackend::GraphKey(uint64_t key) const {
-  uint64_t hash = Mix64(key * 2 + (bucket_ == kSkinnyRows ? 1 : 0));
-  hash = Mix64(hash ^ (step_.logits.empty() ? 1 : 0));
-  for (const LayerRows& rows : step_.layers) {
-    hash = Mix64(hash ^ ((rows.attention_rows.empty() ? 2 : 0) + (rows.mlp_rows.empty() ? 1 : 0)));
-  }
-  return hash;
-}
-
 void CudaBackend::Run(uint64_t key, const std::function<void()>& forward) {
   if (!small() || upload_.host_header().num_prefill_tiles > 0) return forward();
-  graphs_.Run(GraphKey(key), forward, stream_.get(), error_);
+  graphs_.Run(GraphKey(key, step_, bucket_), forward, stream_.get(), error_);
 }
 
 }  // namespace

@@ -1,6 +1,18 @@
 #include "engine/cuda/step_graphs.h"
 
+#include "engine/base/hash.h"
+
 namespace skipstone::cuda {
+
+uint64_t GraphKey(uint64_t key, const StepInput& step, int rows) {
+  uint64_t hash = Mix64(Mix64(key) ^ static_cast<uint64_t>(rows));
+  hash = Mix64(hash ^ (step.logits.empty() ? 1 : 0));
+  for (const LayerRows& layer : step.layers) {
+    hash =
+        Mix64(hash ^ ((layer.attention_rows.empty() ? 2 : 0) + (layer.mlp_rows.empty() ? 1 : 0)));
+  }
+  return hash;
+}
 
 StepGraphs::~StepGraphs() {
   for (const auto& [key, graph] : graphs_) {

@@ -8,9 +8,13 @@
 #include <functional>
 #include <map>
 
+#include "engine/backend/step_input.h"
 #include "engine/cuda/device_error.h"
 
 namespace skipstone::cuda {
+
+// The launches of a small step follow from the rows they cover and from which sublayers have rows.
+uint64_t GraphKey(uint64_t key, const StepInput& step, int rows);
 
 // Two steps of one key must enqueue the same launches: all that differs lies in device memory.
 // A key is recorded when it comes a second time, up to kMaxGraphs of them; what comes once is not
