@@ -29,11 +29,10 @@ namespace skipstone {
 namespace cuda {
 namespace {
 
-// What the library, the recorded steps and the driver take beside our own buffers.
+// For the library, the recorded steps and the driver.
 constexpr int64_t kReservedBytes = int64_t{512} << 20;
 // FreeBytes leaves room for the buffers of a step of this size.
-constexpr int kUsualRows = 2048;
-constexpr int kUsualSlots = 256;
+constexpr int kUsualRows = 2048, kUsualSlots = 256;
 
 class CudaBackend final : public Backend {
  public:
@@ -44,7 +43,10 @@ class CudaBackend final : public Backend {
         split_(DecodeSplit::For(shape, device.multiprocessors)) {}
 
   std::string name() const override { return "cuda"; }
-  absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override;
+  absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
+    SKIPSTONE_ASSIGN_OR_RETURN(const int index, weights_.Add(group, stream_.get()));
+    return WeightId{index};
+  }
   int64_t PageBytes(int page_tokens) const override {
     return StepBuffers::PageBytes(shape_, page_tokens);
   }
@@ -97,11 +99,6 @@ class CudaBackend final : public Backend {
   int bucket_ = 0;
 };
 
-absl::StatusOr<WeightId> CudaBackend::AddWeights(std::span<const Tensor> group) {
-  SKIPSTONE_ASSIGN_OR_RETURN(const int index, weights_.Add(group, stream_.get()));
-  return WeightId{index};
-}
-
 int64_t CudaBackend::FreeBytes() const {
   size_t free = 0;
   size_t total = 0;
@@ -128,8 +125,7 @@ absl::Status CudaBackend::Allocate(const StepLimits& limits) {
   SKIPSTONE_ASSIGN_OR_RETURN(results_, StepResults::Create(limits, shape_.vocab));
   SKIPSTONE_ASSIGN_OR_RETURN(products_, RowProducts::Create(shape_, limits));
   device_step_ = upload_.device_step();
-  // Memory was cleared in the default stream, which ours does not wait for.
-  return ToStatus(cudaDeviceSynchronize(), "start");
+  return absl::OkStatus();
 }
 
 // Page copies and updates come with the step's rows.

@@ -33,6 +33,8 @@ absl::StatusOr<DeviceMemory> DeviceMemory::Allocate(int64_t bytes, const char* w
   }
   memory.bytes_ = bytes;
   error = cudaMemset(memory.data_, 0, bytes);
+  // Clearing runs in the default stream, which the streams of Stream do not wait for.
+  if (error == cudaSuccess) error = cudaStreamSynchronize(nullptr);
   if (error != cudaSuccess) return AllocationError(error, bytes, what);
   return memory;
 }

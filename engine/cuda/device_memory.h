@@ -11,7 +11,7 @@ namespace skipstone::cuda {
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  // Zeroed. `what` names the use in the error: RESOURCE_EXHAUSTED says how much was wanted.
+  // Zeroed when it returns. `what` names the use in the error: RESOURCE_EXHAUSTED says how much was wanted.
   static absl::StatusOr<DeviceMemory> Allocate(int64_t bytes, const char* what);
   ~DeviceMemory();
   DeviceMemory(DeviceMemory&& other) noexcept;

@@ -34,6 +34,15 @@ Device& TheDevice() {
   return device;
 }
 
+cudaStream_t DefaultStream() {
+  static cudaStream_t stream = [] {
+    cudaStream_t made = nullptr;
+    cudaStreamCreateWithFlags(&made, 0);
+    return made;
+  }();
+  return stream;
+}
+
 cudaError_t WaitResult() { return std::exchange(TheDevice().next_wait, cudaSuccess); }
 
 // Ends where a page that may not be touched begins.
@@ -94,7 +103,7 @@ void FailNextWait(int error) { TheDevice().next_wait = static_cast<cudaError_t>(
 void SetFreeBytes(int64_t bytes) { TheDevice().free_bytes = bytes; }
 
 void Enqueue(cudaStream_t stream, Work work) {
-  SKIPSTONE_CHECK(stream != nullptr);
+  if (stream == nullptr) stream = DefaultStream();
   if (stream->capture != nullptr) return stream->capture->works.push_back(std::move(work));
   stream->queue.push_back(std::move(work));
   ++stream->enqueued;
@@ -144,10 +153,11 @@ cudaError_t cudaFree(void* memory) { return Free(memory); }
 cudaError_t cudaMallocHost(void** memory, size_t bytes) { return Allocate(memory, bytes); }
 cudaError_t cudaFreeHost(void* memory) { return Free(memory); }
 cudaError_t cudaMemset(void* memory, int value, size_t bytes) {
-  std::memset(memory, value, bytes);
+  skipstone::emulator::Enqueue(nullptr, [=] { std::memset(memory, value, bytes); });
   return cudaSuccess;
 }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  cudaStreamSynchronize(nullptr);
   std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
@@ -168,6 +178,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (stream == nullptr) stream = DefaultStream();
   stream->RunUntil(stream->enqueued);
   return WaitResult();
 }
@@ -230,6 +241,14 @@ struct cublasLtMatrixLayoutOpaque_t {
     if (type == CUDA_R_32F) return static_cast<const float*>(matrix)[i];
     const uint16_t bits = static_cast<const uint16_t*>(matrix)[i];
     return type == CUDA_R_16F ? __half2float({bits}) : __bfloat162float({bits});
+  }
+  std::vector<float> ToFloats(const void* matrix) const {
+    std::vector<float> out;
+    out.reserve(rows * cols);
+    for (uint64_t col = 0; col < cols; ++col) {
+      for (uint64_t row = 0; row < rows; ++row) out.push_back(At(matrix, row, col));
+    }
+    return out;
   }
   void Set(void* matrix, int64_t row, int64_t col, float value) const {
     const int64_t i = col * ld + row;
@@ -314,11 +333,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
   const float keep = *static_cast<const float*>(beta);
   skipstone::emulator::Enqueue(stream,
                                [=, al = *a_layout, bl = *b_layout, cl = *c_layout, dl = *d_layout] {
+                                 const std::vector<float> rows = al.ToFloats(a);
+                                 const std::vector<float> cols = bl.ToFloats(b);
                                  for (uint64_t col = 0; col < dl.cols; ++col) {
                                    for (uint64_t row = 0; row < dl.rows; ++row) {
                                      float sum = 0;
-                                     for (uint64_t k = 0; k < al.rows; ++k)
-                                       sum += al.At(a, k, row) * bl.At(b, k, col);
+                                     for (uint64_t k = 0; k < al.rows; ++k) {
+                                       sum += rows[row * al.rows + k] * cols[col * al.rows + k];
+                                     }
                                      sum *= scale;
                                      if (keep != 0) sum += keep * cl.At(c, row, col);
                                      dl.Set(d, row, col, sum);
