@@ -27,33 +27,47 @@ inline constexpr int kSkinnyThreads = kSkinnyWarps * 32;
 inline constexpr int kSkinnySteps = 4;  // of 32 inputs, per slice
 inline constexpr int kSkinnySlice = 32 * kSkinnySteps;
 
-// Adds the products of one slice of inputs, from `k` on.
-template <class T, int kRowTiles>
-__device__ __forceinline__ void AddSlice(const T* const (&w)[2], const T* const (&x)[kRowTiles],
-                                         int k, int inputs, float (&sum)[kRowTiles][4]) {
-  const uint4 zero = make_uint4(0, 0, 0, 0);
-  uint4 a[kSkinnySteps][2];
+// A lane's share of one slice of the weights.
+struct WeightSlice {
+  uint4 rows[kSkinnySteps][2];
+};
+
+// Inputs from `k` on; zeros behind the last.
+template <class T>
+__device__ __forceinline__ void LoadSlice(const T* const (&w)[2], int k, int inputs,
+                                          WeightSlice& slice) {
 #pragma unroll
   for (int s = 0; s < kSkinnySteps; ++s) {
     const int at = k + 32 * s;
-    a[s][0] = at < inputs ? LoadOnce(w[0] + at) : zero;
-    a[s][1] = at < inputs ? LoadOnce(w[1] + at) : zero;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      slice.rows[s][i] = at < inputs ? LoadOnce(w[i] + at) : make_uint4(0, 0, 0, 0);
+    }
   }
+}
+
+// Adds the products of the slice and the same inputs of x.
+template <class T, int kRowTiles>
+__device__ __forceinline__ void AddSlice(const WeightSlice& slice, const T* const (&x)[kRowTiles],
+                                         int k, int inputs, float (&sum)[kRowTiles][4]) {
 #pragma unroll
   for (int s = 0; s < kSkinnySteps; ++s) {
     const int at = k + 32 * s;
+    const uint4& low = slice.rows[s][0];
+    const uint4& high = slice.rows[s][1];
 #pragma unroll
     for (int tile = 0; tile < kRowTiles; ++tile) {
       const bool valid = x[tile] != nullptr && at < inputs;
-      const uint4 b = valid ? *reinterpret_cast<const uint4*>(x[tile] + at) : zero;
-      MultiplyAdd<T>(sum[tile], {a[s][0].x, a[s][1].x, a[s][0].y, a[s][1].y}, {b.x, b.y});
-      MultiplyAdd<T>(sum[tile], {a[s][0].z, a[s][1].z, a[s][0].w, a[s][1].w}, {b.z, b.w});
+      const uint4 b =
+          valid ? *reinterpret_cast<const uint4*>(x[tile] + at) : make_uint4(0, 0, 0, 0);
+      MultiplyAdd<T>(sum[tile], {low.x, high.x, low.y, high.y}, {b.x, b.y});
+      MultiplyAdd<T>(sum[tile], {low.z, high.z, low.w, high.w}, {b.z, b.w});
     }
   }
 }
 
 template <class T, int kRowTiles, class Epilogue>
-__global__ void __launch_bounds__(kSkinnyThreads)
+__global__ void __launch_bounds__(kSkinnyThreads, kRowTiles == 1 ? 4 : 3)
     SkinnyMatMulKernel(SkinnyArgs args, Epilogue epilogue) {
   __shared__ float4 partial[kSkinnyWarps][kRowTiles][32];
   const int tile = blockIdx.x;
@@ -61,14 +75,18 @@ __global__ void __launch_bounds__(kSkinnyThreads)
   const int lane = threadIdx.x % 32;
   const int g = lane / 4;
   const int t = lane % 4;
-  WaitForPrevious();
-  const RowView rows = epilogue.Rows(args.step, tile);
-  if (rows.count == 0) return;
-
   const T* weight = static_cast<const T*>(args.weight);
   const T* const w[2] = {
       weight + static_cast<int64_t>(epilogue.WeightRow(tile, g)) * args.inputs,
       weight + static_cast<int64_t>(epilogue.WeightRow(tile, g + 8)) * args.inputs};
+  // Weights never change: the first are on their way while the kernel before this one ends.
+  int k = warp * kSkinnySlice + 8 * t;
+  WeightSlice slice;
+  LoadSlice(w, k, args.inputs, slice);
+  WaitForPrevious();
+  const RowView rows = epilogue.Rows(args.step, tile);
+  if (rows.count == 0) return;
+
   const T* x[kRowTiles];
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i) {
@@ -78,8 +96,11 @@ __global__ void __launch_bounds__(kSkinnyThreads)
                : nullptr;
   }
   float sum[kRowTiles][4] = {};
-  for (int k = warp * kSkinnySlice; k < args.inputs; k += kSkinnyWarps * kSkinnySlice) {
-    AddSlice<T, kRowTiles>(w, x, k + 8 * t, args.inputs, sum);
+  // The condition is the same for all lanes of a warp: they multiply together.
+  while (k - 8 * t < args.inputs) {
+    AddSlice<T, kRowTiles>(slice, x, k, args.inputs, sum);
+    k += kSkinnyWarps * kSkinnySlice;
+    LoadSlice(w, k, args.inputs, slice);
   }
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i) {

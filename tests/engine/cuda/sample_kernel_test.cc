@@ -161,7 +161,8 @@ TEST_P(SampleKernelTest, ANewSequenceFindsACleanSlot) {
   Check({.temperature = 0, .logit_bias = {{9, 3.0f}}}, 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Logits, SampleKernelTest, testing::Values(DType::kF32));
+INSTANTIATE_TEST_SUITE_P(Logits, SampleKernelTest, testing::Values(DType::kF32),
+                         [](const auto& info) { return std::string(NameOf(info.param)); });
 
 }  // namespace
 }  // namespace skipstone::cuda
