@@ -67,7 +67,7 @@ __device__ __forceinline__ void AddSlice(const WeightSlice& slice, const T* cons
 }
 
 template <class T, int kRowTiles, class Epilogue>
-__global__ void __launch_bounds__(kSkinnyThreads, kRowTiles == 1 ? 4 : 3)
+__global__ void __launch_bounds__(kSkinnyThreads)
     SkinnyMatMulKernel(SkinnyArgs args, Epilogue epilogue) {
   __shared__ float4 partial[kSkinnyWarps][kRowTiles][32];
   const int tile = blockIdx.x;

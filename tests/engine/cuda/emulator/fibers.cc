@@ -200,9 +200,26 @@ const ExchangeSlot* Exchange(const void* value, int bytes) {
   return slots;
 }
 
-// Copies arrive when they are waited for, and not before.
+namespace {
+
+void Arrive(const Copy& copy) {
+  if (copy.valid) {
+    std::memcpy(copy.to, copy.from, 16);
+  } else {
+    std::memset(copy.to, 0, 16);
+  }
+}
+
+}  // namespace
+
+// Copies arrive at once or when they are waited for: as early or as late as they may.
 void CopyAsync(void* to, const void* from, bool valid) {
-  Running().open.push_back({to, from, valid});
+  const Copy copy = {to, from, valid};
+  if (the_block.random() % 2 == 0) {
+    Arrive(copy);
+  } else {
+    Running().open.push_back(copy);
+  }
 }
 
 void CommitCopies() {
@@ -214,13 +231,7 @@ void CommitCopies() {
 void WaitForCopies(int pending) {
   Fiber& fiber = Running();
   while (static_cast<int>(fiber.committed.size()) > pending) {
-    for (const Copy& copy : fiber.committed.front()) {
-      if (copy.valid) {
-        std::memcpy(copy.to, copy.from, 16);
-      } else {
-        std::memset(copy.to, 0, 16);
-      }
-    }
+    for (const Copy& copy : fiber.committed.front()) Arrive(copy);
     fiber.committed.pop_front();
   }
 }
