@@ -152,6 +152,21 @@ void Prepare(Fiber& fiber) {
   fiber.stack_pointer = top;
 }
 
+// Runs every fiber of the given warps (a bit each) that waits for nothing. False if there is none.
+bool RunRound(Block& block, const std::vector<int>& order, uint32_t warps) {
+  bool progress = false;
+  for (const int i : order) {
+    Fiber& fiber = block.fibers[i];
+    if ((warps >> (i / kLanes) & 1) == 0 || fiber.done) continue;
+    if (fiber.waits_for != nullptr && fiber.waits_for->completed == fiber.until) continue;
+    progress = true;
+    block.running = i;
+    threadIdx = {static_cast<unsigned>(i), 0, 0};
+    skipstone_switch_stack(&block.scheduler, fiber.stack_pointer);
+  }
+  return progress;
+}
+
 }  // namespace
 
 void RunBlock(int threads, const std::function<void()>& body) {
@@ -165,16 +180,16 @@ void RunBlock(int threads, const std::function<void()>& body) {
     order[i] = i;
   }
   for (int w = 0; w < threads / kLanes; ++w) block.warps[w].barrier = {.live = kLanes};
-  while (!order.empty()) {
+  // Some warps run ahead of the others for a while: which, changes now and then.
+  constexpr int kRounds = 48;
+  uint32_t ahead = 0;
+  for (int round = 0; !order.empty(); ++round) {
+    if (round % kRounds == 0) ahead = block.random();
     std::shuffle(order.begin(), order.end(), block.random);
-    bool progress = false;
-    for (const int i : order) {
-      Fiber& fiber = block.fibers[i];
-      if (fiber.waits_for != nullptr && fiber.waits_for->completed == fiber.until) continue;
-      progress = true;
-      block.running = i;
-      threadIdx = {static_cast<unsigned>(i), 0, 0};
-      skipstone_switch_stack(&block.scheduler, fiber.stack_pointer);
+    bool progress = RunRound(block, order, ahead);
+    if (!progress) {
+      ahead = ~0u;
+      progress = RunRound(block, order, ahead);
     }
     if (!progress) {
       std::fprintf(stderr, "emulator: a barrier that not all threads reach\n");
