@@ -15,10 +15,10 @@ bool HasCudaDevice() {
 namespace cuda {
 
 absl::StatusOr<Device> OpenDevice() {
-  const char* const what = "backend 'cuda'";
+  const char* const what = "backend 'cuda' (needs an NVIDIA GPU and a driver for CUDA 13)";
   int devices = 0;
   SKIPSTONE_RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&devices), what));
-  if (devices == 0) return absl::UnavailableError("backend 'cuda': no device is visible");
+  if (devices == 0) return ToStatus(cudaErrorNoDevice, what);
   Device device;
   int major = 0;
   SKIPSTONE_RETURN_IF_ERROR(
