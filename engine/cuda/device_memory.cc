@@ -1,80 +1,69 @@
 #include "engine/cuda/device_memory.h"
 
-#include <cuda_runtime_api.h>
-
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
+#include "engine/base/status.h"
 #include "engine/cuda/device_error.h"
 
 namespace skipstone::cuda {
-namespace {
 
-absl::Status AllocationError(cudaError_t error, int64_t bytes, const char* what) {
-  return ToStatus(error, absl::StrFormat("%d bytes for %s", bytes, what).c_str());
+cudaError_t DeviceSpace::Allocate(void** data, int64_t bytes) {
+  const cudaError_t error = cudaMalloc(data, bytes);
+  if (error != cudaSuccess) return error;
+  // Clearing runs in the default stream, which the streams of Stream do not wait for.
+  const cudaError_t cleared = cudaMemset(*data, 0, bytes);
+  return cleared != cudaSuccess ? cleared : cudaStreamSynchronize(nullptr);
 }
 
-void LogFailure(cudaError_t error, const char* what) {
+cudaError_t DeviceSpace::Free(void* data) { return cudaFree(data); }
+
+cudaError_t PinnedSpace::Allocate(void** data, int64_t bytes) {
+  return cudaMallocHost(data, bytes);
+}
+
+cudaError_t PinnedSpace::Free(void* data) { return cudaFreeHost(data); }
+
+template <class Space>
+absl::StatusOr<OwnedMemory<Space>> OwnedMemory<Space>::Allocate(int64_t bytes, const char* what) {
+  OwnedMemory memory;
+  if (bytes == 0) return memory;
+  SKIPSTONE_RETURN_IF_ERROR(ToStatus(Space::Allocate(&memory.data_, bytes),
+                                     absl::StrFormat("%d bytes for %s", bytes, what).c_str()));
+  memory.bytes_ = bytes;
+  return memory;
+}
+
+template <class Space>
+OwnedMemory<Space>::~OwnedMemory() {
+  if (data_ == nullptr) return;
+  const cudaError_t error = Space::Free(data_);
   // At exit the driver may have gone first; there is nothing left to free then.
   if (error == cudaSuccess || error == cudaErrorCudartUnloading) return;
-  Log(LogSeverity::kError, std::string(ToStatus(error, what).message()));
+  Log(LogSeverity::kError, std::string(ToStatus(error, "freeing memory").message()));
 }
 
-}  // namespace
-
-absl::StatusOr<DeviceMemory> DeviceMemory::Allocate(int64_t bytes, const char* what) {
-  DeviceMemory memory;
-  if (bytes == 0) return memory;
-  cudaError_t error = cudaMalloc(&memory.data_, bytes);
-  if (error != cudaSuccess) {
-    memory.data_ = nullptr;
-    return AllocationError(error, bytes, what);
-  }
-  memory.bytes_ = bytes;
-  error = cudaMemset(memory.data_, 0, bytes);
-  // Clearing runs in the default stream, which the streams of Stream do not wait for.
-  if (error == cudaSuccess) error = cudaStreamSynchronize(nullptr);
-  if (error != cudaSuccess) return AllocationError(error, bytes, what);
-  return memory;
-}
-
-DeviceMemory::~DeviceMemory() {
-  if (data_ != nullptr) LogFailure(cudaFree(data_), "cudaFree");
-}
-
-DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
+template <class Space>
+OwnedMemory<Space>::OwnedMemory(OwnedMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
 
-DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
+template <class Space>
+OwnedMemory<Space>& OwnedMemory<Space>::operator=(OwnedMemory&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
   return *this;
 }
 
-absl::StatusOr<PinnedMemory> PinnedMemory::Allocate(int64_t bytes, const char* what) {
-  PinnedMemory memory;
-  if (bytes == 0) return memory;
-  const cudaError_t error = cudaMallocHost(&memory.data_, bytes);
-  if (error != cudaSuccess) {
-    memory.data_ = nullptr;
-    return AllocationError(error, bytes, what);
-  }
-  memory.bytes_ = bytes;
-  return memory;
-}
+template class OwnedMemory<DeviceSpace>;
+template class OwnedMemory<PinnedSpace>;
 
-PinnedMemory::~PinnedMemory() {
-  if (data_ != nullptr) LogFailure(cudaFreeHost(data_), "cudaFreeHost");
-}
-
-PinnedMemory::PinnedMemory(PinnedMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-
-PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
+absl::StatusOr<StagingMemory> StagingMemory::Allocate(int64_t bytes, const char* what) {
+  StagingMemory staging;
+  SKIPSTONE_ASSIGN_OR_RETURN(staging.memory, PinnedMemory::Allocate(bytes, what));
+  SKIPSTONE_ASSIGN_OR_RETURN(staging.copied, Event::Create());
+  return staging;
 }
 
 }  // namespace skipstone::cuda

@@ -1,21 +1,36 @@
-// Owners of device memory and of page-locked host memory.
+// Owners of device memory and of page-locked host memory, which the device copies from and to
+// without the host's help.
 #pragma once
 
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "engine/cuda/stream.h"
 
 namespace skipstone::cuda {
 
+// Zeroed memory on the device.
+struct DeviceSpace {
+  static cudaError_t Allocate(void** data, int64_t bytes);
+  static cudaError_t Free(void* data);
+};
+
+// Page-locked memory of the host.
+struct PinnedSpace {
+  static cudaError_t Allocate(void** data, int64_t bytes);
+  static cudaError_t Free(void* data);
+};
+
 // Move-only. as<T>() is null where nothing was allocated.
-class DeviceMemory {
+template <class Space>
+class OwnedMemory {
  public:
-  DeviceMemory() = default;
-  // Zeroed when it returns. `what` names the use in the error: RESOURCE_EXHAUSTED says how much was wanted.
-  static absl::StatusOr<DeviceMemory> Allocate(int64_t bytes, const char* what);
-  ~DeviceMemory();
-  DeviceMemory(DeviceMemory&& other) noexcept;
-  DeviceMemory& operator=(DeviceMemory&& other) noexcept;
+  OwnedMemory() = default;
+  // `what` names the use in the error: RESOURCE_EXHAUSTED says how much was wanted.
+  static absl::StatusOr<OwnedMemory> Allocate(int64_t bytes, const char* what);
+  ~OwnedMemory();
+  OwnedMemory(OwnedMemory&& other) noexcept;
+  OwnedMemory& operator=(OwnedMemory&& other) noexcept;
 
   template <class T>
   T* as() const {
@@ -28,24 +43,15 @@ class DeviceMemory {
   int64_t bytes_ = 0;
 };
 
-// Host memory that the device copies from and to without the host's help. Move-only.
-class PinnedMemory {
- public:
-  PinnedMemory() = default;
-  static absl::StatusOr<PinnedMemory> Allocate(int64_t bytes, const char* what);
-  ~PinnedMemory();
-  PinnedMemory(PinnedMemory&& other) noexcept;
-  PinnedMemory& operator=(PinnedMemory&& other) noexcept;
+using DeviceMemory = OwnedMemory<DeviceSpace>;
+using PinnedMemory = OwnedMemory<PinnedSpace>;
 
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-  int64_t bytes() const { return bytes_; }
+// Page-locked memory, and the copy after which the host may write it again.
+struct StagingMemory {
+  PinnedMemory memory;
+  Event copied;
 
- private:
-  void* data_ = nullptr;
-  int64_t bytes_ = 0;
+  static absl::StatusOr<StagingMemory> Allocate(int64_t bytes, const char* what);
 };
 
 }  // namespace skipstone::cuda

@@ -95,12 +95,10 @@ absl::StatusOr<int> DeviceWeights::Add(std::span<const Tensor> group, cudaStream
 
 absl::Status DeviceWeights::Upload(const void* from, int64_t bytes, char* to, cudaStream_t stream) {
   for (int64_t done = 0; done < bytes;) {
-    Half& half = halves_[next_half_];
+    StagingMemory& half = halves_[next_half_];
     next_half_ = 1 - next_half_;
     if (half.memory.bytes() == 0) {
-      SKIPSTONE_ASSIGN_OR_RETURN(half.memory,
-                                 PinnedMemory::Allocate(kHalfBytes, "loading weights"));
-      SKIPSTONE_ASSIGN_OR_RETURN(half.copied, Event::Create());
+      SKIPSTONE_ASSIGN_OR_RETURN(half, StagingMemory::Allocate(kHalfBytes, "loading weights"));
     }
     SKIPSTONE_RETURN_IF_ERROR(ToStatus(half.copied.Wait(), "loading weights"));
     const int64_t count = std::min(kHalfBytes, bytes - done);

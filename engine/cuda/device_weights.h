@@ -38,17 +38,13 @@ class DeviceWeights {
   DType type() const { return type_; }
 
  private:
-  struct Half {
-    PinnedMemory memory;
-    Event copied;
-  };
   absl::Status Check(std::span<const Tensor> group) const;
   absl::Status Upload(const void* from, int64_t bytes, char* to, cudaStream_t stream);
 
   std::vector<DeviceWeight> weights_;
   DType type_ = DType::kBF16;
   bool has_type_ = false;
-  std::array<Half, 2> halves_;
+  std::array<StagingMemory, 2> halves_;
   int next_half_ = 0;
 };
 

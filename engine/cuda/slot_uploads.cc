@@ -100,9 +100,8 @@ absl::StatusOr<SlotUploads> SlotUploads::Create(const ModelShape& shape, int max
   SKIPSTONE_ASSIGN_OR_RETURN(made.bias_, DeviceMemory::Allocate(table_bytes, "logit biases"));
   SKIPSTONE_ASSIGN_OR_RETURN(made.tokens_, DeviceMemory::Allocate(table_bytes, "token counts"));
   SKIPSTONE_ASSIGN_OR_RETURN(made.device_, DeviceMemory::Allocate(upload_bytes, "slot starts"));
-  for (Half& half : made.halves_) {
-    SKIPSTONE_ASSIGN_OR_RETURN(half.memory, PinnedMemory::Allocate(upload_bytes, "slot starts"));
-    SKIPSTONE_ASSIGN_OR_RETURN(half.copied, Event::Create());
+  for (StagingMemory& half : made.halves_) {
+    SKIPSTONE_ASSIGN_OR_RETURN(half, StagingMemory::Allocate(upload_bytes, "slot starts"));
   }
   made.tables_ = {.slots = made.state_.as<SlotSampling>(),
                   .bias = made.bias_.as<float>(),
@@ -134,7 +133,7 @@ void SlotUploads::Start(std::span<const SlotStart> starts, cudaStream_t stream,
 
 void SlotUploads::Upload(std::span<const SlotStart> starts, cudaStream_t stream,
                          DeviceError& error) {
-  Half& half = halves_[next_];
+  StagingMemory& half = halves_[next_];
   next_ = 1 - next_;
   error.Note(half.copied.Wait(), "slot starts");
   Packer packer(half.memory.as<int32_t>(), std::ssize(starts) * kRecordWords);

@@ -26,10 +26,6 @@ class SlotUploads {
   void Start(std::span<const SlotStart> starts, cudaStream_t stream, DeviceError& error);
 
  private:
-  struct Half {
-    PinnedMemory memory;
-    Event copied;
-  };
   // Starts at the front of `starts` that fit into one upload; at least one does.
   size_t CountThatFit(std::span<const SlotStart> starts) const;
   void Upload(std::span<const SlotStart> starts, cudaStream_t stream, DeviceError& error);
@@ -39,7 +35,7 @@ class SlotUploads {
   DeviceMemory bias_;
   DeviceMemory tokens_;
   DeviceMemory device_;
-  std::array<Half, 2> halves_;
+  std::array<StagingMemory, 2> halves_;
   int next_ = 0;
   SlotTables tables_ = {};
 };

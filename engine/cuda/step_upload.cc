@@ -12,15 +12,14 @@ absl::StatusOr<StepUpload> StepUpload::Create(const StepWriter& writer) {
   StepUpload upload;
   upload.writer_ = writer;
   SKIPSTONE_ASSIGN_OR_RETURN(upload.device_, DeviceMemory::Allocate(writer.max_bytes(), "a step"));
-  for (Half& half : upload.halves_) {
-    SKIPSTONE_ASSIGN_OR_RETURN(half.memory, PinnedMemory::Allocate(writer.max_bytes(), "a step"));
-    SKIPSTONE_ASSIGN_OR_RETURN(half.copied, Event::Create());
+  for (StagingMemory& half : upload.halves_) {
+    SKIPSTONE_ASSIGN_OR_RETURN(half, StagingMemory::Allocate(writer.max_bytes(), "a step"));
   }
   return upload;
 }
 
 void StepUpload::Upload(const StepInput& step, cudaStream_t stream, DeviceError& error) {
-  Half& half = halves_[next_];
+  StagingMemory& half = halves_[next_];
   next_ = 1 - next_;
   error.Note(half.copied.Wait(), "copy of a step");
   const int64_t bytes = writer_.Write(step, half.memory.as<void>());

@@ -30,13 +30,9 @@ class StepUpload {
   int32_t num_top() const { return writer_.num_top(); }
 
  private:
-  struct Half {
-    PinnedMemory memory;
-    Event copied;
-  };
   StepWriter writer_;
   DeviceMemory device_;
-  std::array<Half, 2> halves_;
+  std::array<StagingMemory, 2> halves_;
   int next_ = 0;
   const StepHeader* current_ = nullptr;
 };
