@@ -29,8 +29,7 @@ namespace skipstone {
 namespace cuda {
 namespace {
 
-// For the library, the recorded steps and the driver.
-constexpr int64_t kReservedBytes = int64_t{512} << 20;
+constexpr int64_t kReservedBytes = int64_t{512} << 20;  // library, recorded steps, driver
 // FreeBytes leaves room for the buffers of a step of this size.
 constexpr int kUsualRows = 2048, kUsualSlots = 256;
 
@@ -100,8 +99,7 @@ class CudaBackend final : public Backend {
 };
 
 int64_t CudaBackend::FreeBytes() const {
-  size_t free = 0;
-  size_t total = 0;
+  size_t free = 0, total = 0;
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
   const StepLimits usual{
       .max_rows = kUsualRows, .max_logits_rows = kUsualRows, .max_slots = kUsualSlots};
@@ -226,7 +224,8 @@ void CudaBackend::QkvByLibrary(int layer, const DeviceWeight& weight) {
   const LayerRows& rows = step_.layers[layer];
   const auto run = [&](ListKind kind, const RowList& list, int first, int outputs) {
     if (list.empty()) return;
-    products_->Run({.source = LayerRowsOf(kind, layer),
+    products_->Run({.type = weights_.type(),
+                    .source = LayerRowsOf(kind, layer),
                     .rows = list,
                     .weight = weight.memory.as<uint16_t>() + int64_t{first} * weight.cols,
                     .outputs = outputs,
@@ -234,7 +233,7 @@ void CudaBackend::QkvByLibrary(int layer, const DeviceWeight& weight) {
                     .x = buffers_.normed.as<void>(),
                     .y = buffers_.qkv.as<uint16_t>() + first,
                     .y_stride = heads_.qkv_size()},
-                   weights_.type(), device_step_, stream_.get(), error_);
+                   device_step_, stream_.get(), error_);
   };
   const RowList& q = rows.query_rows;
   const RowList& kv = rows.kv_rows;
@@ -296,7 +295,8 @@ void CudaBackend::ProjectAdd(int layer, Sublayer sublayer, WeightId w) {
          "skinny_add");
     return;
   }
-  products_->Run({.source = source,
+  products_->Run({.type = weights_.type(),
+                  .source = source,
                   .rows = list,
                   .weight = weight.memory.as<void>(),
                   .outputs = weight.rows,
@@ -305,7 +305,7 @@ void CudaBackend::ProjectAdd(int layer, Sublayer sublayer, WeightId w) {
                   .y = buffers_.residual.as<void>(),
                   .y_stride = shape_.hidden,
                   .add = true},
-                 weights_.type(), device_step_, stream_.get(), error_);
+                 device_step_, stream_.get(), error_);
 }
 
 void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
@@ -320,7 +320,8 @@ void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
          "skinny_swiglu");
     return;
   }
-  products_->Run({.source = source,
+  products_->Run({.type = weights_.type(),
+                  .source = source,
                   .rows = list,
                   .weight = weight.memory.as<void>(),
                   .outputs = weight.rows,
@@ -328,7 +329,7 @@ void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
                   .x = buffers_.normed.as<void>(),
                   .y = buffers_.gate_up.as<void>(),
                   .y_stride = 2 * shape_.ffn},
-                 weights_.type(), device_step_, stream_.get(), error_);
+                 device_step_, stream_.get(), error_);
   Note(LaunchSwiGlu({.step = device_step_,
                      .source = source,
                      .gate_up = buffers_.gate_up.as<void>(),
@@ -342,9 +343,8 @@ void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
 void CudaBackend::Logits(WeightId norm, WeightId head) {
   const int total = static_cast<int>(step_.logits.size());
   Norm({ListKind::kLogits, 0, 0, limits_.max_logits_rows}, Bound(total), norm);
-  const int at_a_time = buffers_.logits_rows;
-  for (int first = 0; first < total; first += at_a_time) {
-    LogitsChunk(first, std::min(at_a_time, total - first), weights_[head.index]);
+  for (int first = 0; first < total; first += buffers_.logits_rows) {
+    LogitsChunk(first, std::min(buffers_.logits_rows, total - first), weights_[head.index]);
   }
 }
 
@@ -357,12 +357,13 @@ void CudaBackend::LogitsChunk(int first, int rows, const DeviceWeight& head) {
                             stream_.get()),
          "skinny_logits");
   } else {
-    const LtShape shape{.rows = rows,
+    const LtShape shape{.type = weights_.type(),
+                        .rows = rows,
                         .outputs = head.rows,
                         .inputs = head.cols,
                         .y_stride = head.rows,
                         .f32_output = true};
-    products_->RunLogits(shape, weights_.type(), head.memory.as<void>(),
+    products_->RunLogits(shape, head.memory.as<void>(),
                          buffers_.normed.as<uint16_t>() + int64_t{first} * shape_.hidden, logits,
                          stream_.get(), error_);
   }

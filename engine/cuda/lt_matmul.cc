@@ -80,9 +80,9 @@ absl::StatusOr<LtMatMul> LtMatMul::Create() {
 }
 
 absl::StatusOr<std::unique_ptr<LtMatMul::Plan, LtMatMul::Destroy>> LtMatMul::MakePlan(
-    const LtShape& shape, DType type) const {
+    const LtShape& shape) const {
   std::unique_ptr<Plan, Destroy> plan(new Plan);
-  const cudaDataType_t output = shape.f32_output ? CUDA_R_32F : TypeOf(type);
+  const cudaDataType_t output = shape.f32_output ? CUDA_R_32F : TypeOf(shape.type);
   SKIPSTONE_RETURN_IF_ERROR(LtStatus(
       cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "product"));
   const cublasOperation_t transposed = CUBLAS_OP_T;
@@ -91,12 +91,13 @@ absl::StatusOr<std::unique_ptr<LtMatMul::Plan, LtMatMul::Destroy>> LtMatMul::Mak
                                               &transposed, sizeof(transposed)),
                "product"));
   SKIPSTONE_RETURN_IF_ERROR(
-      LtStatus(cublasLtMatrixLayoutCreate(&plan->weight, TypeOf(type), shape.inputs, shape.outputs,
+      LtStatus(cublasLtMatrixLayoutCreate(&plan->weight, TypeOf(shape.type), shape.inputs,
+                                          shape.outputs, shape.inputs),
+               "layout"));
+  SKIPSTONE_RETURN_IF_ERROR(
+      LtStatus(cublasLtMatrixLayoutCreate(&plan->x, TypeOf(shape.type), shape.inputs, shape.rows,
                                           shape.inputs),
                "layout"));
-  SKIPSTONE_RETURN_IF_ERROR(LtStatus(
-      cublasLtMatrixLayoutCreate(&plan->x, TypeOf(type), shape.inputs, shape.rows, shape.inputs),
-      "layout"));
   SKIPSTONE_RETURN_IF_ERROR(LtStatus(
       cublasLtMatrixLayoutCreate(&plan->y, output, shape.outputs, shape.rows, shape.y_stride),
       "layout"));
@@ -115,17 +116,17 @@ absl::StatusOr<std::unique_ptr<LtMatMul::Plan, LtMatMul::Destroy>> LtMatMul::Mak
   return plan;
 }
 
-absl::StatusOr<const LtMatMul::Plan*> LtMatMul::PlanOf(const LtShape& shape, DType type) {
+absl::StatusOr<const LtMatMul::Plan*> LtMatMul::PlanOf(const LtShape& shape) {
   std::unique_ptr<Plan, Destroy>& plan = plans_[shape];
   if (plan == nullptr) {
-    SKIPSTONE_ASSIGN_OR_RETURN(plan, MakePlan(shape, type));
+    SKIPSTONE_ASSIGN_OR_RETURN(plan, MakePlan(shape));
   }
   return plan.get();
 }
 
-absl::Status LtMatMul::Run(const LtShape& shape, DType type, const void* weight, const void* x,
-                           void* y, cudaStream_t stream) {
-  SKIPSTONE_ASSIGN_OR_RETURN(const Plan* plan, PlanOf(shape, type));
+absl::Status LtMatMul::Run(const LtShape& shape, const void* weight, const void* x, void* y,
+                           cudaStream_t stream) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const Plan* plan, PlanOf(shape));
   const float alpha = 1.0f;
   const float beta = shape.add ? 1.0f : 0.0f;
   return LtStatus(cublasLtMatmul(handle_.get(), plan->product, &alpha, weight, plan->weight, x,

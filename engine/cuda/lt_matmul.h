@@ -17,11 +17,12 @@ namespace skipstone::cuda {
 // The shape of y = x W^T or y += x W^T: W [outputs, inputs], x [rows, inputs], y [rows, outputs]
 // with `y_stride` elements from row to row.
 struct LtShape {
+  DType type = DType::kBF16;  // of W and x
   int rows = 0;
   int outputs = 0;
   int inputs = 0;
   int y_stride = 0;
-  bool f32_output = false;  // else of the weights' type
+  bool f32_output = false;  // else of `type`
   bool add = false;
   auto operator<=>(const LtShape&) const = default;
 };
@@ -34,7 +35,7 @@ class LtMatMul {
   static absl::StatusOr<LtMatMul> Create();
 
   // All pointers are multiples of 16 bytes.
-  absl::Status Run(const LtShape& shape, DType type, const void* weight, const void* x, void* y,
+  absl::Status Run(const LtShape& shape, const void* weight, const void* x, void* y,
                    cudaStream_t stream);
 
  private:
@@ -44,8 +45,8 @@ class LtMatMul {
     void operator()(Plan* plan) const;
   };
 
-  absl::StatusOr<const Plan*> PlanOf(const LtShape& shape, DType type);
-  absl::StatusOr<std::unique_ptr<Plan, Destroy>> MakePlan(const LtShape& shape, DType type) const;
+  absl::StatusOr<const Plan*> PlanOf(const LtShape& shape);
+  absl::StatusOr<std::unique_ptr<Plan, Destroy>> MakePlan(const LtShape& shape) const;
 
   std::unique_ptr<cublasLtContext, Destroy> handle_;
   DeviceMemory workspace_;

@@ -35,24 +35,24 @@ absl::StatusOr<RowProducts> RowProducts::Create(const ModelShape& shape, const S
   return made;
 }
 
-void RowProducts::Run(const RowProduct& product, DType type, const StepHeader* step,
-                      cudaStream_t stream, DeviceError& error) {
-  if (product.rows.index != nullptr) return RunIndexed(product, type, step, stream, error);
+void RowProducts::Run(const RowProduct& product, const StepHeader* step, cudaStream_t stream,
+                      DeviceError& error) {
+  if (product.rows.index != nullptr) return RunIndexed(product, step, stream, error);
   const int64_t x_offset = int64_t{product.rows.begin} * product.inputs * 2;
   const int64_t y_offset = int64_t{product.rows.begin} * product.y_stride * (product.add ? 4 : 2);
-  const LtShape shape{.rows = product.rows.count,
+  const LtShape shape{.type = product.type,
+                      .rows = product.rows.count,
                       .outputs = product.outputs,
                       .inputs = product.inputs,
                       .y_stride = product.y_stride,
                       .f32_output = product.add,
                       .add = product.add};
-  error.Note(library_.Run(shape, type, product.weight,
-                          static_cast<const char*>(product.x) + x_offset,
+  error.Note(library_.Run(shape, product.weight, static_cast<const char*>(product.x) + x_offset,
                           static_cast<char*>(product.y) + y_offset, stream));
 }
 
-void RowProducts::RunIndexed(const RowProduct& product, DType type, const StepHeader* step,
-                             cudaStream_t stream, DeviceError& error) {
+void RowProducts::RunIndexed(const RowProduct& product, const StepHeader* step, cudaStream_t stream,
+                             DeviceError& error) {
   const int rows = product.rows.count;
   error.Note(LaunchGatherRows({.step = step,
                                .source = product.source,
@@ -63,13 +63,13 @@ void RowProducts::RunIndexed(const RowProduct& product, DType type, const StepHe
                                .width = product.inputs},
                               rows, stream),
              "gather_rows");
-  const LtShape shape{.rows = rows,
+  const LtShape shape{.type = product.type,
+                      .rows = rows,
                       .outputs = product.outputs,
                       .inputs = product.inputs,
                       .y_stride = product.outputs,
                       .f32_output = product.add};
-  error.Note(
-      library_.Run(shape, type, product.weight, gathered_.as<void>(), dense_.as<void>(), stream));
+  error.Note(library_.Run(shape, product.weight, gathered_.as<void>(), dense_.as<void>(), stream));
   const RowCopyArgs scatter{.step = step,
                             .source = product.source,
                             .from = dense_.as<void>(),

@@ -61,17 +61,25 @@ __device__ __forceinline__ void LoadQueries(const PrefillAttentionArgs& args,
   }
 }
 
-// Begins to copy positions [first, first + kKeys) of one K/V head; those from `end` on become zero.
+// One K/V head of a slot and layer, up to position `end`.
+struct HeadTokens {
+  const PagesView& pages;
+  const int32_t* table;
+  int kv_head;
+  int end;
+};
+
+// Begins to copy positions [first, first + kKeys); those from the end on become zero.
 template <class T, int kDim>
-__device__ __forceinline__ void CopyTokens(const PagesView& pages, const int32_t* table, int first,
-                                           int end, PagePart part, int kv_head,
+__device__ __forceinline__ void CopyTokens(const HeadTokens& tokens, int first, PagePart part,
                                            T (*to)[kDim + kPadding]) {
   constexpr int kVectors = kDim / 8;
   for (int i = threadIdx.x; i < kKeys * kVectors; i += kThreads) {
     const int token = i / kVectors;
     const int d = i % kVectors * 8;
-    const bool valid = first + token < end;
-    const T* from = TokenOf<T>(pages, table, valid ? first + token : 0, part, kv_head);
+    const bool valid = first + token < tokens.end;
+    const T* from =
+        TokenOf<T>(tokens.pages, tokens.table, valid ? first + token : 0, part, tokens.kv_head);
     CopyAsync(&to[token][d], from + d, valid);
   }
   CommitCopies();
@@ -202,13 +210,13 @@ __global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(PrefillAttent
   const int kv_head = head / (args.heads.heads / args.heads.kv_heads);
   const int position = args.step->At<int32_t>(args.step->positions)[tile.row];
   const int slot = args.step->At<int32_t>(args.step->slots)[tile.row];
-  const int32_t* table = TableOf(args.pages, slot, args.layer);
   const int end = position + tile.count;
+  const HeadTokens tokens = {args.pages, TableOf(args.pages, slot, args.layer), kv_head, end};
   WarpState<kDim> state;
   LoadQueries<T, kDim>(args, tile, head, state);
-  CopyTokens<T, kDim>(args.pages, table, 0, end, PagePart::kKey, kv_head, keys);
+  CopyTokens<T, kDim>(tokens, 0, PagePart::kKey, keys);
   for (int first = 0; first < end; first += kKeys) {
-    CopyTokens<T, kDim>(args.pages, table, first, end, PagePart::kValue, kv_head, values);
+    CopyTokens<T, kDim>(tokens, first, PagePart::kValue, values);
     WaitForCopies<1>();
     __syncthreads();  // all keys are there
     float scores[kKeyTiles][4];
@@ -217,7 +225,7 @@ __global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(PrefillAttent
     WaitForCopies<0>();
     __syncthreads();  // all values are there, and nobody needs the keys
     if (first + kKeys < end) {
-      CopyTokens<T, kDim>(args.pages, table, first + kKeys, end, PagePart::kKey, kv_head, keys);
+      CopyTokens<T, kDim>(tokens, first + kKeys, PagePart::kKey, keys);
     }
     AddValues<T, kDim>(scores, values, state);
     __syncthreads();  // nobody needs the values

@@ -13,7 +13,7 @@
 // An epilogue has
 //   WeightRow(tile, r)  the weight row of the tile's output r, 0 <= r < 16, always a valid row
 //   Rows(step, tile)    the rows that the tile computes
-//   Store(step, tile, g, row, i, low, high)   results g and g + 8 of `row`, the list's i-th
+//   Store(step, tile, g, row, i, y)  results g and g + 8 of `row`, the list's i-th
 #pragma once
 
 #include "engine/cuda/kernels/launch.h"
@@ -114,8 +114,9 @@ __global__ void __launch_bounds__(kSkinnyThreads)
     total = make_float4(total.x + p.x, total.y + p.y, total.z + p.z, total.w + p.w);
   }
   const int i = 8 * warp + 2 * t;
-  if (i < rows.count) epilogue.Store(args.step, tile, g, rows[i], i, total.x, total.z);
-  if (i + 1 < rows.count) epilogue.Store(args.step, tile, g, rows[i + 1], i + 1, total.y, total.w);
+  if (i < rows.count) epilogue.Store(args.step, tile, g, rows[i], i, {total.x, total.z});
+  if (i + 1 < rows.count)
+    epilogue.Store(args.step, tile, g, rows[i + 1], i + 1, {total.y, total.w});
 }
 
 template <class T, class Epilogue>

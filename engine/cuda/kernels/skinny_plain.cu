@@ -17,24 +17,22 @@ struct PlainTile {
 struct AddToResidual : PlainTile {
   float* residual;
 
-  __device__ void Store(const StepHeader*, int tile, int g, int row, int, float low,
-                        float high) const {
+  __device__ void Store(const StepHeader*, int tile, int g, int row, int, float2 y) const {
     float* to = residual + static_cast<int64_t>(row) * outputs;
     const int output = 16 * tile + g;
-    if (output < outputs) to[output] += low;
-    if (output + 8 < outputs) to[output + 8] += high;
+    if (output < outputs) to[output] += y.x;
+    if (output + 8 < outputs) to[output + 8] += y.y;
   }
 };
 
 struct StoreLogits : PlainTile {
   float* logits;
 
-  __device__ void Store(const StepHeader*, int tile, int g, int, int i, float low,
-                        float high) const {
+  __device__ void Store(const StepHeader*, int tile, int g, int, int i, float2 y) const {
     float* to = logits + static_cast<int64_t>(i) * outputs;
     const int output = 16 * tile + g;
-    if (output < outputs) to[output] = low;
-    if (output + 8 < outputs) to[output + 8] = high;
+    if (output < outputs) to[output] = y.x;
+    if (output + 8 < outputs) to[output + 8] = y.y;
   }
 };
 

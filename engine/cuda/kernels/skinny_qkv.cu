@@ -26,15 +26,13 @@ struct RotateAndStore {
     return RowSource{query ? ListKind::kQuery : ListKind::kKv, args.layer, 0, 0}.Of(step);
   }
 
-  __device__ void Store(const StepHeader* step, int tile, int g, int row, int, float low,
-                        float high) const {
+  __device__ void Store(const StepHeader* step, int tile, int g, int row, int, float2 pair) const {
     const int half = args.heads.head_dim / 2;
     const int d = Element(tile) + g;
     const int position = step->At<int32_t>(step->positions)[row];
     const int kv_head = Head(tile) - args.heads.heads;
     const bool value = kv_head >= args.heads.kv_heads;
-    float2 pair = make_float2(low, high);
-    if (!value) pair = Rotate(low, high, args.rope[static_cast<int64_t>(position) * half + d]);
+    if (!value) pair = Rotate(pair.x, pair.y, args.rope[static_cast<int64_t>(position) * half + d]);
     T* to;
     if (kv_head < 0) {
       to = static_cast<T*>(args.qkv) + static_cast<int64_t>(row) * args.heads.qkv_size() +

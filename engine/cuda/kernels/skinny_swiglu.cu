@@ -17,12 +17,11 @@ struct SwiGlu {
     return r < 8 ? output : ffn + output;
   }
   __device__ RowView Rows(const StepHeader* step, int) const { return source.Of(step); }
-  __device__ void Store(const StepHeader*, int tile, int g, int row, int, float gate,
-                        float up) const {
+  __device__ void Store(const StepHeader*, int tile, int g, int row, int, float2 y) const {
     const int output = 8 * tile + g;
     if (output >= ffn) return;
     gated[static_cast<int64_t>(row) * ffn + output] =
-        FromFloat<T>(gate / (1.0f + __expf(-gate)) * up);
+        FromFloat<T>(y.x / (1.0f + __expf(-y.x)) * y.y);
   }
 };
 

@@ -189,13 +189,14 @@ TEST_P(ProductKernelsTest, LibraryStoresAndAddsWithAStride) {
   LtMatMul library = *LtMatMul::Create();
   for (const bool add : {false, true}) {
     const DeviceArray<float> out(std::vector<float>(kRows * kStride, 3.0f));
-    const LtShape shape{.rows = kRows,
+    const LtShape shape{.type = type(),
+                        .rows = kRows,
                         .outputs = kOutputs,
                         .inputs = kInputs,
                         .y_stride = kStride,
                         .f32_output = true,
                         .add = add};
-    ASSERT_TRUE(library.Run(shape, type(), weight.get(), in.get(), out.get(), stream_.get()).ok());
+    ASSERT_TRUE(library.Run(shape, weight.get(), in.get(), out.get(), stream_.get()).ok());
     std::vector<double> expected(kRows * kStride, 3.0);
     for (int r = 0; r < kRows; ++r) {
       for (int o = 0; o < kOutputs; ++o) {
