@@ -5,7 +5,7 @@
 #include <limits>
 #include <numeric>
 
-#include "engine/cpu/random.h"
+#include "engine/backend/random.h"
 #include "engine/cpu/vector_ops.h"
 
 namespace skipstone {

@@ -1,4 +1,4 @@
-#include "engine/cpu/random.h"
+#include "engine/backend/random.h"
 
 #include <gtest/gtest.h>
 

@@ -35,6 +35,7 @@ struct StageStep {
   bool index_lists = false;                         // never ranges
   std::vector<SlotStart> slot_starts;
   bool sample = false;
+  int top_n = -1;  // alternatives asked for; -1: the whole vocabulary
 
   StageUse UseOf(int row, int layer) const { return use ? use(row, layer) : StageUse{}; }
 };
@@ -62,9 +63,14 @@ class StageDriver {
         logits.push_back({.slot = row.slot,
                           .position = row.position,
                           .sample = step.sample,
-                          .top_n = model_.shape.vocab});
+                          .top_n = step.top_n >= 0 ? step.top_n : model_.shape.vocab});
       }
-      runs.push_back({r, 1});
+      if (r > 0 && row.slot == step.rows[r - 1].slot &&
+          row.position == step.rows[r - 1].position + 1) {
+        ++runs.back().count;
+      } else {
+        runs.push_back({r, 1});
+      }
       for (int l = 0; l < model_.shape.num_layers; ++l) AddPages(row, l, updates);
     }
     std::vector<LayerRows> layers;

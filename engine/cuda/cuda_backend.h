@@ -1,0 +1,20 @@
+// The CUDA backend: 16-bit weights, pages and activations, f32 residual, accumulation and logits,
+// on the first visible device. The step thread makes all calls; nothing waits for the device but
+// WaitStep, and nothing is allocated after Allocate.
+#pragma once
+
+#include <memory>
+
+#include "engine/backend/backend.h"
+
+namespace skipstone {
+
+// True if a driver and a device are there.
+bool HasCudaDevice();
+
+// Errors: UNAVAILABLE without a device or with a driver that is too old, UNIMPLEMENTED naming a
+// shape that is not served (head_dim other than 64 and 128, sizes that are no multiple of 8, a
+// device before sm_80).
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const ModelShape& shape);
+
+}  // namespace skipstone

@@ -1,0 +1,51 @@
+// The weights on the device: matrices as they are, norms as f32.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/tensor.h"
+#include "engine/cuda/device_memory.h"
+#include "engine/cuda/stream.h"
+
+namespace skipstone::cuda {
+
+// A group of matrices that share their input, one below the other: [rows, cols] of the model's
+// type. A lone row is a vector, f32.
+struct DeviceWeight {
+  DeviceMemory memory;
+  int rows = 0;
+  int cols = 0;
+  bool is_vector = false;
+
+  const float* vector() const { return memory.as<float>(); }
+};
+
+// Copies through page-locked memory: while the device takes one half, the host fills the other.
+class DeviceWeights {
+ public:
+  // Returns the weight's number. UNIMPLEMENTED names what is not served: f32 matrices, two types in
+  // one model, inputs that are no multiple of 8. INVALID_ARGUMENT for a group that does not match.
+  absl::StatusOr<int> Add(std::span<const Tensor> group, cudaStream_t stream);
+  // Waits for the copies and gives the page-locked memory back.
+  absl::Status Finish(cudaStream_t stream);
+
+  const DeviceWeight& operator[](int i) const { return weights_[i]; }
+  // Of all matrices.
+  DType type() const { return type_; }
+
+ private:
+  absl::Status Check(std::span<const Tensor> group) const;
+  absl::Status Upload(const void* from, int64_t bytes, char* to, cudaStream_t stream);
+
+  std::vector<DeviceWeight> weights_;
+  DType type_ = DType::kBF16;
+  bool has_type_ = false;
+  std::array<StagingMemory, 2> halves_;
+  int next_half_ = 0;
+};
+
+}  // namespace skipstone::cuda

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "engine/cuda/kernels/device_step.h"
+
+namespace skipstone::cuda {
+
+// table[slot][layer][block] = page for the step's updates.
+struct PageUpdateArgs {
+  const StepHeader* step;
+  int32_t* table;
+  int num_layers;
+  int blocks;
+};
+cudaError_t LaunchPageUpdate(const PageUpdateArgs& args, int updates, cudaStream_t stream);
+
+// Copies whole pages, `page_bytes` (a multiple of 16) each.
+struct PageCopyArgs {
+  const StepHeader* step;
+  void* pages;
+  int64_t page_bytes;
+  int64_t BytesMoved(int copies) const { return 2 * copies * page_bytes; }
+};
+cudaError_t LaunchPageCopy(const PageCopyArgs& args, int copies, cudaStream_t stream);
+
+}  // namespace skipstone::cuda

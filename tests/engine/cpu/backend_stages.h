@@ -1,0 +1,275 @@
+// Every stage of a backend against plain double-precision loops: one body for all backends. A
+// backend joins by including this file in one test file and instantiating the suite.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/engine/cpu/stage_driver.h"
+#include "tests/engine/cpu/stage_model.h"
+#include "tests/engine/cpu/stage_reference.h"
+
+namespace skipstone {
+
+// A backend, and what of the suite it serves.
+struct StageCase {
+  std::string name;
+  // Null: the test is skipped, because the device is not there.
+  std::function<std::unique_ptr<Backend>(const ModelShape& shape)> make_backend;
+  std::function<double(DType type)> tolerance;  // of a log-probability
+  std::vector<DType> types;                     // the first is what most tests use
+  ModelShape shape;
+  std::vector<std::array<int, 3>> heads;  // {head_dim, heads, kv_heads}
+  std::vector<int> hidden;
+  std::vector<int> page_tokens = {1, 4, 16, 128};
+};
+
+inline StepLimits SmallLimits() {
+  return {
+      .max_rows = 160, .max_logits_rows = 160, .max_slots = 4, .page_tokens = 16, .num_pages = 72};
+}
+
+inline int32_t TokenAt(int slot, int position) { return (slot * 31 + position * 7 + 3) % 60; }
+
+// A prompt of `count` rows; the last `logits` of them need logits and come first.
+inline void AddRows(int slot, int first, int count, int logits, StageStep& step) {
+  std::vector<StageRow> front;
+  std::vector<StageRow> back;
+  for (int p = first; p < first + count; ++p) {
+    const bool wants = p >= first + count - logits;
+    (wants ? front : back).push_back({slot, p, TokenAt(slot, p), wants});
+  }
+  auto at = step.rows.begin();
+  while (at != step.rows.end() && at->logits) ++at;
+  step.rows.insert(at, front.begin(), front.end());
+  step.rows.insert(step.rows.end(), back.begin(), back.end());
+}
+
+class BackendStagesTest : public testing::TestWithParam<StageCase> {
+ protected:
+  void SetUp() override {
+    if (!GetParam().make_backend) GTEST_SKIP() << "no device";
+  }
+
+  ModelShape Shape() const { return GetParam().shape; }
+  DType Type() const { return GetParam().types[0]; }
+  double Tolerance() const { return GetParam().tolerance(type_); }
+
+  void Start(const ModelShape& shape, DType type, const StepLimits& limits = SmallLimits()) {
+    model_ = std::make_unique<StageModel>(shape, type);
+    reference_ = std::make_unique<StageReference>(*model_);
+    type_ = type;
+    backend_ = GetParam().make_backend(shape);
+    driver_ = std::make_unique<StageDriver>(*model_, *backend_, limits);
+    driver_->Poison();
+  }
+
+  // Runs the step on both and compares all log-probabilities.
+  void Check(const StageStep& step) {
+    const std::vector<std::vector<double>> expected = reference_->Run(step);
+    const std::vector<LogitsResult> results = driver_->Run(step);
+    ASSERT_EQ(results.size(), expected.size());
+    for (size_t i = 0; i < results.size(); ++i) {
+      ASSERT_EQ(results[i].top.size(), expected[i].size());
+      for (const TokenLogprob& token : results[i].top) {
+        ASSERT_NEAR(token.logprob, expected[i][token.id], Tolerance())
+            << "logits row " << i << " token " << token.id;
+      }
+    }
+  }
+
+  void CheckPromptAndDecode(const ModelShape& shape, DType type, const StepLimits& limits) {
+    Start(shape, type, limits);
+    StageStep prompt;
+    AddRows(0, 0, 37, 5, prompt);
+    AddRows(1, 0, 9, 9, prompt);
+    Check(prompt);
+    for (int i = 0; i < 3; ++i) {
+      StageStep decode;
+      AddRows(0, 37 + i, 1, 1, decode);
+      AddRows(1, 9 + i, 1, 1, decode);
+      Check(decode);
+    }
+  }
+
+  DType type_ = DType::kF32;
+  std::unique_ptr<StageModel> model_;
+  std::unique_ptr<StageReference> reference_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<StageDriver> driver_;
+};
+
+TEST_P(BackendStagesTest, EmbedsAndProjectsWithoutLayers) {
+  ModelShape shape = Shape();
+  shape.num_layers = 1;
+  Start(shape, Type());
+  StageStep step;
+  step.use = [](int, int) { return StageUse{false, false, false}; };
+  AddRows(0, 0, 70, 70, step);
+  Check(step);
+}
+
+TEST_P(BackendStagesTest, RunsTheMlpAlone) {
+  Start(Shape(), Type());
+  StageStep step;
+  step.use = [](int, int) { return StageUse{false, false, true}; };
+  AddRows(0, 0, 20, 20, step);
+  Check(step);
+}
+
+TEST_P(BackendStagesTest, RunsAttentionAlone) {
+  Start(Shape(), Type());
+  StageStep step;
+  step.use = [](int, int) { return StageUse{true, true, false}; };
+  AddRows(0, 0, 150, 150, step);
+  Check(step);
+}
+
+TEST_P(BackendStagesTest, ServesEveryWeightType) {
+  for (const DType type : GetParam().types) {
+    SCOPED_TRACE(NameOf(type));
+    CheckPromptAndDecode(Shape(), type, SmallLimits());
+  }
+}
+
+TEST_P(BackendStagesTest, ServesHeadSizesAndGroups) {
+  for (const auto& [head_dim, num_heads, kv_heads] : GetParam().heads) {
+    SCOPED_TRACE(testing::Message() << num_heads << " heads of " << head_dim);
+    ModelShape shape = Shape();
+    shape.head_dim = head_dim;
+    shape.heads = num_heads;
+    shape.kv_heads = kv_heads;
+    CheckPromptAndDecode(shape, GetParam().types.back(), SmallLimits());
+  }
+}
+
+TEST_P(BackendStagesTest, ServesInputsThatAreNoMultipleOfAVector) {
+  for (const int hidden : GetParam().hidden) {
+    SCOPED_TRACE(testing::Message() << "hidden " << hidden);
+    ModelShape shape = Shape();
+    shape.hidden = hidden;
+    shape.ffn = hidden + (hidden % 8 == 0 ? 8 : 6);
+    CheckPromptAndDecode(shape, DType::kF16, SmallLimits());
+  }
+}
+
+TEST_P(BackendStagesTest, ServesEveryPageSize) {
+  for (const int page_tokens : GetParam().page_tokens) {
+    SCOPED_TRACE(testing::Message() << "page_tokens " << page_tokens);
+    StepLimits limits = SmallLimits();
+    limits.page_tokens = page_tokens;
+    limits.num_pages = 112 / page_tokens + 8;
+    CheckPromptAndDecode(Shape(), Type(), limits);
+  }
+}
+
+// Longer than what one thread block or one key tile takes; chunks that begin anywhere.
+TEST_P(BackendStagesTest, AttendsToLongContexts) {
+  Start(Shape(), Type());
+  for (const auto& [first, count] : {std::pair(0, 150), {150, 101}, {251, 130}}) {
+    StageStep chunk;
+    AddRows(0, first, count, 2, chunk);
+    Check(chunk);
+  }
+  StageStep other;
+  AddRows(1, 0, 9, 1, other);
+  Check(other);
+  for (int i = 0; i < 4; ++i) {
+    StageStep decode;
+    AddRows(0, 381 + i, 1, 1, decode);
+    AddRows(1, 9 + i, 1, 1, decode);
+    Check(decode);
+  }
+}
+
+// More decode rows than small steps have.
+TEST_P(BackendStagesTest, DecodesManySequences) {
+  StepLimits limits = SmallLimits();
+  limits.max_slots = 24;
+  Start(Shape(), Type(), limits);
+  for (int i = 0; i < 3; ++i) {
+    StageStep step;
+    for (int slot = 0; slot < 24; ++slot) AddRows(slot, 3 * i, slot % 2 == 0 ? 3 : 2, 1, step);
+    Check(step);
+    StageStep rest;
+    for (int slot = 1; slot < 24; slot += 2) AddRows(slot, 3 * i + 2, 1, 1, rest);
+    Check(rest);
+  }
+  StageStep decode;
+  for (int slot = 0; slot < 24; ++slot) AddRows(slot, 9, 1, 1, decode);
+  Check(decode);
+}
+
+TEST_P(BackendStagesTest, MixesRowListsOfDifferentSkips) {
+  struct Case {
+    bool index_lists;
+    int rows;  // of each slot
+  };
+  for (const auto& [index_lists, count] : {Case{false, 12}, {true, 12}, {false, 3}, {true, 3}}) {
+    SCOPED_TRACE(testing::Message() << count << (index_lists ? " rows by index" : " rows"));
+    Start(Shape(), Type());
+    StageStep step;
+    step.index_lists = index_lists;
+    for (int slot = 0; slot < 3; ++slot) AddRows(slot, 0, count, 1, step);
+    // Slot 0 skips attention 1, slot 1 MLP 0; rows of slot 2 without logits stop at K/V of layer 1.
+    step.use = [rows = step.rows](int r, int layer) {
+      const StageRow& row = rows[r];
+      if (row.slot == 0) return StageUse{layer == 0, layer == 0, true};
+      if (row.slot == 1) return StageUse{true, true, layer == 1};
+      const bool lives = layer == 0 || row.logits;
+      return StageUse{true, lives, lives};
+    };
+    Check(step);
+  }
+}
+
+TEST_P(BackendStagesTest, ReadsSharedPagesAndCopies) {
+  Start(Shape(), Type());
+  StageStep prompt;
+  AddRows(0, 0, 32, 1, prompt);
+  Check(prompt);
+  // Slot 1 is a copy of slot 0: its first block shared, its second copied.
+  StageStep next;
+  next.rows = {{0, 32, 5, true}, {1, 32, 5, true}};
+  for (int layer = 0; layer < 2; ++layer) {
+    driver_->SetPage(1, layer, 0, driver_->PageOf(0, layer, 0));
+    const int32_t copy = driver_->NewPage();
+    driver_->copies.push_back({driver_->PageOf(0, layer, 1), copy});
+    driver_->SetPage(1, layer, 1, copy);
+  }
+  const std::vector<LogitsResult> results = driver_->Run(next);
+  ASSERT_EQ(results.size(), 2u);
+  for (size_t i = 0; i < results[0].top.size(); ++i) {
+    EXPECT_EQ(results[0].top[i].id, results[1].top[i].id);
+    EXPECT_EQ(results[0].top[i].logprob, results[1].top[i].logprob);
+  }
+}
+
+TEST_P(BackendStagesTest, FeedsTheSampledTokenBack) {
+  Start(Shape(), Type());
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  const std::vector<int32_t> prompt_tokens = {3, 10, 17};
+  StageStep prompt;
+  AddRows(0, 0, 3, 1, prompt);
+  prompt.sample = true;
+  prompt.slot_starts = {{.slot = 0, .sampling = &greedy, .prompt = prompt_tokens}};
+  const int32_t sampled = driver_->Run(prompt)[0].sampled.id;
+  reference_->Run(prompt);
+  StageStep given;
+  given.rows = {{0, 3, sampled, true}};
+  const std::vector<double> expected = reference_->Run(given)[0];
+  StageStep fed_back;
+  fed_back.rows = {{0, 3, kSampledToken, true}};
+  const std::vector<LogitsResult> results = driver_->Run(fed_back);
+  for (const TokenLogprob& token : results[0].top) {
+    EXPECT_NEAR(token.logprob, expected[token.id], Tolerance());
+  }
+}
+
+}  // namespace skipstone
