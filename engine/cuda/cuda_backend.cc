@@ -30,12 +30,9 @@ namespace cuda {
 namespace {
 
 constexpr int64_t kReservedBytes = int64_t{512} << 20;  // library, recorded steps, driver
-// FreeBytes leaves room for the buffers of a step of this size.
-constexpr int kUsualRows = 2048, kUsualSlots = 256;
+constexpr int kUsualRows = 2048, kUsualSlots = 256;     // FreeBytes leaves room for such a step
 
-// An H100's 16-bit tensor cores reach about 700 TFLOP/s and its memory 3 TB/s: 2 FLOPs for each 2
-// bytes. By its data sheet, not measured here.
-constexpr double kRowsPerRead = 230;
+constexpr double kRowsPerRead = 230;  // an H100's 700 TFLOP/s over 3 TB/s; not measured
 
 class CudaBackend final : public Backend {
  public:
@@ -97,14 +94,13 @@ class CudaBackend final : public Backend {
   std::optional<RowProducts> products_;
   StepGraphs graphs_;
   DeviceError error_;
-
   StepInput step_;
   const StepHeader* device_step_ = nullptr;
   int bucket_ = 0;
 };
 
 int64_t CudaBackend::FreeBytes() const {
-  size_t free = 0, total = 0;
+  size_t free, total;
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
   const StepLimits usual{
       .max_rows = kUsualRows, .max_logits_rows = kUsualRows, .max_slots = kUsualSlots};
