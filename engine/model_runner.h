@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/backend/sampling.h"
+#include "engine/base/sampling.h"
 #include "engine/schedule/step_plan.h"
 
 namespace skipstone {

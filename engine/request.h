@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/backend/sampling.h"
 #include "engine/base/clock.h"
+#include "engine/base/sampling.h"
 #include "engine/skip/skip_set.h"
 
 namespace skipstone {

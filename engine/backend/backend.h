@@ -22,9 +22,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/backend/sampling.h"
-#include "engine/backend/step_input.h"
 #include "engine/backend/tensor.h"
+#include "engine/base/sampling.h"
+#include "engine/base/step_input.h"
 
 namespace skipstone {
 
@@ -100,8 +100,8 @@ class Backend {
   // Ends the enqueueing of a step.
   virtual void EndStep() = 0;
 
-  // Waits for the oldest step that was ended and not waited for. results[i] belongs to logits row i.
-  // The first device error surfaces here; the backend is unusable after it.
+  // Waits for the oldest step that was ended and not waited for. results[i] belongs to logits row
+  // i. The first device error surfaces here; the backend is unusable after it.
   virtual absl::Status WaitStep(std::vector<LogitsResult>* results) = 0;
 
   // Calls `forward`, or replays what an earlier call of it recorded under the same key.

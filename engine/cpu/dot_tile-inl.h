@@ -39,36 +39,11 @@ struct TileArgs {
   int64_t sums_stride;
 };
 
-// One vector per row: named members, not an array, so that GCC keeps them in registers.
-template <int kRows>
-struct Column {
-  Column<kRows - 1> others;
-  V last;
-};
-template <>
-struct Column<0> {};
-
 // The accumulators of the tile's four outputs.
 template <int kRows>
 struct Tile {
   Column<kRows> c0, c1, c2, c3;
 };
-
-template <int kRows>
-HWY_INLINE void LoadInputs(D d, const float* const* x, int64_t at, Column<kRows>& inputs) {
-  if constexpr (kRows > 0) {
-    LoadInputs(d, x, at, inputs.others);
-    inputs.last = hn::LoadU(d, x[kRows - 1] + at);
-  }
-}
-
-template <int kRows>
-HWY_INLINE void MulAddColumn(const Column<kRows>& inputs, V output, Column<kRows>& sums) {
-  if constexpr (kRows > 0) {
-    MulAddColumn(inputs.others, output, sums.others);
-    sums.last = hn::MulAdd(inputs.last, output, sums.last);
-  }
-}
 
 // Vector number kVector of the step at element k.
 template <int kVector, int kRows, class T>

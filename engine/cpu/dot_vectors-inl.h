@@ -1,5 +1,5 @@
-// What a register tile of dot products is made of: loading weights as f32 vectors, and summing
-// accumulators over their lanes. Compiled once per instruction set: no ordinary include guard.
+// What a register tile of dot products is made of: weights as f32 vectors, columns of rows, and
+// sums over lanes. Compiled once per instruction set: no ordinary include guard.
 #if defined(SKIPSTONE_DOT_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SKIPSTONE_DOT_VECTORS_INL_H_
 #undef SKIPSTONE_DOT_VECTORS_INL_H_
@@ -71,6 +71,31 @@ HWY_INLINE void Widen(const T* row, int64_t count, int64_t ahead, float* wide) {
     }
   }
   for (; k < count; ++k) wide[k] = ToFloat(row[k]);
+}
+
+// One vector per row: named members, not an array, so that GCC keeps them in registers.
+template <int kRows>
+struct Column {
+  Column<kRows - 1> others;
+  V last;
+};
+template <>
+struct Column<0> {};
+
+template <int kRows>
+HWY_INLINE void LoadInputs(D d, const float* const* x, int64_t at, Column<kRows>& inputs) {
+  if constexpr (kRows > 0) {
+    LoadInputs(d, x, at, inputs.others);
+    inputs.last = hn::LoadU(d, x[kRows - 1] + at);
+  }
+}
+
+template <int kRows>
+HWY_INLINE void MulAddColumn(const Column<kRows>& inputs, V output, Column<kRows>& sums) {
+  if constexpr (kRows > 0) {
+    MulAddColumn(inputs.others, output, sums.others);
+    sums.last = hn::MulAdd(inputs.last, output, sums.last);
+  }
 }
 
 // sums[i] = the lanes of vi, for i < valid. All four see the same order of additions, so a sum does

@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/backend/step_input.h"
 #include "engine/backend/tensor.h"
+#include "engine/base/step_input.h"
 #include "engine/cpu/buffer.h"
 #include "engine/cpu/thread_pool.h"
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/backend/sampling.h"
+#include "engine/base/sampling.h"
 #include "engine/cpu/sampling_state.h"
 
 namespace skipstone {

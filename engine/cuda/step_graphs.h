@@ -8,7 +8,7 @@
 #include <functional>
 #include <map>
 
-#include "engine/backend/step_input.h"
+#include "engine/base/step_input.h"
 #include "engine/cuda/device_error.h"
 
 namespace skipstone::cuda {

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/backend/step_input.h"
+#include "engine/base/step_input.h"
 #include "engine/schedule/step_plan.h"
 
 namespace skipstone {

@@ -18,7 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/backend/sampling.h"
+#include "engine/base/sampling.h"
 #include "engine/kv/page_pool.h"
 #include "engine/kv/prefix_index.h"
 #include "engine/schedule/sequence.h"

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/backend/sampling.h"
 #include "engine/base/clock.h"
+#include "engine/base/sampling.h"
 #include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"
 #include "engine/schedule/step_plan.h"

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/backend/step_input.h"
+#include "engine/base/step_input.h"
 #include "engine/skip/skip_set.h"
 
 namespace skipstone {

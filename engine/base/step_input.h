@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/backend/sampling.h"
+#include "engine/base/sampling.h"
 
 namespace skipstone {
 
