@@ -70,6 +70,7 @@ void LtMatMul::Destroy::operator()(Plan* plan) const {
 }
 
 absl::StatusOr<LtMatMul> LtMatMul::Create() {
+  SKIPSTONE_RETURN_IF_ERROR(LoadCublasLt());
   LtMatMul made;
   cublasLtHandle_t handle = nullptr;
   SKIPSTONE_RETURN_IF_ERROR(LtStatus(cublasLtCreate(&handle), "cublasLtCreate"));

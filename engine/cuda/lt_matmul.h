@@ -1,8 +1,6 @@
 // Products of many rows by cuBLASLt.
 #pragma once
 
-#include <cublasLt.h>
-
 #include <compare>
 #include <cstdint>
 #include <map>
@@ -10,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/backend/tensor.h"
+#include "engine/cuda/cublas_lt.h"
 #include "engine/cuda/device_memory.h"
 
 namespace skipstone::cuda {
@@ -31,7 +30,7 @@ struct LtShape {
 // kept. Move-only. Step thread only.
 class LtMatMul {
  public:
-  // Errors: INTERNAL if the library does not start, RESOURCE_EXHAUSTED.
+  // Errors: NOT_FOUND without the library, INTERNAL if it does not start, RESOURCE_EXHAUSTED.
   static absl::StatusOr<LtMatMul> Create();
 
   // All pointers are multiples of 16 bytes.
