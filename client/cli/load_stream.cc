@@ -55,8 +55,11 @@ void LoadStream::OnReadDone(bool ok) {
 void LoadStream::OnDone(const grpc::Status& status) {
   record_.ended = steady_clock::now();
   record_.status = ToAbslStatus(status);
-  done_(std::move(record_));
+  // Everything of gRPC goes first: whoever waits for the last record may shut gRPC down at once.
+  const Done done = std::move(done_);
+  RequestRecord record = std::move(record_);
   delete this;
+  done(std::move(record));
 }
 
 }  // namespace skipstone::client
