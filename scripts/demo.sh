@@ -45,6 +45,8 @@ Ctrl-C stops the server.
 TEXT
   wait "$SERVER"
 else
+  # The first request finds cold caches and weights that were never touched.
+  "$BIN/skipstone" generate --server "$GRPC" --max_tokens 64 --ignore_eos "$PROMPT" >/dev/null 2>&1
   "$BIN/skipstone" generate --server "$GRPC" --temperature 0 --max_tokens 64 --ignore_eos \
     --skip "$SKIPS" "$PROMPT"
 fi
