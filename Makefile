@@ -3,7 +3,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 CMAKE_BUILD := cmake --build -j $(JOBS) --preset
 
-.PHONY: help demo serve build test bench soak format tidy asan tsan bundle clean
+.PHONY: help demo serve build test bench soak format tidy asan tsan clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -52,9 +52,6 @@ format: ## clang-format over the sources
 
 tidy: build ## clang-tidy over the sources
 	@git ls-files '*.cc' | grep -v '^tests/' | xargs -P $(JOBS) -n 4 clang-tidy -p build/dev --quiet
-
-bundle: ## relocatable tree for GPU hosts in dist/
-	@scripts/bundle.sh
 
 clean: ## remove build output
 	@rm -rf build dist
