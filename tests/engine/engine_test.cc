@@ -100,6 +100,7 @@ class EngineTest : public testing::TestWithParam<int> {  // steps in flight
   }
 
   Gate gate_;
+  FakeClock clock_;                  // outlives the engine
   std::function<void()> on_launch_;  // in the step thread, before the gate
   CountingObserver observer_;
   FakeRunner* runner_ = nullptr;
@@ -125,7 +126,7 @@ TEST_P(EngineTest, DeliversTokensTextAndPageCounts) {
 }
 
 TEST_P(EngineTest, AttributesTheTimeOfEveryStepToItsRequests) {
-  FakeClock clock;
+  FakeClock& clock = clock_;
   on_launch_ = [&] { clock.Advance(std::chrono::milliseconds(10)); };
   StartEngine(1000, &clock);
   gate_.Close();
@@ -343,7 +344,7 @@ TEST_P(EngineTest, PoolIsWholeAfterRandomCancellations) {
 }
 
 TEST_P(EngineTest, HonoursDeadlinesInTheQueueAndWhileDecoding) {
-  FakeClock clock;
+  FakeClock& clock = clock_;
   StartEngine(1000, &clock);
   EngineRequest late = Request("late", 5);
   late.deadline = clock.Now();
@@ -369,7 +370,7 @@ TEST_P(EngineTest, HonoursDeadlinesInTheQueueAndWhileDecoding) {
 }
 
 TEST_P(EngineTest, TimeLimitGivesAPartialResult) {
-  FakeClock clock;
+  FakeClock& clock = clock_;
   StartEngine(1000, &clock);
   EngineRequest request = Request("a", 50);
   request.arrival = clock.Now();
@@ -458,7 +459,7 @@ TEST_P(EngineTest, ADeviceErrorFailsEveryRequestAndTheHealth) {
 }
 
 TEST_P(EngineTest, AStalledStepShowsInTheHealth) {
-  FakeClock clock;
+  FakeClock& clock = clock_;
   StartEngine(1000, &clock);
   EXPECT_TRUE(engine_->health().ok());
   gate_.Close();
