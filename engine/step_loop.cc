@@ -152,8 +152,9 @@ void StepLoop::LaunchSteps() {
     // Clients learn that they were accepted before the step runs, not after.
     events_.PushAll(outgoing_);
     step_started_.store(now, std::memory_order_relaxed);
+    const std::span<const double> shares = attribution_.Shares(plan);
     runner_->Launch(plan);
-    in_flight_.push_back({std::move(plan), now});
+    in_flight_.push_back({std::move(plan), {shares.begin(), shares.end()}, now});
   }
 }
 
@@ -165,7 +166,7 @@ void StepLoop::CollectStep() {
   step_started_.store(in_flight_.empty() ? kNever : now, std::memory_order_relaxed);
   if (!results.status.ok()) return Fail(results.status);
   // A step that was launched behind another began when that one ended.
-  AttributeTime(step.plan, now - std::max(step.launched, last_collected_));
+  AttributeTime(step, now - std::max(step.launched, last_collected_));
   last_collected_ = now;
   observer_.OnStep({.duration = now - step.launched,
                     .rows = step.plan.num_rows,
@@ -185,13 +186,12 @@ void StepLoop::CollectStep() {
   }
 }
 
-void StepLoop::AttributeTime(const StepPlan& plan, Duration duration) {
-  const std::span<const double> shares = attribution_.Shares(plan);
-  for (size_t i = 0; i < plan.chunks.size(); ++i) {
-    const auto owner = owners_.find(plan.chunks[i].sequence);
+void StepLoop::AttributeTime(const InFlight& step, Duration duration) {
+  for (size_t i = 0; i < step.shares.size(); ++i) {
+    const auto owner = owners_.find(step.plan.chunks[i].sequence);
     if (owner == owners_.end()) continue;  // ended meanwhile
     owner->second.request->AddAttributed(
-        std::chrono::duration_cast<Duration>(duration * shares[i]));
+        std::chrono::duration_cast<Duration>(duration * step.shares[i]));
   }
 }
 

@@ -83,6 +83,9 @@ class StepLoop {
   };
   struct InFlight {
     StepPlan plan;
+    // Of the chunks in the step's time. Made at the launch: the skip sets that a plan points to
+    // live no longer than that.
+    std::vector<double> shares;
     Time launched;
   };
 
@@ -93,7 +96,7 @@ class StepLoop {
   void Expire(Time now);
   void LaunchSteps();
   void CollectStep();
-  void AttributeTime(const StepPlan& plan, Duration duration);
+  void AttributeTime(const InFlight& step, Duration duration);
   void Publish();
   void Fail(const absl::Status& status);
 
