@@ -41,19 +41,17 @@ void Check(const std::vector<std::string>& tokens, const TextStream::Options& op
 }  // namespace
 
 FuzzSeeds Seeds() {
-  return {{std::string("\x03\x02\n\n\x01.\x04stop\x03one\x01\n\x01\n\x03two", 21),
+  return {{std::string("\x03\x02\n\n\x01.\x04stop\x03one\x01\n\x01\n\x03two"),
            std::string("\x05\x03"
                        "aab\x01"
                        "b\x02"
                        "aa\x01"
                        "a\x01"
                        "b\x01"
-                       "b",
-                       16),
+                       "b"),
            std::string("\x01\x03\xE2\x82\xAC\x02"
                        "a\xE2\x01\x82\x02\xAC"
-                       "b\x01\xFF",
-                       17),
+                       "b\x01\xFF"),
            "\x00", ""},
           {"\x01"
            "a",
