@@ -48,6 +48,7 @@ class Engine::Impl {
   absl::Status health() const;
   RequestLimits limits() const;
   EngineLoad load() const { return loop_.load(); }
+  Duration RetryAfter(const EngineRequest& request) const;
 
  private:
   std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
@@ -203,6 +204,8 @@ RequestLimits Engine::Impl::limits() const {
           .max_sequences = options_.max_sequences};
 }
 
+Duration Engine::Impl::RetryAfter(const EngineRequest&) const { return std::chrono::seconds(1); }
+
 void Engine::Impl::RunOutput() {
   std::vector<OutputEvent> events;
   while (events_.Take(events, /*wait=*/true)) {
@@ -259,6 +262,9 @@ bool Engine::Cancel(const std::string& request_id, CancelReason reason) {
 }
 bool Engine::Drain(Time deadline) { return impl_->Drain(deadline); }
 EngineLoad Engine::load() const { return impl_->load(); }
+Duration Engine::RetryAfter(const EngineRequest& request) const {
+  return impl_->RetryAfter(request);
+}
 RequestLimits Engine::limits() const { return impl_->limits(); }
 absl::Status Engine::health() const { return impl_->health(); }
 

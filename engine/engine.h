@@ -23,9 +23,17 @@
 namespace skipstone {
 
 struct EngineOptions {
-  int max_batch_tokens = 512;  // rows per step
-  int max_sequences = 256;     // running at once
-  int max_queue = 1024;        // sequences waiting
+  int max_batch_tokens = 512;          // rows per step
+  int max_sequences = 256;             // running at once
+  int max_queue = 1024;                // sequences waiting
+  int64_t max_queue_tokens = 1 << 20;  // prompt tokens waiting
+  bool fair_share = false;             // between tenants, by tokens served; else all are one tenant
+  // What prefill may add to a step in which others decode; 0: no bound.
+  Duration itl_bound{};
+  // Brown-out: while the waiting sequences exceed this share of max_queue, or the pages in use this
+  // share of the pool, a request that allows it starts at its ceiling. Above 1: never.
+  double brownout_queue = 0.5;
+  double brownout_pages = 0.95;
   int page_tokens = 16;
   int64_t num_pages = 0;
   bool prefix_cache = true;
@@ -75,6 +83,9 @@ class Engine {
   bool Drain(Time deadline);
 
   EngineLoad load() const;
+  // For a request that Submit refused because the queue is full: how long until it drains so far
+  // that the request may fit, at the rate of the last seconds.
+  Duration RetryAfter(const EngineRequest& request) const;
   RequestLimits limits() const;
   // OK; INTERNAL after a device error; UNAVAILABLE while a step has been running for longer than
   // stall_timeout.

@@ -16,8 +16,9 @@ struct PoolUsage {
 };
 
 struct EngineLoad {
-  int running = 0;  // sequences
-  int waiting = 0;  // sequences
+  int running = 0;             // sequences
+  int waiting = 0;             // sequences
+  int64_t waiting_tokens = 0;  // of their prompts
   PoolUsage pages;
 };
 
@@ -27,6 +28,8 @@ struct StepObservation {
   int sequences = 0;
   int64_t rows_eliminated = 0;      // (row, sublayer) pairs kept by the request and not computed
   int preemptions = 0;              // caused while planning this step
+  int shed_layers = 0;              // attention sublayers shed, over all sequences
+  int64_t shed_pages = 0;           // pages that this freed
   int64_t prefix_query_tokens = 0;  // looked up in the prefix cache at the starts of this step
   int64_t prefix_hit_tokens = 0;    // ... and found
 };
@@ -43,6 +46,7 @@ struct RequestObservation {
   RequestTiming timing;
   bool scheduled = false;    // it got as far as its first step
   bool first_token = false;  // ... and its first token
+  bool browned_out = false;  // it started at its ceiling because of the load
   int prompt_tokens = 0;
   int completion_tokens = 0;  // over all outputs
   int outputs = 0;            // that drew a token

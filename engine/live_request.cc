@@ -24,7 +24,8 @@ void LiveRequest::OnScheduled(Time time, int cached_tokens) {
   timing_.queue = time - request_.arrival;
   cached_tokens_ = cached_tokens;
   sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size()),
-                     .cached_prompt_tokens = cached_tokens});
+                     .cached_prompt_tokens = cached_tokens,
+                     .skip = request_.skip});
 }
 
 bool LiveRequest::OnUpdate(int index, const SequenceUpdate& update, Time time) {

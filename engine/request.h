@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
 #include "engine/base/sampling.h"
+#include "engine/skip/applied_range.h"
 #include "engine/skip/skip_set.h"
 
 namespace skipstone {
@@ -39,12 +40,16 @@ struct EngineRequest {
   std::string id;  // unique among live requests
   std::vector<int32_t> prompt;
   SkipSet skip;
+  // A superset of `skip`: under load the scheduler may skip up to this much, at admission
+  // (brown-out) or later (shedding). Unset: `skip` is what runs.
+  std::optional<SkipSet> ceiling;
   SamplingParams sampling;  // min_tokens and suppressed_ids are set by the engine
   StoppingParams stopping;
   OutputParams output;
   int n = 1;
   int priority = 0;        // one more outweighs 30 s of waiting
   std::string cache_salt;  // shares cached prefixes only with equal salts
+  std::string tenant;      // whose share of the tokens it takes, where shares are fair
   Time arrival{};
   Time deadline = kNever;
   // >= 1: nothing is sampled; the log-probabilities of prompt[score_from...] are delivered as
@@ -72,6 +77,7 @@ struct GeneratedToken {
 struct AcceptedInfo {
   int prompt_tokens = 0;
   int cached_prompt_tokens = 0;
+  SkipSet skip;  // what it starts with: the request's, or its ceiling under load
 };
 
 struct OutputDelta {
@@ -102,6 +108,9 @@ struct OutputFinished {
   int cached_prompt_tokens = 0;
   int64_t kv_pages_used = 0;
   int64_t kv_pages_omitted = 0;
+  // Empty unless layers were shed: then the set it started with, and each set after it. Pages are
+  // counted under the last one.
+  std::vector<AppliedRange> applied;
   RequestTiming timing;
 };
 
