@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <thread>
 #include <unordered_map>
@@ -16,6 +17,27 @@
 
 namespace skipstone {
 
+namespace {
+
+// A share above 1 is never reached.
+int64_t MarkOf(double share, int64_t whole) {
+  return share > 1 ? std::numeric_limits<int>::max() : static_cast<int64_t>(share * whole);
+}
+
+SchedulerOptions SchedulerOptionsOf(const EngineOptions& options) {
+  return {.max_batch_tokens = options.max_batch_tokens,
+          .max_sequences = options.max_sequences,
+          .page_tokens = options.page_tokens,
+          .num_pages = options.num_pages,
+          .prefix_cache = options.prefix_cache,
+          .fair_share = options.fair_share,
+          .brownout_waiting = static_cast<int>(MarkOf(options.brownout_queue, options.max_queue)),
+          .brownout_pages = MarkOf(options.brownout_pages, options.num_pages),
+          .work = options.work};
+}
+
+}  // namespace
+
 class Engine::Impl {
  public:
   Impl(EngineParts parts, const EngineOptions& options)
@@ -24,13 +46,8 @@ class Engine::Impl {
         observer_(parts.observer ? *parts.observer : no_observer_),
         clock_(parts.clock ? *parts.clock : SystemClock()),
         loop_(std::move(parts.runner),
-              {.scheduler = {.max_batch_tokens = options.max_batch_tokens,
-                             .max_sequences = options.max_sequences,
-                             .page_tokens = options.page_tokens,
-                             .num_pages = options.num_pages,
-                             .prefix_cache = options.prefix_cache},
-               .work = options.work},
-              observer_, clock_, events_),
+              {.scheduler = SchedulerOptionsOf(options), .itl_bound = options.itl_bound}, observer_,
+              clock_, events_),
         output_thread_([this] { RunOutput(); }),
         step_thread_([this] { loop_.Run(); }) {}
 
@@ -51,6 +68,8 @@ class Engine::Impl {
   Duration RetryAfter(const EngineRequest& request) const;
 
  private:
+  QueueMeter::Amount ExcessOver(const QueueMeter::Amount& waiting,
+                                const EngineRequest& request) const;
   std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
   int ResolveMaxTokens(const EngineRequest& request) const;
   absl::Status CanTake(const EngineRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -98,12 +117,31 @@ absl::Status Engine::Impl::CanTake(const EngineRequest& request) const {
     return absl::AlreadyExistsError(
         absl::StrFormat("request_id '%s' belongs to a live request", request.id));
   }
-  if (loop_.queued() + request.n > options_.max_queue) {
+  const QueueMeter::Amount waiting = loop_.queue().waiting();
+  const QueueMeter::Amount excess = ExcessOver(waiting, request);
+  if (excess.sequences > 0) {
     return absl::ResourceExhaustedError(
-        absl::StrFormat("the queue is full: %d sequences wait, the limit is %d", loop_.queued(),
+        absl::StrFormat("the queue is full: %d sequences wait, the limit is %d", waiting.sequences,
                         options_.max_queue));
   }
+  if (excess.prompt_tokens > 0) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the queue is full: %d prompt tokens wait, the limit is %d",
+                        waiting.prompt_tokens, options_.max_queue_tokens));
+  }
   return absl::OkStatus();
+}
+
+// By how much the queue would be too long with the request. An empty queue takes any prompt.
+QueueMeter::Amount Engine::Impl::ExcessOver(const QueueMeter::Amount& waiting,
+                                            const EngineRequest& request) const {
+  QueueMeter::Amount excess{.sequences = waiting.sequences + request.n - options_.max_queue};
+  if (waiting.prompt_tokens > 0) {
+    excess.prompt_tokens = waiting.prompt_tokens +
+                           request.n * static_cast<int64_t>(request.prompt.size()) -
+                           options_.max_queue_tokens;
+  }
+  return excess;
 }
 
 int Engine::Impl::ResolveMaxTokens(const EngineRequest& request) const {
@@ -120,6 +158,7 @@ int Engine::Impl::ResolveMaxTokens(const EngineRequest& request) const {
 std::vector<SequenceSpec> Engine::Impl::MakeSequences(const EngineRequest& request) const {
   SequenceSpec spec{.prompt = request.prompt,
                     .skip = request.skip,
+                    .ceiling = request.ceiling,
                     .sampling = request.sampling,
                     .max_tokens = ResolveMaxTokens(request),
                     .score_from = request.score_from,
@@ -127,6 +166,7 @@ std::vector<SequenceSpec> Engine::Impl::MakeSequences(const EngineRequest& reque
                     .prompt_logprobs = request.output.prompt_logprobs,
                     .stop_ids = request.stopping.stop_token_ids,
                     .cache_salt = request.cache_salt,
+                    .tenant = request.tenant,
                     .priority = request.priority,
                     .arrival = request.arrival,
                     .deadline = request.deadline};
@@ -204,7 +244,12 @@ RequestLimits Engine::Impl::limits() const {
           .max_sequences = options_.max_sequences};
 }
 
-Duration Engine::Impl::RetryAfter(const EngineRequest&) const { return std::chrono::seconds(1); }
+Duration Engine::Impl::RetryAfter(const EngineRequest& request) const {
+  QueueMeter::Amount excess = ExcessOver(loop_.queue().waiting(), request);
+  excess.sequences = std::max(1, excess.sequences);
+  excess.prompt_tokens = std::max<int64_t>(1, excess.prompt_tokens);
+  return loop_.queue().TimeToDrain(excess, clock_.Now());
+}
 
 void Engine::Impl::RunOutput() {
   std::vector<OutputEvent> events;
@@ -217,7 +262,7 @@ void Engine::Impl::Handle(OutputEvent& event) {
   LiveRequest& request = *event.request;
   switch (event.kind) {
     case OutputEvent::Kind::kScheduled:
-      return request.OnScheduled(event.time, event.cached_tokens);
+      return request.OnScheduled(event.time, event.cached_tokens, event.skip);
     case OutputEvent::Kind::kUpdate:
       if (request.OnUpdate(event.index, event.update, event.time) &&
           event.update.end == SequenceEnd::kNone) {

@@ -10,7 +10,10 @@ namespace skipstone {
 
 LiveRequest::LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sink,
                          const Context& context)
-    : request_(std::move(request)), sink_(std::move(sink)), context_(context) {
+    : request_(std::move(request)),
+      sink_(std::move(sink)),
+      context_(context),
+      skip_(request_.skip) {
   for (int i = 0; i < request_.n; ++i) {
     outputs_.push_back(
         {TextStream(context_.tokenizer, {.stop_strings = request_.stopping.stop_strings,
@@ -18,18 +21,21 @@ LiveRequest::LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sin
   }
 }
 
-void LiveRequest::OnScheduled(Time time, int cached_tokens) {
+void LiveRequest::OnScheduled(Time time, int cached_tokens, const SkipSet& skip) {
   if (scheduled_ || done_) return;
   scheduled_ = time;
+  skip_ = skip;
   timing_.queue = time - request_.arrival;
   cached_tokens_ = cached_tokens;
   sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size()),
                      .cached_prompt_tokens = cached_tokens,
-                     .skip = request_.skip});
+                     .skip = skip_});
 }
 
 bool LiveRequest::OnUpdate(int index, const SequenceUpdate& update, Time time) {
   if (done_ || outputs_[index].finished) return false;
+  std::vector<AppliedRange>& applied = outputs_[index].applied;
+  applied.insert(applied.end(), update.applied.begin(), update.applied.end());
   OutputDelta delta = PromptDelta(index, update);
   bool matched = false;
   if (update.sampled) matched = AddToken(index, *update.sampled, time, &delta);
@@ -63,6 +69,7 @@ void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outc
                                  .timing = timing_,
                                  .scheduled = scheduled_.has_value(),
                                  .first_token = first_delivery_.has_value(),
+                                 .browned_out = !(skip_ == request_.skip),
                                  .prompt_tokens = static_cast<int>(request_.prompt.size()),
                                  .kv_pages_omitted = pages_omitted_};
   observation.outcome = outcome.value_or(any_aborted_      ? Outcome::kAborted
@@ -160,12 +167,18 @@ void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> 
   finished.cached_prompt_tokens = cached_tokens_;
   // Stored tokens: the last drawn one never ran. Nothing is stored before the first step.
   const int64_t stored = scheduled_ ? finished.prompt_tokens + std::max(output.tokens, 1) - 1 : 0;
-  const SkipSet& skip = request_.skip;
+  const SkipSet& skip = output.applied.empty() ? skip_ : output.applied.back().skip;
   const int64_t blocks =
       BlocksFor(stored - (request_.score_from > 0 ? 1 : 0), context_.page_tokens);
   finished.kv_pages_used = blocks * skip.KeptAttention();
   finished.kv_pages_omitted = blocks * skip.SkippedAttention();
   pages_omitted_ += finished.kv_pages_omitted;
+  if (!output.applied.empty()) {
+    finished.applied = output.applied;
+    if (output.applied.front().from_token > 0) {
+      finished.applied.insert(finished.applied.begin(), {.from_token = 0, .skip = skip_});
+    }
+  }
   ReadClocks();
   timing_.preemptions += preemptions;
   finished.timing = timing_;

@@ -35,8 +35,9 @@ class LiveRequest {
     attributed_.fetch_add(time.count(), std::memory_order_relaxed);
   }
 
-  // The first of its sequences was scheduled at `time`, with so many tokens from the prefix cache.
-  void OnScheduled(Time time, int cached_tokens);
+  // The first of its sequences was scheduled at `time`, with so many tokens from the prefix cache;
+  // all start with `skip`.
+  void OnScheduled(Time time, int cached_tokens, const SkipSet& skip);
   // A step committed at `time` brought this to output `index`. Returns true if the text matched a
   // stop string, so that the sequence must end now.
   bool OnUpdate(int index, const SequenceUpdate& update, Time time);
@@ -51,6 +52,7 @@ class LiveRequest {
  private:
   struct Output {
     TextStream text;
+    std::vector<AppliedRange> applied;  // what layers were shed to
     int tokens = 0;
     Time first_token{};
     Time last_token{};
@@ -81,6 +83,7 @@ class LiveRequest {
   int64_t pages_omitted_ = 0;
   std::atomic<Duration::rep> attributed_{0};
   RequestTiming timing_;  // of the request: the latest known
+  SkipSet skip_;          // that the outputs start with
   std::optional<Time> scheduled_;
   std::optional<Time> first_delivery_;
 };

@@ -13,11 +13,26 @@ absl::Status DeadlinePassed() {
   return absl::DeadlineExceededError("the request's deadline passed");
 }
 
+namespace {
+
+QueueMeter::Amount AmountOf(const std::vector<SequenceSpec>& sequences) {
+  QueueMeter::Amount amount{.sequences = static_cast<int>(sequences.size())};
+  for (const SequenceSpec& spec : sequences) amount.prompt_tokens += std::ssize(spec.prompt);
+  return amount;
+}
+
+QueueMeter::Amount AmountOf(const Sequence& sequence) {
+  return {.sequences = 1, .prompt_tokens = sequence.PromptTokens()};
+}
+
+}  // namespace
+
 StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
                    EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events)
     : runner_(std::move(runner)),
       scheduler_(options.scheduler),
-      attribution_(options.work),
+      attribution_(options.scheduler.work),
+      step_times_(options.itl_bound, options.scheduler.max_batch_tokens),
       observer_(observer),
       clock_(clock),
       events_(events) {
@@ -25,7 +40,7 @@ StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
 }
 
 void StepLoop::Post(StepCommand command) {
-  queued_.fetch_add(static_cast<int>(command.sequences.size()), std::memory_order_relaxed);
+  queue_.Enter(AmountOf(command.sequences));
   commands_.Push(std::move(command));
 }
 
@@ -66,15 +81,18 @@ void StepLoop::Apply(StepCommand& command) {
 
 void StepLoop::AddRequest(StepCommand& command) {
   if (const absl::Status broken = error(); !broken.ok()) {
-    queued_.fetch_sub(static_cast<int>(command.sequences.size()), std::memory_order_relaxed);
+    queue_.Leave(AmountOf(command.sequences), clock_.Now());
     outgoing_.push_back({.kind = OutputEvent::Kind::kDone,
                          .request = std::move(command.request),
                          .status = broken,
                          .outcome = Outcome::kError});
     return;
   }
+  // All outputs of a request start with the same set.
+  const bool brown_out = scheduler_.Overloaded();
   for (SequenceSpec& spec : command.sequences) {
     spec.id = next_sequence_++;
+    if (brown_out && spec.ceiling) spec.skip = *spec.ceiling;
     owners_.emplace(spec.id, Owner{command.request, spec.output_index});
     sequences_[command.request.get()].push_back(spec.id);
     scheduler_.Add(std::move(spec));
@@ -86,7 +104,7 @@ int StepLoop::RemoveSequence(SequenceId id) {
   const Sequence* sequence = scheduler_.Find(id);
   const int preemptions = sequence ? sequence->preemptions : 0;
   if (sequence && !sequence->running() && preemptions == 0) {
-    queued_.fetch_sub(1, std::memory_order_relaxed);
+    queue_.Leave(AmountOf(*sequence), clock_.Now());
   }
   scheduler_.Remove(id);
   const auto owner = owners_.find(id);
@@ -120,12 +138,10 @@ void StepLoop::EndRequest(StepCommand& command) {
 }
 
 void StepLoop::Expire(Time now) {
-  for (const SequenceId id : scheduler_.PastDeadline(now)) {
-    if (!owners_.contains(id)) continue;  // ended with another output of its request
-    StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = owners_.at(id).request};
-    end.status = DeadlinePassed();
-    end.outcome = Outcome::kDeadline;
-    EndRequest(end);
+  for (const SequenceId id : scheduler_.PastDeadline(now)) ExpireDeadline(id, DeadlinePassed());
+  for (const SequenceId id : scheduler_.Unreachable(now, step_times_.BestPrefillRate())) {
+    ExpireDeadline(id, absl::DeadlineExceededError(
+                           "the request waits, and its deadline would pass before a first token"));
   }
   for (const SequenceId id : scheduler_.PastTimeLimit(now)) {
     const Owner owner = owners_.at(id);
@@ -137,42 +153,68 @@ void StepLoop::Expire(Time now) {
   }
 }
 
+void StepLoop::ExpireDeadline(SequenceId id, const absl::Status& status) {
+  const auto owner = owners_.find(id);
+  if (owner == owners_.end()) return;  // ended with another output of its request
+  StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = owner->second.request};
+  end.status = status;
+  end.outcome = Outcome::kDeadline;
+  EndRequest(end);
+}
+
 void StepLoop::LaunchSteps() {
   while (static_cast<int>(in_flight_.size()) < runner_->max_in_flight()) {
-    StepPlan plan = scheduler_.Next();
-    if (plan.empty()) return;
-    const Time now = clock_.Now();
-    for (const SequenceId id : plan.started) {
-      queued_.fetch_sub(1, std::memory_order_relaxed);
-      outgoing_.push_back({.kind = OutputEvent::Kind::kScheduled,
-                           .request = owners_.at(id).request,
-                           .time = now,
-                           .cached_tokens = scheduler_.Find(id)->cached_tokens});
+    scheduler_.LimitPrefill(step_times_.PrefillLimit());
+    InFlight step = std::move(spare_);
+    step.plan = scheduler_.Next(std::move(step.plan));
+    if (step.plan.empty()) {
+      spare_ = std::move(step);
+      return;
     }
-    // Clients learn that they were accepted before the step runs, not after.
-    events_.PushAll(outgoing_);
-    step_started_.store(now, std::memory_order_relaxed);
-    const std::span<const double> shares = attribution_.Shares(plan);
-    runner_->Launch(plan);
-    in_flight_.push_back({std::move(plan), {shares.begin(), shares.end()}, now});
+    step.launched = clock_.Now();
+    ReportStarts(step.plan, step.launched);
+    step_started_.store(step.launched, std::memory_order_relaxed);
+    runner_->Launch(step.plan);
+    const std::span<const double> shares = attribution_.Shares(step.plan);
+    step.shares.assign(shares.begin(), shares.end());
+    in_flight_.push_back(std::move(step));
   }
+}
+
+// Clients learn that they were accepted before the step runs, not after.
+void StepLoop::ReportStarts(const StepPlan& plan, Time now) {
+  for (const SequenceId id : plan.started) {
+    const Sequence& sequence = *scheduler_.Find(id);
+    queue_.Leave(AmountOf(sequence), now);
+    outgoing_.push_back({.kind = OutputEvent::Kind::kScheduled,
+                         .request = owners_.at(id).request,
+                         .time = now,
+                         .cached_tokens = sequence.cached_tokens,
+                         .skip = sequence.skip});
+  }
+  events_.PushAll(outgoing_);
 }
 
 void StepLoop::CollectStep() {
   const StepResults results = runner_->Collect();
-  const InFlight step = std::move(in_flight_.front());
+  spare_ = std::move(in_flight_.front());
   in_flight_.pop_front();
+  const InFlight& step = spare_;
   const Time now = clock_.Now();
   step_started_.store(in_flight_.empty() ? kNever : now, std::memory_order_relaxed);
   if (!results.status.ok()) return Fail(results.status);
   // A step that was launched behind another began when that one ended.
-  AttributeTime(step, now - std::max(step.launched, last_collected_));
+  const Duration step_time = now - std::max(step.launched, last_collected_);
   last_collected_ = now;
+  step_times_.Observe(step.plan, step_time);
+  AttributeTime(step, step_time);
   observer_.OnStep({.duration = now - step.launched,
                     .rows = step.plan.num_rows,
                     .sequences = static_cast<int>(step.plan.chunks.size()),
                     .rows_eliminated = results.rows_eliminated,
                     .preemptions = step.plan.preemptions,
+                    .shed_layers = step.plan.shed_layers,
+                    .shed_pages = step.plan.shed_pages,
                     .prefix_query_tokens = step.plan.prefix_query_tokens,
                     .prefix_hit_tokens = step.plan.prefix_hit_tokens});
   for (SequenceUpdate& update : scheduler_.Commit(step.plan, results.logits)) {
@@ -220,6 +262,7 @@ void StepLoop::Publish() {
   load.pages = {.total = scheduler_.pool().size(),
                 .used = scheduler_.pool().used(),
                 .cached = scheduler_.pool().cached()};
+  load.waiting_tokens = queue_.waiting().prompt_tokens;
   observer_.OnLoad(load);
   MutexLock lock(mutex_);
   load_ = load;
@@ -228,7 +271,7 @@ void StepLoop::Publish() {
 EngineLoad StepLoop::load() const {
   MutexLock lock(mutex_);
   EngineLoad load = load_;
-  load.waiting = std::max(load.waiting, queued());
+  load.waiting = std::max(load.waiting, queue_.waiting().sequences);
   return load;
 }
 

@@ -17,8 +17,10 @@
 #include "engine/engine_observer.h"
 #include "engine/live_request.h"
 #include "engine/model_runner.h"
+#include "engine/queue_meter.h"
 #include "engine/schedule/attribution.h"
 #include "engine/schedule/scheduler.h"
+#include "engine/schedule/step_times.h"
 
 namespace skipstone {
 
@@ -44,6 +46,7 @@ struct OutputEvent {
   int index = 0;
   Time time{};
   int cached_tokens = 0;                           // kScheduled
+  SkipSet skip;                                    // kScheduled
   SequenceUpdate update;                           // kUpdate
   FinishReason reason = FinishReason::kTimeLimit;  // kEndOutput
   int preemptions = 0;                             // kEndOutput
@@ -58,7 +61,7 @@ class StepLoop {
  public:
   struct Options {
     SchedulerOptions scheduler;
-    ModelWork work;
+    Duration itl_bound{};
   };
   StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options, EngineObserver& observer,
            const Clock& clock, Mailbox<OutputEvent>& events);
@@ -70,8 +73,8 @@ class StepLoop {
   void Post(StepCommand command);
   void Stop() { commands_.Close(); }
   EngineLoad load() const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Sequences that were posted and have not been scheduled yet.
-  int queued() const { return queued_.load(std::memory_order_relaxed); }
+  // What was posted and has not been scheduled yet.
+  const QueueMeter& queue() const { return queue_; }
   absl::Status error() const ABSL_LOCKS_EXCLUDED(mutex_);
   // When the step that is running now began; kNever if none is.
   Time step_started() const { return step_started_.load(std::memory_order_relaxed); }
@@ -83,9 +86,7 @@ class StepLoop {
   };
   struct InFlight {
     StepPlan plan;
-    // Of the chunks in the step's time. Made at the launch: the skip sets that a plan points to
-    // live no longer than that.
-    std::vector<double> shares;
+    std::vector<double> shares;  // of the chunks in the step's time
     Time launched;
   };
 
@@ -94,7 +95,9 @@ class StepLoop {
   void EndRequest(StepCommand& command);
   int RemoveSequence(SequenceId id);
   void Expire(Time now);
+  void ExpireDeadline(SequenceId id, const absl::Status& status);
   void LaunchSteps();
+  void ReportStarts(const StepPlan& plan, Time now);
   void CollectStep();
   void AttributeTime(const InFlight& step, Duration duration);
   void Publish();
@@ -103,17 +106,19 @@ class StepLoop {
   std::unique_ptr<ModelRunner> runner_;
   Scheduler scheduler_;
   Attribution attribution_;
+  StepTimes step_times_;
   EngineObserver& observer_;
   const Clock& clock_;
   Mailbox<OutputEvent>& events_;
   Mailbox<StepCommand> commands_;
   std::deque<InFlight> in_flight_;
+  InFlight spare_;  // whose memory the next step takes
   std::unordered_map<SequenceId, Owner> owners_;
   std::unordered_map<LiveRequest*, std::vector<SequenceId>> sequences_;
   std::vector<OutputEvent> outgoing_;
   SequenceId next_sequence_ = 1;
   Time last_collected_{};
-  std::atomic<int> queued_{0};
+  QueueMeter queue_;
   std::atomic<Time> step_started_{kNever};
   mutable Mutex mutex_;
   EngineLoad load_ ABSL_GUARDED_BY(mutex_);

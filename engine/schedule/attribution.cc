@@ -4,21 +4,6 @@
 #include <numeric>
 
 namespace skipstone {
-namespace {
-
-// Which parts of a layer the rows of a chunk run (SEMANTICS "Row liveness").
-struct Parts {
-  bool kv, query, mlp;
-};
-
-Parts PartsOf(const SkipSet& skip, int layer, bool logits) {
-  const int last = skip.LastKeptAttention();
-  return {.kv = skip.KeepsAttention(layer) && (logits || layer <= last),
-          .query = skip.KeepsAttention(layer) && (logits || layer < last),
-          .mlp = skip.KeepsMlp(layer) && (logits || layer < last)};
-}
-
-}  // namespace
 
 int Attribution::GroupOf(const SequenceChunk& chunk) {
   const bool logits = chunk.logits_rows > 0;
@@ -38,7 +23,7 @@ void Attribution::CountUsers() {
   for (const Group& group : groups_) {
     if (group.logits) head_users_ += group.chunks;
     for (int layer = 0; layer < static_cast<int>(users_.size()); ++layer) {
-      const Parts parts = PartsOf(*group.skip, layer, group.logits);
+      const LayerParts parts = PartsOf(*group.skip, layer, group.logits);
       Users& users = users_[layer];
       if (parts.kv) users.kv += group.chunks;
       if (parts.query) users.query += group.chunks;
@@ -48,13 +33,11 @@ void Attribution::CountUsers() {
 }
 
 void Attribution::Weigh(Group& group) const {
-  const auto row_bytes = [&](const Parts& parts) {
-    const double bytes = (parts.kv ? work_.kv_bytes : 0) + (parts.query ? work_.query_bytes : 0) +
-                         (parts.mlp ? work_.mlp_bytes : 0);
-    return bytes / work_.rows_per_read;
+  const auto row_bytes = [&](const LayerParts& parts) {
+    return BytesOf(work_, parts) / work_.rows_per_read;
   };
   for (int layer = 0; layer < static_cast<int>(users_.size()); ++layer) {
-    const Parts parts = PartsOf(*group.skip, layer, group.logits);
+    const LayerParts parts = PartsOf(*group.skip, layer, group.logits);
     const Users& users = users_[layer];
     if (parts.kv) group.weights += work_.kv_bytes / users.kv;
     if (parts.query) group.weights += work_.query_bytes / users.query;

@@ -11,20 +11,10 @@
 #include <span>
 #include <vector>
 
+#include "engine/schedule/model_work.h"
 #include "engine/schedule/step_plan.h"
 
 namespace skipstone {
-
-// What a model's parts weigh. The default makes all sublayers equal.
-struct ModelWork {
-  double query_bytes = 1;     // weights of one attention sublayer: query and output projection
-  double kv_bytes = 1;        // key and value projection
-  double mlp_bytes = 2;       // weights of one MLP sublayer
-  double head_bytes = 1;      // of the head
-  double kv_token_bytes = 0;  // K and V of one token in one layer
-  // Rows whose multiply-adds take as long as reading the weights they meet.
-  double rows_per_read = 1;
-};
 
 class Attribution {
  public:

@@ -1,37 +1,48 @@
 #include "engine/schedule/scheduler.h"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "engine/base/check.h"
 
 namespace skipstone {
 
-bool Scheduler::Before::operator()(const Sequence* a, const Sequence* b) const {
-  return std::tuple(a->Precedence(), a->spec.id) < std::tuple(b->Precedence(), b->spec.id);
-}
-
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), pool_(options.num_pages), index_(pool_, options.page_tokens) {
+    : options_(options),
+      kv_(options.num_pages, options.page_tokens, options.prefix_cache),
+      waiting_(options.fair_share),
+      slots_(options.max_sequences, nullptr) {
   SKIPSTONE_CHECK(options.max_batch_tokens >= 1 && options.max_sequences >= 1);
   for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+  running_.reserve(options.max_sequences);
 }
 
 void Scheduler::Add(SequenceSpec spec) {
   const SequenceId id = spec.id;
-  auto sequence = std::make_unique<Sequence>(std::move(spec), pool_, options_.page_tokens);
-  SKIPSTONE_CHECK(sequence->RowsWanted() >= 1);
-  SKIPSTONE_CHECK(sequence->pages.MissingPages(sequence->MaxStored()) <= pool_.size());
-  waiting_.insert(sequence.get());
-  SKIPSTONE_CHECK(sequences_.emplace(id, std::move(sequence)).second);
+  auto owned = std::make_unique<Sequence>(std::move(spec), kv_.pool(), options_.page_tokens);
+  Sequence& sequence = *owned;
+  SKIPSTONE_CHECK(sequences_.emplace(id, std::move(owned)).second);
+  SKIPSTONE_CHECK(sequence.RowsWanted() >= 1);
+  SKIPSTONE_CHECK(sequence.pages.MissingPages(sequence.MaxStored()) <= pool().size());
+  sequence.silent_row_work = SilentRowWork(options_.work, sequence.skip);
+  longest_prompt_ = std::max(longest_prompt_, sequence.PromptTokens());
+  if (sequence.spec.deadline != kNever) deadlines_.emplace(sequence.spec.deadline, id);
+  if (sequence.spec.time_limit != kNever) time_limits_.emplace(sequence.spec.time_limit, id);
+  // The outputs of a request follow each other in id.
+  const int index = sequence.spec.output_index;
+  const Sequence* leader = index > 0 ? Find(id - index) : nullptr;
+  waiting_.Add(sequence, leader && !kv_.PromptEntered(*leader) ? leader : nullptr);
 }
 
 bool Scheduler::Remove(SequenceId id) {
   const auto it = sequences_.find(id);
   if (it == sequences_.end()) return false;
-  Leave(*it->second);
-  waiting_.erase(it->second.get());
+  Sequence& sequence = *it->second;
+  if (sequence.running()) StopRunning(sequence);
+  if (blocked_ == &sequence) blocked_ = nullptr;
+  waiting_.End(sequence);
+  deadlines_.erase({sequence.spec.deadline, id});
+  time_limits_.erase({sequence.spec.time_limit, id});
   sequences_.erase(it);
   return true;
 }
@@ -41,93 +52,94 @@ const Sequence* Scheduler::Find(SequenceId id) const {
   return it == sequences_.end() ? nullptr : it->second.get();
 }
 
-StepPlan Scheduler::Next() {
-  StepPlan plan;
+bool Scheduler::Overloaded() const {
+  return waiting_.size() > options_.brownout_waiting || pool().used() > options_.brownout_pages;
+}
+
+StepPlan Scheduler::Next(StepPlan recycled) {
+  StepPlan plan = std::move(recycled);
+  plan.Clear();
   plan.id = next_plan_++;
-  int prefill_budget = 0;
-  PlanRunning(&plan, &prefill_budget);
+  Budget budget{};
+  PlanRunning(&plan, &budget);
   // After a preemption the pages are short: whoever was admitted now would be the next victim.
-  if (plan.preemptions == 0) Admit(&plan, &prefill_budget);
+  if (plan.preemptions == 0) Admit(&plan, &budget);
   return plan;
 }
 
+int Scheduler::RowsFor(const Sequence& sequence, const Budget& budget) const {
+  return std::min(sequence.RowsWithin(budget.work), budget.rows);
+}
+
 // Decode rows go first: what they leave of the budget is for prefill. A sequence becomes ready to
-// decode by a prefill row within the budget, so decode rows alone never exceed it.
-void Scheduler::PlanRunning(StepPlan* plan, int* prefill_budget) {
-  const std::vector<Sequence*> running(running_.begin(), running_.end());
-  *prefill_budget = options_.max_batch_tokens;
-  for (const Sequence* sequence : running) {
-    if (!sequence->AllPlanned() && sequence->DecodeReady()) --*prefill_budget;
+// decode by a prompt row that costs 1, so decode rows alone never exceed the budget.
+void Scheduler::PlanRunning(StepPlan* plan, Budget* budget) {
+  int decode_rows = 0;
+  for (const Sequence* sequence : running_) {
+    decode_rows += !sequence->AllPlanned() && sequence->DecodeReady() ? 1 : 0;
   }
-  SKIPSTONE_CHECK(*prefill_budget >= 0);
-  for (Sequence* sequence : running) {
-    // Not running: preempted for one before it.
-    if (!sequence->running() || sequence->AllPlanned()) continue;
-    const bool decode = sequence->DecodeReady();
-    const int rows = decode ? 1 : std::min(sequence->RowsLeft(), *prefill_budget);
-    if (rows == 0 || !GrowOrPreempt(*sequence, sequence->planned + rows, plan)) continue;
-    if (!decode) *prefill_budget -= rows;
-    AddChunk(*sequence, rows, plan);
+  const int left = options_.max_batch_tokens - decode_rows;
+  SKIPSTONE_CHECK(left >= 0);
+  budget->work = decode_rows > 0 ? std::min<double>(left, prefill_limit_) : left;
+  budget->rows = kMaxRowsPerWork * options_.max_batch_tokens - decode_rows;
+  // Preemption takes the last of them away.
+  for (size_t i = 0; i < running_.size(); ++i) {
+    Sequence& sequence = *running_[i];
+    if (sequence.AllPlanned()) continue;
+    const int rows = sequence.DecodeReady() ? 1 : RowsFor(sequence, *budget);
+    if (rows == 0 || !GrowOrPreempt(sequence, sequence.planned + rows, plan)) continue;
+    AddChunk(sequence, rows, plan, budget);
   }
 }
 
-void Scheduler::Admit(StepPlan* plan, int* prefill_budget) {
+void Scheduler::Admit(StepPlan* plan, Budget* budget) {
+  if (waiting_.First() == nullptr) return;
   int64_t reserved = ReservedPages();
-  for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if (*prefill_budget == 0 || free_slots_.empty()) return;
-    Sequence& sequence = **it++;
-    if (WaitsForItsLeader(sequence)) continue;
+  while (!free_slots_.empty()) {
+    Sequence* sequence = waiting_.First();
     // A preempted sequence whose last token is still being sampled cannot be recomputed yet.
-    if (sequence.in_flight > 0) return;
-    Adopt(sequence);
-    const int64_t wanted = AdmissionPages(sequence);
-    if (!MakeRoom(wanted + reserved)) {
-      sequence.pages.Release();
-      sequence.cursor.Reset();
-      return;
-    }
-    const int64_t adopted = sequence.pages.num_pages();
-    Start(sequence, plan);
-    const int rows = std::min(sequence.RowsLeft(), *prefill_budget);
-    Grow(sequence, sequence.planned + rows, plan);
-    *prefill_budget -= rows;
-    AddChunk(sequence, rows, plan);
-    reserved += wanted - (sequence.pages.num_pages() - adopted);
+    if (sequence == nullptr || sequence->in_flight > 0) return;
+    if (sequence == blocked_ && kv_.unowned_pages() < blocked_pages_ + reserved) return;
+    const int rows = PlaceIn(*sequence, *budget, reserved);
+    if (rows == 0) return;
+    Start(*sequence, plan);
+    kv_.Grow(*sequence, sequence->planned + rows, &plan->page_updates);
+    reserved += kv_.AdmissionPages(*sequence);
+    AddChunk(*sequence, rows, plan, budget);
   }
 }
 
-// The outputs of a request follow each other in id. The later ones wait until the first has entered
-// the prompt's blocks into the cache, so that they share its pages instead of computing their own.
-bool Scheduler::WaitsForItsLeader(const Sequence& sequence) const {
-  if (!options_.prefix_cache || sequence.spec.output_index == 0 || sequence.preemptions > 0) {
-    return false;
+// Takes what the prefix cache has, and returns how many rows can run: 0, and nothing taken, if the
+// budget or the pages do not suffice.
+int Scheduler::PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserved) {
+  const int64_t unowned = kv_.unowned_pages();
+  kv_.Adopt(sequence);
+  const int rows = RowsFor(sequence, budget);
+  const int64_t wanted = kv_.AdmissionPages(sequence);
+  if (rows > 0 && kv_.MakeRoom(wanted + reserved)) return rows;
+  if (rows > 0) {
+    blocked_ = &sequence;
+    blocked_pages_ = wanted + unowned - kv_.unowned_pages();
   }
-  const Sequence* leader = Find(sequence.spec.id - sequence.spec.output_index);
-  if (!leader || sequence.pages.layers().empty()) return false;
-  return leader->cursor.blocks() < (leader->PromptTokens() - 1) / options_.page_tokens;
-}
-
-// Takes what the prefix cache has of a sequence that is about to start.
-void Scheduler::Adopt(Sequence& sequence) {
-  if (!options_.prefix_cache) return;
-  tokens_.clear();
-  const int blocks = sequence.FirstLogitsRow() / options_.page_tokens;
-  sequence.AppendTokens(0, blocks * options_.page_tokens, &tokens_);
-  sequence.cursor =
-      index_.Adopt(tokens_, blocks, sequence.spec.skip, sequence.spec.cache_salt, sequence.pages);
+  kv_.Release(sequence);
+  return 0;
 }
 
 void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
-  waiting_.erase(&sequence);
-  running_.insert(&sequence);
+  waiting_.Start(sequence);
+  const auto place = std::ranges::upper_bound(running_, &sequence, Sequence::Before());
+  running_.insert(place, &sequence);
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();
-  sequence.planned = sequence.pages.num_blocks() * options_.page_tokens;
+  slots_[sequence.slot] = &sequence;
   sequence.start_plan = plan->id;
+  sequence.output.reserve(sequence.spec.scores() ? 0 : sequence.spec.max_tokens);
+  sequence.pages.Reserve(sequence.MaxStored());
   if (sequence.preemptions == 0) {
     sequence.cached_tokens = sequence.planned;
     plan->started.push_back(sequence.spec.id);
   }
+  waiting_.Serve(sequence, sequence.RowsLeft());
   plan->prefix_query_tokens += sequence.RowsWanted();
   plan->prefix_hit_tokens += sequence.planned;
   plan->slot_starts.push_back({.slot = sequence.slot,
@@ -135,178 +147,153 @@ void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
                                .sampling = &sequence.spec.sampling,
                                .prompt = sequence.spec.prompt,
                                .output = sequence.output});
-  SendPages(sequence, 0, plan);
-}
-
-// Pages that must be free for a start: those of the known tokens and of one more block.
-int64_t Scheduler::AdmissionPages(const Sequence& sequence) const {
-  const int tokens = std::min(sequence.RowsWanted() + options_.page_tokens, sequence.MaxStored());
-  return sequence.pages.MissingPages(tokens);
+  KvManager::SendPages(sequence, 0, &plan->page_updates);
 }
 
 // Pages that admission promised to sequences which still run their prompt.
 int64_t Scheduler::ReservedPages() const {
   int64_t pages = 0;
   for (const Sequence* sequence : running_) {
-    if (sequence->RowsLeft() > 0 && !sequence->DecodeReady()) pages += AdmissionPages(*sequence);
+    if (sequence->RowsLeft() > 0 && !sequence->DecodeReady()) {
+      pages += kv_.AdmissionPages(*sequence);
+    }
   }
   return pages;
 }
 
-// Room for `tokens` positions, if need be at the cost of running sequences of less precedence that
-// have no rows in this plan. False if those do not suffice: the sequence then sits this step out.
+// Room for `tokens` positions. If need be at the cost of others that have no rows in this plan:
+// first of attention layers that may be shed, then of running sequences of less precedence. False
+// if those do not suffice: the sequence then sits this step out.
 bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
-  while (!MakeRoom(sequence.pages.MissingPages(tokens))) {
-    Sequence* victim = *running_.rbegin();
+  while (!kv_.MakeRoom(sequence.pages.MissingPages(tokens))) {
+    if (ShedFor(sequence, tokens, plan)) continue;
+    Sequence* victim = running_.back();
     if (victim == &sequence || victim->last_plan == plan->id) return false;
     Preempt(*victim, plan);
   }
-  Grow(sequence, tokens, plan);
+  kv_.Grow(sequence, tokens, &plan->page_updates);
   return true;
 }
 
-// Evicts from the prefix cache until so many pages are free.
-bool Scheduler::MakeRoom(int64_t pages) {
-  while (pool_.free() < pages) {
-    if (!index_.Evict()) return false;
+// Sheds layers of the sequence of least precedence that allows it. False if none does.
+bool Scheduler::ShedFor(const Sequence& sequence, int tokens, StepPlan* plan) {
+  for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
+    Sequence& giver = **it;
+    if (giver.last_plan == plan->id) break;  // it has rows in this plan, and so have all before it
+    const int most = giver.SheddableLayers();
+    if (most == 0 || giver.pages.num_blocks() == 0) continue;
+    const int64_t missing = sequence.pages.MissingPages(tokens) - kv_.unowned_pages();
+    const int blocks = giver.pages.num_blocks();
+    const int layers = static_cast<int>(std::min<int64_t>(most, (missing + blocks - 1) / blocks));
+    giver.Shed(layers);
+    giver.silent_row_work = SilentRowWork(options_.work, giver.skip);
+    plan->shed_layers += layers;
+    plan->shed_pages += static_cast<int64_t>(layers) * blocks;
+    return true;
   }
-  return true;
-}
-
-void Scheduler::Grow(Sequence& sequence, int tokens, StepPlan* plan) {
-  const int before = sequence.pages.num_blocks();
-  SKIPSTONE_CHECK(sequence.pages.Grow(tokens));
-  SendPages(sequence, before, plan);
-}
-
-// Tells the backend the pages of blocks [first_block, ...).
-void Scheduler::SendPages(const Sequence& sequence, int first_block, StepPlan* plan) const {
-  const std::vector<int16_t>& layers = sequence.pages.layers();
-  for (int block = first_block; block < sequence.pages.num_blocks(); ++block) {
-    for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
-      plan->page_updates.push_back({.slot = sequence.slot,
-                                    .layer = layers[i],
-                                    .block = block,
-                                    .page = sequence.pages.page(block, i)});
-    }
-  }
+  return false;
 }
 
 void Scheduler::Preempt(Sequence& sequence, StepPlan* plan) {
-  Leave(sequence);
-  sequence.planned = 0;
+  StopRunning(sequence);
   ++sequence.preemptions;
   ++plan->preemptions;
-  waiting_.insert(&sequence);
+  waiting_.Return(sequence);
 }
 
-// Gives slot and pages back, if it holds any.
-void Scheduler::Leave(Sequence& sequence) {
-  if (!sequence.running()) return;
-  running_.erase(&sequence);
+// Gives slot and pages back.
+void Scheduler::StopRunning(Sequence& sequence) {
+  running_.erase(std::ranges::lower_bound(running_, &sequence, Sequence::Before()));
+  slots_[sequence.slot] = nullptr;
   free_slots_.push_back(sequence.slot);
   sequence.slot = -1;
-  sequence.pages.Release();
-  sequence.cursor.Reset();
+  kv_.Release(sequence);
 }
 
-void Scheduler::AddChunk(Sequence& sequence, int rows, StepPlan* plan) {
-  const int begin = sequence.planned;
-  const int end = begin + rows;
-  SequenceChunk chunk{.sequence = sequence.spec.id,
-                      .slot = sequence.slot,
-                      .skip = &sequence.spec.skip,
-                      .first_position = begin,
-                      .num_rows = rows,
-                      .first_token = static_cast<int32_t>(plan->tokens.size())};
-  for (int position = begin; position < end; ++position) {
-    plan->tokens.push_back(sequence.TokenAt(position));
+void Scheduler::AddChunk(Sequence& sequence, int rows, StepPlan* plan, Budget* budget) {
+  if (sequence.DecodeReady()) {
+    ++plan->decode_rows;
+  } else {
+    const double work = sequence.WorkOf(rows);
+    plan->prefill_work += work;
+    budget->work -= work;
+    budget->rows -= rows;
   }
-  chunk.samples = !sequence.spec.scores() && end == sequence.length();
-  chunk.sample_top_n = sequence.spec.logprobs;
-  chunk.prompt_top_n = std::max(0, sequence.spec.prompt_logprobs);
-  // Rows of [first_wanted, end) that precede a prompt token deliver its log-probability.
-  const int last_target_row = std::min(end, sequence.PromptTokens() - 1);
-  const int first_wanted = std::max(begin, sequence.next_prompt_logprob);
-  chunk.logits_rows = std::max(0, last_target_row - first_wanted) + (chunk.samples ? 1 : 0);
-  chunk.last_row_has_target = !chunk.samples && chunk.logits_rows > 0;
-  if (chunk.last_row_has_target) plan->tokens.push_back(sequence.TokenAt(end));
-  sequence.next_prompt_logprob = std::max(sequence.next_prompt_logprob, last_target_row);
-  sequence.planned = end;
-  sequence.in_flight += chunk.samples ? 1 : 0;
-  sequence.last_plan = plan->id;
-  plan->num_rows += rows;
-  plan->chunks.push_back(chunk);
+  sequence.PlanRows(rows, plan);
 }
 
-std::vector<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
-                                              std::span<const LogitsResult> results) {
-  std::vector<SequenceUpdate> updates;
+std::span<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
+                                            std::span<const LogitsResult> results) {
+  updates_.clear();
   for (const SequenceChunk& chunk : plan.chunks) {
     const auto rows = results.first(chunk.logits_rows);
     results = results.subspan(chunk.logits_rows);
-    if (!sequences_.contains(chunk.sequence)) continue;  // ended meanwhile: an overrun row
-    SequenceUpdate update = CommitChunk(plan.id, chunk, rows);
+    Sequence* sequence = InSlot(chunk);
+    if (sequence == nullptr) continue;  // ended meanwhile: an overrun row
+    SequenceUpdate update = CommitChunk(*sequence, plan.id, chunk, rows);
     if (update.end != SequenceEnd::kNone) Remove(update.id);
     if (update.sampled || !update.prompt.empty() || update.end != SequenceEnd::kNone) {
-      updates.push_back(std::move(update));
+      updates_.push_back(std::move(update));
     }
   }
-  return updates;
+  return updates_;
 }
 
-SequenceUpdate Scheduler::CommitChunk(uint64_t plan_id, const SequenceChunk& chunk,
+// Whose chunk it is; null if that has ended. It may have been preempted since.
+Sequence* Scheduler::InSlot(const SequenceChunk& chunk) const {
+  Sequence* sequence = slots_[chunk.slot];
+  if (sequence != nullptr && sequence->spec.id == chunk.sequence) return sequence;
+  const auto it = sequences_.find(chunk.sequence);
+  return it == sequences_.end() ? nullptr : it->second.get();
+}
+
+SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
+                                      const SequenceChunk& chunk,
                                       std::span<const LogitsResult> results) {
-  Sequence& sequence = *sequences_.at(chunk.sequence);
-  EnterBlocks(sequence, plan_id, chunk);
+  // Preempted since, the pages that the step wrote are not the sequence's any more.
+  if (sequence.running() && sequence.start_plan <= plan_id) {
+    kv_.EnterBlocks(sequence, chunk.first_position + chunk.num_rows);
+    if (kv_.PromptEntered(sequence)) waiting_.ReleaseFollowers(sequence.spec.id);
+  }
   const SequenceSpec& spec = sequence.spec;
-  SequenceUpdate update;
-  update.id = spec.id;
+  SequenceUpdate update{.id = spec.id};
   update.preemptions = sequence.preemptions;
   const size_t targets = results.size() - (chunk.samples ? 1 : 0);
   update.prompt.assign(results.begin(), results.begin() + targets);
   if (chunk.samples) {
-    const int32_t token = results.back().sampled.id;
     update.sampled = results.back();
-    sequence.output.push_back(token);
-    --sequence.in_flight;
-    const auto& stops = spec.stop_ids;
-    if (std::find(stops.begin(), stops.end(), token) != stops.end()) {
-      update.end = SequenceEnd::kStopToken;
-    } else if (static_cast<int>(sequence.output.size()) >= spec.max_tokens) {
-      update.end = SequenceEnd::kLength;
-    }
+    update.applied = sequence.TakeApplied();
+    update.end = sequence.AddToken(results.back().sampled.id);
+    waiting_.Serve(sequence, 1);
   } else if (spec.scores() && chunk.first_position + chunk.num_rows == sequence.RowsWanted()) {
     update.end = SequenceEnd::kScored;
   }
   return update;
 }
 
-// Blocks that this step completed become known to the prefix cache, now that they are written.
-void Scheduler::EnterBlocks(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk) {
-  // Preempted since: the pages that the step wrote are not the sequence's any more.
-  if (!options_.prefix_cache || !sequence.running() || sequence.start_plan > plan_id) return;
-  const int written = chunk.first_position + chunk.num_rows;
-  const int size = options_.page_tokens;
-  for (int block = sequence.cursor.blocks(); (block + 1) * size <= written; ++block) {
-    tokens_.clear();
-    sequence.AppendTokens(block * size, (block + 1) * size, &tokens_);
-    index_.Insert(sequence.cursor, tokens_, sequence.pages);
-  }
-}
-
-std::vector<SequenceId> Scheduler::PastDeadline(Time now) const {
+std::vector<SequenceId> Scheduler::PastOf(const Expiries& expiries, Time now) {
   std::vector<SequenceId> ids;
-  for (const auto& [id, sequence] : sequences_) {
-    if (sequence->spec.deadline <= now) ids.push_back(id);
+  for (const auto& [time, id] : expiries) {
+    if (time > now) break;
+    ids.push_back(id);
   }
   return ids;
 }
 
-std::vector<SequenceId> Scheduler::PastTimeLimit(Time now) const {
+std::vector<SequenceId> Scheduler::Unreachable(Time now, double prefill_rate) {
   std::vector<SequenceId> ids;
-  for (const auto& [id, sequence] : sequences_) {
-    if (sequence->spec.time_limit <= now) ids.push_back(id);
+  if (prefill_rate <= 0) return ids;
+  const auto least = [&](double work) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(work / prefill_rate));
+  };
+  for (const auto& [deadline, id] : deadlines_) {
+    if (deadline >= now + least(longest_prompt_)) break;
+    Sequence& sequence = *sequences_.at(id);
+    if (sequence.running() || sequence.preemptions > 0) continue;
+    if (deadline >= now + least(sequence.WorkOf(sequence.RowsLeft()))) continue;
+    kv_.Adopt(sequence);  // what the prefix cache has need not run
+    if (deadline < now + least(sequence.WorkOf(sequence.RowsLeft()))) ids.push_back(id);
+    kv_.Release(sequence);
   }
   return ids;
 }

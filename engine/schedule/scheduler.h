@@ -1,6 +1,6 @@
-// Decides which rows the next step runs: admission by pages, chunked prefill under a row budget,
-// growth, preemption by recompute. Arithmetic on integers and given times: no device, no thread,
-// no clock, no tokenizer. The step thread makes all calls.
+// Decides which rows the next step runs: admission by pages, chunked prefill under a budget of
+// work, growth, shedding of layers, preemption by recompute. Arithmetic on integers and given
+// times: no device, no thread, no clock, no tokenizer. The step thread makes all calls.
 //
 //   scheduler.Add(spec);
 //   StepPlan plan = scheduler.Next();
@@ -11,36 +11,48 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/base/sampling.h"
-#include "engine/kv/page_pool.h"
-#include "engine/kv/prefix_index.h"
+#include "engine/schedule/kv_manager.h"
+#include "engine/schedule/model_work.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_plan.h"
+#include "engine/schedule/wait_queue.h"
 
 namespace skipstone {
 
+// Rows of a step at the most, per unit of its budget: rows that stop early cost less than 1.
+inline constexpr int kMaxRowsPerWork = 2;
+
 struct SchedulerOptions {
-  int max_batch_tokens = 512;  // rows per step, >= 1
-  int max_sequences = 256;     // slots, >= 1
+  // Work of one step, >= 1: decode rows, and prompt rows at what liveness leaves of them
+  // (SilentRowWork).
+  int max_batch_tokens = 512;
+  int max_sequences = 256;  // slots, >= 1
   int page_tokens = 16;
   int64_t num_pages = 0;
   bool prefix_cache = true;
+  bool fair_share = false;  // between tenants, by tokens served
+  // More waiting sequences, or more pages in use, mean Overloaded().
+  int brownout_waiting = std::numeric_limits<int>::max();
+  int64_t brownout_pages = std::numeric_limits<int64_t>::max();
+  ModelWork work;
 };
-
-enum class SequenceEnd { kNone, kStopToken, kLength, kScored };
 
 // What a committed step brought to one sequence.
 struct SequenceUpdate {
   SequenceId id = 0;
   std::vector<LogitsResult> prompt;     // log-probabilities of prompt tokens, in order
   std::optional<LogitsResult> sampled;  // the new token
+  std::vector<AppliedRange> applied;    // skip sets that came into force up to this token
   SequenceEnd end = SequenceEnd::kNone;
   int preemptions = 0;  // so far
 };
@@ -53,55 +65,71 @@ class Scheduler {
   void Add(SequenceSpec spec);
   // Ends a sequence at once; its pages and slot are free for later plans. False if it has ended.
   bool Remove(SequenceId id);
+  // The load is above one of the brown-out marks.
+  bool Overloaded() const;
 
-  // Empty if there is nothing to run.
-  StepPlan Next();
+  // Empty if there is nothing to run. `recycled`: a plan that is done, whose memory is used again.
+  StepPlan Next(StepPlan recycled = {});
   // `results`: one per logits row, in the plan's order. Plans are committed in order. Sequences
-  // that ended are removed.
-  std::vector<SequenceUpdate> Commit(const StepPlan& plan, std::span<const LogitsResult> results);
+  // that ended are removed. Valid until the next call.
+  std::span<SequenceUpdate> Commit(const StepPlan& plan, std::span<const LogitsResult> results);
+
+  // Bounds the prefill work of steps that have decode rows. Below 1 no prompt gets on.
+  void LimitPrefill(double work) { prefill_limit_ = work; }
 
   // Sequences whose deadline, or time limit, has come.
-  std::vector<SequenceId> PastDeadline(Time now) const;
-  std::vector<SequenceId> PastTimeLimit(Time now) const;
+  std::vector<SequenceId> PastDeadline(Time now) const { return PastOf(deadlines_, now); }
+  std::vector<SequenceId> PastTimeLimit(Time now) const { return PastOf(time_limits_, now); }
+  // Sequences that wait and cannot have their first token by their deadline, not even if they
+  // started now, alone, at so much prefill work per second. At 0 none.
+  std::vector<SequenceId> Unreachable(Time now, double prefill_rate);
 
   // Null if it has ended.
   const Sequence* Find(SequenceId id) const;
-  const PagePool& pool() const { return pool_; }
+  const PagePool& pool() const { return kv_.pool(); }
   int num_running() const { return static_cast<int>(running_.size()); }
-  int num_waiting() const { return static_cast<int>(waiting_.size()); }
+  int num_waiting() const { return waiting_.size(); }
 
  private:
-  // Who goes first: the earlier Sequence::Precedence.
-  struct Before {
-    bool operator()(const Sequence* a, const Sequence* b) const;
+  using Expiries = std::set<std::pair<Time, SequenceId>>;
+  // What a step may still take.
+  struct Budget {
+    double work;
+    int rows;
   };
 
-  void PlanRunning(StepPlan* plan, int* prefill_budget);
-  void Admit(StepPlan* plan, int* prefill_budget);
-  bool WaitsForItsLeader(const Sequence& sequence) const;
-  void Adopt(Sequence& sequence);
+  static std::vector<SequenceId> PastOf(const Expiries& expiries, Time now);
+  int RowsFor(const Sequence& sequence, const Budget& budget) const;
+  void PlanRunning(StepPlan* plan, Budget* budget);
+  void Admit(StepPlan* plan, Budget* budget);
+  int PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserved);
   void Start(Sequence& sequence, StepPlan* plan);
-  bool MakeRoom(int64_t pages);
   bool GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan);
-  void Grow(Sequence& sequence, int tokens, StepPlan* plan);
+  bool ShedFor(const Sequence& sequence, int tokens, StepPlan* plan);
   void Preempt(Sequence& sequence, StepPlan* plan);
-  void AddChunk(Sequence& sequence, int rows, StepPlan* plan);
-  void Leave(Sequence& sequence);
-  void SendPages(const Sequence& sequence, int first_block, StepPlan* plan) const;
-  void EnterBlocks(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk);
+  void AddChunk(Sequence& sequence, int rows, StepPlan* plan, Budget* budget);
+  void StopRunning(Sequence& sequence);
   int64_t ReservedPages() const;
-  int64_t AdmissionPages(const Sequence& sequence) const;
-  SequenceUpdate CommitChunk(uint64_t plan_id, const SequenceChunk& chunk,
+  Sequence* InSlot(const SequenceChunk& chunk) const;
+  SequenceUpdate CommitChunk(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk,
                              std::span<const LogitsResult> results);
 
   const SchedulerOptions options_;
-  PagePool pool_;
-  PrefixIndex index_;
+  KvManager kv_;
+  WaitQueue waiting_;
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
-  std::set<Sequence*, Before> waiting_;
-  std::set<Sequence*, Before> running_;
+  std::vector<Sequence*> running_;  // by precedence
+  std::vector<Sequence*> slots_;    // who runs there
   std::vector<int32_t> free_slots_;
-  std::vector<int32_t> tokens_;  // scratch
+  Expiries deadlines_;
+  Expiries time_limits_;
+  std::vector<SequenceUpdate> updates_;
+  double prefill_limit_ = std::numeric_limits<double>::infinity();
+  int longest_prompt_ = 0;  // so far
+  // The sequence that could not start for lack of pages, and how many without an owner it takes:
+  // until there are so many, trying again is in vain.
+  const Sequence* blocked_ = nullptr;
+  int64_t blocked_pages_ = 0;
   uint64_t next_plan_ = 1;
 };
 

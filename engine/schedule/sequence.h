@@ -1,13 +1,15 @@
 // One output of one request, as the scheduler sees it: what was asked, how far it got, and the
-// pages and slot it holds. The step thread owns it.
-//
-// Positions count the sequence's tokens: prompt, then output. length() includes a token that a
-// launched step is sampling; planned is the number of positions whose rows have been planned.
+// pages and slot it holds. The step thread owns it. Positions count its tokens: prompt, then output.
+// length() includes a token that a launched step is sampling; planned is the number of positions
+// whose rows have been planned.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "engine/base/clock.h"
@@ -15,14 +17,18 @@
 #include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"
 #include "engine/schedule/step_plan.h"
+#include "engine/skip/applied_range.h"
 #include "engine/skip/skip_set.h"
 
 namespace skipstone {
 
+struct Tenant;
+
 struct SequenceSpec {
   SequenceId id = 0;
   std::vector<int32_t> prompt;
-  SkipSet skip;
+  SkipSet skip;                    // that it starts with
+  std::optional<SkipSet> ceiling;  // a superset: attention may be shed from the top within it
   SamplingParams sampling;
   int output_index = 0;
   int max_tokens = 1;  // >= 1 and within context and pool; not used when scoring
@@ -31,6 +37,7 @@ struct SequenceSpec {
   int prompt_logprobs = -1;
   std::vector<int32_t> stop_ids;  // end-of-sequence and stop tokens
   std::string cache_salt;         // shares cached prefixes only with equal salts
+  std::string tenant;             // whose share it takes, where shares are fair
   int priority = 0;
   Time arrival{};
   Time deadline = kNever;
@@ -38,6 +45,8 @@ struct SequenceSpec {
 
   bool scores() const { return score_from > 0; }
 };
+
+enum class SequenceEnd { kNone, kStopToken, kLength, kScored };
 
 // Waiting that one class of priority outweighs: long against the time to first token that a class
 // is about, short against the patience of a client. Since it is finite, nothing starves: what
@@ -47,7 +56,7 @@ inline constexpr std::chrono::seconds kPriorityAging{30};
 class Sequence {
  public:
   Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
-      : spec(std::move(spec)), pages(pool, this->spec.skip, page_tokens) {
+      : spec(std::move(spec)), skip(this->spec.skip), pages(pool, this->spec.skip, page_tokens) {
     if (this->spec.scores()) {
       next_prompt_logprob = this->spec.score_from - 1;
     } else {
@@ -59,6 +68,11 @@ class Sequence {
   // Sequences go in this order: arrival, moved forward by priority. It never changes, so queues
   // can be sorted by it.
   Time Precedence() const { return spec.arrival - spec.priority * kPriorityAging; }
+  struct Before {
+    bool operator()(const Sequence* a, const Sequence* b) const {
+      return std::tuple(a->Precedence(), a->spec.id) < std::tuple(b->Precedence(), b->spec.id);
+    }
+  };
   // Tokens known or being sampled.
   int length() const { return PromptTokens() + static_cast<int>(output.size()) + in_flight; }
   // Positions that have to run before the next token can be drawn. The last token of a scored text
@@ -89,16 +103,40 @@ class Sequence {
     return prompt_rows && next_prompt_logprob < PromptTokens() - 1 ? next_prompt_logprob
                                                                    : length() - 1;
   }
+  // Rows that need no logits come first; they cost silent_row_work each, the others 1.
+  double WorkOf(int rows) const {
+    const int silent = std::clamp(FirstLogitsRow() - planned, 0, rows);
+    return silent * silent_row_work + (rows - silent);
+  }
+  // How many of the rows left so much work pays for.
+  int RowsWithin(double work) const;
+  // Attention sublayers that can be shed: the deepest kept ones, as far as the ceiling goes.
+  int SheddableLayers() const;
   // Appends the tokens of positions [begin, end), which are known.
   void AppendTokens(int begin, int end, std::vector<int32_t>* tokens) const {
     for (int position = begin; position < end; ++position) tokens->push_back(TokenAt(position));
   }
 
+  // Puts its next rows into the plan.
+  void PlanRows(int rows, StepPlan* plan);
+  // Sheds attention sublayers from the top. K and V of the layers that stay are the same under
+  // both sets (SEMANTICS "Shedding from the top"): their pages, the cursor and what is in flight
+  // stay good.
+  void Shed(int layers);
+  // The token that a planned row has drawn.
+  SequenceEnd AddToken(int32_t token);
+  // Skip sets that came into force up to the next token and have not been taken yet.
+  std::vector<AppliedRange> TakeApplied();
+
   const SequenceSpec spec;
+  SkipSet skip;  // in force for the rows planned next
   std::vector<int32_t> output;
   SequencePages pages;
   PrefixIndex::Cursor cursor;  // the blocks that it adopted from the prefix cache or entered there
   int cached_tokens = 0;       // prompt tokens adopted at the first start
+  std::vector<AppliedRange> unreported;  // sets that came into force and were not taken yet
+  Tenant* tenant = nullptr;
+  double silent_row_work = 1;  // work of a row that needs no logits, in such rows without skipping
   uint64_t start_plan = 0;     // id of the plan that started it last
   int32_t slot = -1;           // -1: waiting
   int planned = 0;

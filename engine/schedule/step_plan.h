@@ -16,9 +16,11 @@ using SequenceId = uint64_t;
 struct SequenceChunk {
   SequenceId sequence = 0;
   int32_t slot = 0;
-  const SkipSet* skip = nullptr;  // valid until Launch returns
+  const SkipSet* skip = nullptr;  // valid until the scheduler is called again
   int32_t first_position = 0;
   int32_t num_rows = 0;
+  int32_t decode_rows = 0;  // of them: that only draw the next token
+  double prefill_work = 0;  // of the others, in prompt rows of the model without skipping
   int32_t first_token = 0;  // index into StepPlan::tokens of the first row's token
   int32_t logits_rows = 0;
   bool samples = false;  // a token is drawn from the last row
@@ -35,15 +37,19 @@ struct StepPlan {
   std::vector<SequenceChunk> chunks;
   std::vector<int32_t> tokens;  // ids or kSampledToken
   int32_t num_rows = 0;
-  std::vector<SlotStart> slot_starts;  // views valid until Launch returns
+  std::vector<SlotStart> slot_starts;  // views valid until the scheduler is called again
   std::vector<PageUpdate> page_updates;
   std::vector<PageCopy> page_copies;
   int preemptions = 0;
+  int shed_layers = 0;
+  int64_t shed_pages = 0;
   std::vector<SequenceId> started;  // for the first time
   int64_t prefix_query_tokens = 0;  // looked up in the prefix cache, and found there
   int64_t prefix_hit_tokens = 0;
 
   bool empty() const { return chunks.empty(); }
+  // Empty again, with the memory it has.
+  void Clear();
 };
 
 }  // namespace skipstone

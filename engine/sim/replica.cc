@@ -11,8 +11,11 @@ Replica::Replica(const SchedulerOptions& options, const CostModel& cost, int max
     : scheduler_(options), cost_(cost), max_in_flight_(max_in_flight) {}
 
 bool Replica::LaunchStep(Time now) {
-  StepPlan plan = scheduler_.Next();
-  if (plan.empty()) return false;
+  StepPlan plan = scheduler_.Next(std::move(spare_));
+  if (plan.empty()) {
+    spare_ = std::move(plan);
+    return false;
+  }
   const Duration time = cost_.TimeOf(plan);
   const Time begin = steps_.empty() ? now : std::max(now, steps_.back().end);
   busy_ += time;
@@ -22,10 +25,10 @@ bool Replica::LaunchStep(Time now) {
   return true;
 }
 
-std::vector<SequenceUpdate> Replica::EndStep() {
-  const StepPlan plan = std::move(steps_.front().plan);
+std::span<SequenceUpdate> Replica::EndStep() {
+  spare_ = std::move(steps_.front().plan);
   steps_.pop_front();
-  return scheduler_.Commit(plan, MakeResults(plan));
+  return scheduler_.Commit(spare_, MakeResults(spare_));
 }
 
 // Sampled tokens matter only to the prefix cache, which must not take one answer for another.

@@ -37,8 +37,8 @@ class Replica {
 
   // When the oldest step ends; kNever if none is under way.
   Time next_end() const { return steps_.empty() ? kNever : steps_.front().end; }
-  // Commits the oldest step.
-  std::vector<SequenceUpdate> EndStep();
+  // Commits the oldest step. Valid until the next call.
+  std::span<SequenceUpdate> EndStep();
 
   int requests() const { return scheduler_.num_running() + scheduler_.num_waiting(); }
   int num_waiting() const { return scheduler_.num_waiting(); }
@@ -60,6 +60,7 @@ class Replica {
   CostModel cost_;
   const int max_in_flight_;
   std::deque<Step> steps_;
+  StepPlan spare_;                     // whose memory the next plan takes
   std::vector<LogitsResult> results_;  // scratch
   Duration busy_{};
   int64_t num_steps_ = 0;

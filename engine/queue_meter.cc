@@ -1,0 +1,57 @@
+#include "engine/queue_meter.h"
+
+#include <algorithm>
+
+namespace skipstone {
+namespace {
+
+int64_t SecondOf(Time time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
+}
+
+}  // namespace
+
+void QueueMeter::Enter(const Amount& amount) {
+  MutexLock lock(mutex_);
+  waiting_.sequences += amount.sequences;
+  waiting_.prompt_tokens += amount.prompt_tokens;
+}
+
+void QueueMeter::Leave(const Amount& amount, Time now) {
+  MutexLock lock(mutex_);
+  waiting_.sequences -= amount.sequences;
+  waiting_.prompt_tokens -= amount.prompt_tokens;
+  const int64_t index = SecondOf(now);
+  Second& second = seconds_[index % kSeconds];
+  if (second.index != index) second = {.index = index};
+  second.left.sequences += amount.sequences;
+  second.left.prompt_tokens += amount.prompt_tokens;
+}
+
+QueueMeter::Amount QueueMeter::waiting() const {
+  MutexLock lock(mutex_);
+  return waiting_;
+}
+
+Duration QueueMeter::TimeToDrain(const Amount& amount, Time now) const {
+  Amount left;
+  int64_t first = SecondOf(now);
+  {
+    MutexLock lock(mutex_);
+    for (const Second& second : seconds_) {
+      if (second.index <= SecondOf(now) - kSeconds) continue;
+      left.sequences += second.left.sequences;
+      left.prompt_tokens += second.left.prompt_tokens;
+      first = std::min(first, second.index);
+    }
+  }
+  if (left.sequences == 0) return std::chrono::seconds(1);
+  // Since the first of those seconds began, and no less than one: the rate of a moment says little.
+  const double span = std::max(1.0, Seconds(now.time_since_epoch()) - static_cast<double>(first));
+  const double share = std::max(
+      static_cast<double>(amount.sequences) / left.sequences,
+      static_cast<double>(amount.prompt_tokens) / std::max<int64_t>(1, left.prompt_tokens));
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(span * share));
+}
+
+}  // namespace skipstone

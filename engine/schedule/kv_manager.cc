@@ -1,0 +1,70 @@
+#include "engine/schedule/kv_manager.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+
+namespace skipstone {
+
+bool KvManager::MakeRoom(int64_t pages) {
+  if (unowned_pages() < pages) return false;
+  while (pool_.free() < pages) SKIPSTONE_CHECK(index_.Evict());
+  return true;
+}
+
+void KvManager::Adopt(Sequence& sequence) {
+  if (prefix_cache_) {
+    tokens_.clear();
+    const int blocks = sequence.FirstLogitsRow() / page_tokens_;
+    sequence.AppendTokens(0, blocks * page_tokens_, &tokens_);
+    sequence.cursor =
+        index_.Adopt(tokens_, blocks, sequence.skip, sequence.spec.cache_salt, sequence.pages);
+  }
+  sequence.planned = sequence.pages.num_blocks() * page_tokens_;
+}
+
+void KvManager::Grow(Sequence& sequence, int tokens, std::vector<PageUpdate>* updates) {
+  const int before = sequence.pages.num_blocks();
+  SKIPSTONE_CHECK(sequence.pages.Grow(tokens));
+  SendPages(sequence, before, updates);
+}
+
+void KvManager::SendPages(const Sequence& sequence, int first_block,
+                          std::vector<PageUpdate>* updates) {
+  const std::vector<int16_t>& layers = sequence.pages.layers();
+  for (int block = first_block; block < sequence.pages.num_blocks(); ++block) {
+    for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
+      updates->push_back({.slot = sequence.slot,
+                          .layer = layers[i],
+                          .block = block,
+                          .page = sequence.pages.page(block, i)});
+    }
+  }
+}
+
+void KvManager::EnterBlocks(Sequence& sequence, int written) {
+  if (!prefix_cache_) return;
+  for (int block = sequence.cursor.blocks(); (block + 1) * page_tokens_ <= written; ++block) {
+    tokens_.clear();
+    sequence.AppendTokens(block * page_tokens_, (block + 1) * page_tokens_, &tokens_);
+    index_.Insert(sequence.cursor, tokens_, sequence.pages);
+  }
+}
+
+bool KvManager::PromptEntered(const Sequence& sequence) const {
+  if (!prefix_cache_ || sequence.pages.layers().empty()) return true;
+  return sequence.cursor.blocks() >= (sequence.PromptTokens() - 1) / page_tokens_;
+}
+
+void KvManager::Release(Sequence& sequence) {
+  sequence.pages.Release();
+  sequence.cursor.Reset();
+  sequence.planned = 0;
+}
+
+int64_t KvManager::AdmissionPages(const Sequence& sequence) const {
+  const int tokens = std::min(sequence.RowsWanted() + page_tokens_, sequence.MaxStored());
+  return sequence.pages.MissingPages(tokens);
+}
+
+}  // namespace skipstone

@@ -1,0 +1,58 @@
+// The pages of all sequences: pool and prefix cache, and what a sequence takes from them and
+// leaves in them. Integers only. Not thread-safe: the step thread owns it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/kv/page_pool.h"
+#include "engine/kv/prefix_index.h"
+#include "engine/schedule/sequence.h"
+
+namespace skipstone {
+
+class KvManager {
+ public:
+  KvManager(int64_t num_pages, int page_tokens, bool prefix_cache)
+      : pool_(num_pages),
+        index_(pool_, page_tokens),
+        page_tokens_(page_tokens),
+        prefix_cache_(prefix_cache) {}
+
+  // Evicts from the prefix cache until so many pages are free. False, and nothing evicted, if that
+  // would not suffice.
+  bool MakeRoom(int64_t pages);
+
+  // Takes what the prefix cache has of a sequence without pages; its rows are planned from there
+  // on.
+  void Adopt(Sequence& sequence);
+  // Makes room for `tokens` positions, whose pages are free, and tells the backend.
+  void Grow(Sequence& sequence, int tokens, std::vector<PageUpdate>* updates);
+  // Tells the backend the pages of blocks [first_block, ...).
+  static void SendPages(const Sequence& sequence, int first_block,
+                        std::vector<PageUpdate>* updates);
+  // Blocks that lie wholly below position `written` become known to the prefix cache.
+  void EnterBlocks(Sequence& sequence, int written);
+  // The prefix cache holds all of its prompt that later outputs of the request could share, or
+  // there is nothing to share.
+  bool PromptEntered(const Sequence& sequence) const;
+  // Takes pages and place in the cache away: all rows have to run again.
+  void Release(Sequence& sequence);
+
+  // Pages that must be free for a start: those of the known tokens and of one more block.
+  int64_t AdmissionPages(const Sequence& sequence) const;
+
+  // Free, or owned by the prefix cache alone: what MakeRoom can free.
+  int64_t unowned_pages() const { return pool_.free() + pool_.cached(); }
+  PagePool& pool() { return pool_; }
+  const PagePool& pool() const { return pool_; }
+
+ private:
+  PagePool pool_;
+  PrefixIndex index_;
+  const int page_tokens_;
+  const bool prefix_cache_;
+  std::vector<int32_t> tokens_;  // scratch
+};
+
+}  // namespace skipstone

@@ -1,0 +1,32 @@
+// What the parts of a model weigh, and what a row of a skip set costs of them.
+#pragma once
+
+#include "engine/skip/skip_set.h"
+
+namespace skipstone {
+
+// The default makes all sublayers equal.
+struct ModelWork {
+  double query_bytes = 1;     // weights of one attention sublayer: query and output projection
+  double kv_bytes = 1;        // key and value projection
+  double mlp_bytes = 2;       // weights of one MLP sublayer
+  double head_bytes = 1;      // of the head
+  double kv_token_bytes = 0;  // K and V of one token in one layer
+  // Rows whose multiply-adds take as long as reading the weights they meet.
+  double rows_per_read = 1;
+};
+
+// Which parts of a layer a row runs (SEMANTICS "Row liveness").
+struct LayerParts {
+  bool kv, query, mlp;
+};
+LayerParts PartsOf(const SkipSet& skip, int layer, bool needs_logits);
+
+// Weights that a row meets in such a layer.
+double BytesOf(const ModelWork& work, const LayerParts& parts);
+
+// Multiply-adds of a row that needs no logits, as a share of those of such a row without skipping:
+// 0 (no attention is kept) to 1.
+double SilentRowWork(const ModelWork& work, const SkipSet& skip);
+
+}  // namespace skipstone

@@ -1,0 +1,79 @@
+#include "engine/schedule/sequence.h"
+
+#include <iterator>
+#include <utility>
+
+namespace skipstone {
+
+int Sequence::RowsWithin(double work) const {
+  const int left = RowsLeft();
+  const int silent = std::clamp(FirstLogitsRow() - planned, 0, left);
+  if (silent * silent_row_work > work) return static_cast<int>(work / silent_row_work);
+  return silent + std::min(left - silent, static_cast<int>(work - silent * silent_row_work));
+}
+
+int Sequence::SheddableLayers() const {
+  int layers = 0;
+  if (!spec.ceiling) return layers;
+  const std::vector<int16_t>& kept = pages.layers();
+  while (layers < std::ssize(kept) && !spec.ceiling->KeepsAttention(*(kept.rbegin() + layers))) {
+    ++layers;
+  }
+  return layers;
+}
+
+void Sequence::PlanRows(int rows, StepPlan* plan) {
+  const int begin = planned;
+  const int end = begin + rows;
+  SequenceChunk chunk{.sequence = spec.id,
+                      .slot = slot,
+                      .skip = &skip,
+                      .first_position = begin,
+                      .num_rows = rows,
+                      .first_token = static_cast<int32_t>(plan->tokens.size())};
+  AppendTokens(begin, end, &plan->tokens);
+  chunk.samples = !spec.scores() && end == length();
+  chunk.sample_top_n = spec.logprobs;
+  chunk.prompt_top_n = std::max(0, spec.prompt_logprobs);
+  // Rows of [first_wanted, end) that precede a prompt token deliver its log-probability.
+  const int last_target_row = std::min(end, PromptTokens() - 1);
+  const int first_wanted = std::max(begin, next_prompt_logprob);
+  chunk.logits_rows = std::max(0, last_target_row - first_wanted) + (chunk.samples ? 1 : 0);
+  chunk.last_row_has_target = !chunk.samples && chunk.logits_rows > 0;
+  if (chunk.last_row_has_target) plan->tokens.push_back(TokenAt(end));
+  next_prompt_logprob = std::max(next_prompt_logprob, last_target_row);
+  planned = end;
+  in_flight += chunk.samples ? 1 : 0;
+  last_plan = plan->id;
+  plan->num_rows += rows;
+  plan->chunks.push_back(chunk);
+}
+
+void Sequence::Shed(int layers) {
+  for (int i = 0; i < layers; ++i) skip.SkipAttention(*(pages.layers().rbegin() + i));
+  pages.ShedTop(layers);
+  cursor.ShedTop(static_cast<int>(pages.layers().size()));
+  unreported.push_back({static_cast<int>(output.size()) + in_flight, skip});
+}
+
+SequenceEnd Sequence::AddToken(int32_t token) {
+  output.push_back(token);
+  --in_flight;
+  if (std::ranges::find(spec.stop_ids, token) != spec.stop_ids.end()) {
+    return SequenceEnd::kStopToken;
+  }
+  return static_cast<int>(output.size()) >= spec.max_tokens ? SequenceEnd::kLength
+                                                            : SequenceEnd::kNone;
+}
+
+std::vector<AppliedRange> Sequence::TakeApplied() {
+  const auto first_later = std::ranges::find_if(unreported, [this](const AppliedRange& range) {
+    return range.from_token > static_cast<int>(output.size());
+  });
+  std::vector<AppliedRange> taken(std::make_move_iterator(unreported.begin()),
+                                  std::make_move_iterator(first_later));
+  unreported.erase(unreported.begin(), first_later);
+  return taken;
+}
+
+}  // namespace skipstone

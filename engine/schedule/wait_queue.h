@@ -1,0 +1,59 @@
+// Sequences that wait to run, in the order in which they may start: by precedence or, where shares
+// are fair, first from the tenant that was served the fewest tokens (the virtual token counter of
+// Sheng et al. 2024, arXiv 2401.00588), and by precedence within a tenant.
+//
+// The later outputs of a request wait behind the first one (their leader) until it has entered the
+// prompt into the prefix cache: then they share its pages instead of computing their own.
+//
+// Not thread-safe: the step thread owns it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/schedule/sequence.h"
+
+namespace skipstone {
+
+// Kept while it has sequences that wait or run.
+struct Tenant {
+  int64_t served_tokens = 0;
+  int sequences = 0;
+  std::set<Sequence*, Sequence::Before> waiting;
+};
+
+class WaitQueue {
+ public:
+  explicit WaitQueue(bool fair_share) : fair_share_(fair_share) {}
+
+  // A new sequence; behind `leader` if that is not null.
+  void Add(Sequence& sequence, const Sequence* leader);
+  // Those that wait behind `leader` may start.
+  void ReleaseFollowers(SequenceId leader);
+  // A running sequence waits again.
+  void Return(Sequence& sequence);
+  // Next to start; null if there is none.
+  Sequence* First() const;
+  // It leaves the queue to run.
+  void Start(Sequence& sequence);
+  // It has ended, waiting or running.
+  void End(Sequence& sequence);
+
+  void Serve(Sequence& sequence, int64_t tokens) { sequence.tenant->served_tokens += tokens; }
+
+  int size() const { return size_; }
+
+ private:
+  Tenant* Join(const std::string& name);
+
+  const bool fair_share_;
+  std::map<std::string, Tenant> tenants_;
+  std::unordered_map<SequenceId, std::vector<Sequence*>> followers_;
+  int size_ = 0;
+};
+
+}  // namespace skipstone
