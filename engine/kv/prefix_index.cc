@@ -52,6 +52,15 @@ void PrefixIndex::Cursor::Reset() {
   index_ = nullptr;
 }
 
+void PrefixIndex::Cursor::ShedTop(int kept_layers) {
+  SKIPSTONE_CHECK(kept_layers >= 0);
+  while (!groups_.empty() && groups_.back().begin >= kept_layers) {
+    index_->Leave(groups_.back().node);
+    groups_.pop_back();
+  }
+  if (!groups_.empty()) groups_.back().end = std::min(groups_.back().end, kept_layers);
+}
+
 PrefixIndex::PrefixIndex(PagePool& pool, int page_tokens)
     : pool_(pool), page_tokens_(page_tokens) {}
 

@@ -39,6 +39,9 @@ class PrefixIndex {
     ~Cursor() { Reset(); }
     // Lets go of the nodes.
     void Reset();
+    // Follows SequencePages::ShedTop: only the lowest `kept_layers` kept layers go on. Lets go of
+    // the nodes of layers above them.
+    void ShedTop(int kept_layers);
     int blocks() const { return blocks_; }
 
    private:

@@ -55,4 +55,22 @@ void SequencePages::Release() {
   num_blocks_ = 0;
 }
 
+void SequencePages::ShedTop(int layers) {
+  const int before = static_cast<int>(layers_.size());
+  SKIPSTONE_CHECK(layers >= 0 && layers <= before);
+  if (layers == 0) return;
+  const int left = before - layers;
+  for (int64_t block = 0; block < num_blocks_; ++block) {
+    const auto held = pages_.begin() + block * before;
+    pool_->Release(std::span(held + left, layers));
+    std::copy(held, held + left, pages_.begin() + block * left);
+  }
+  pages_.resize(static_cast<size_t>(num_blocks_) * left);
+  layers_.resize(left);
+}
+
+void SequencePages::Reserve(int64_t tokens) {
+  pages_.reserve(static_cast<size_t>(BlocksFor(tokens, page_tokens_)) * layers_.size());
+}
+
 }  // namespace skipstone

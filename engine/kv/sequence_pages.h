@@ -37,11 +37,18 @@ class SequencePages {
   int64_t MissingPages(int64_t tokens) const;
   // Gives all pages back.
   void Release();
+  // Gives back the pages of the `layers` deepest kept layers, which are then kept no more. Shared
+  // pages stay with their other owners; blocks stay, even without a layer. O(pages held).
+  void ShedTop(int layers);
+  // Memory for the page ids of so many tokens, so that growth up to them allocates nothing.
+  void Reserve(int64_t tokens);
 
   int num_blocks() const { return num_blocks_; }
   int64_t num_pages() const { return static_cast<int64_t>(pages_.size()); }
   // The layers that have pages, ascending.
   const std::vector<int16_t>& layers() const { return layers_; }
+  // All of them: [block][kept layer].
+  std::span<const PageId> pages() const { return pages_; }
   // Page of the i-th kept layer.
   PageId page(int block, int kept_layer) const {
     return pages_[static_cast<size_t>(block) * layers_.size() + kept_layer];
@@ -52,7 +59,7 @@ class SequencePages {
   int page_tokens_;
   int num_blocks_ = 0;
   std::vector<int16_t> layers_;
-  std::vector<PageId> pages_;  // [block][kept layer]: growth appends
+  std::vector<PageId> pages_;  // in this order growth appends
 };
 
 }  // namespace skipstone

@@ -41,6 +41,18 @@ class PrefixIndexTest : public testing::Test {
     return holder;
   }
 
+  // Enters one more block of `tokens` behind the cursor.
+  void Extend(Holder& holder, const std::vector<int32_t>& tokens) {
+    ASSERT_TRUE(holder.pages.Grow((holder.cursor.blocks() + 1) * kPageTokens));
+    index_.Insert(holder.cursor, tokens, holder.pages);
+  }
+
+  // Sheds the deepest kept layers of pages and cursor.
+  static void ShedTop(Holder& holder, int layers) {
+    holder.pages.ShedTop(layers);
+    holder.cursor.ShedTop(static_cast<int>(holder.pages.layers().size()));
+  }
+
   PagePool pool_{64};
   PrefixIndex index_{pool_, kPageTokens};
 };
@@ -131,6 +143,57 @@ TEST_F(PrefixIndexTest, GivesUpPagesOfANodeInUseThatItsUsersDoNotShare) {
   EXPECT_EQ(pool_.used(), 1);
   EXPECT_EQ(Adopt({1, 2}, "none").cursor.blocks(), 0);
   EXPECT_EQ(Adopt({1, 2}, "attn:last=3").cursor.blocks(), 1);
+}
+
+TEST_F(PrefixIndexTest, EntersOnlyTheLayersLeftAfterAShed) {
+  Holder full = Compute({1, 2}, "none");
+  ShedTop(full, 1);
+  Extend(full, {3, 4});
+  EXPECT_EQ(full.cursor.blocks(), 2);
+  EXPECT_EQ(Adopt({1, 2, 3, 4}, "none").cursor.blocks(), 1);
+  EXPECT_EQ(Adopt({1, 2, 3, 4}, "attn:last=1").cursor.blocks(), 2);
+  // Four pages of the first block, three of the second; the shed one is only cached.
+  EXPECT_EQ(pool_.used(), 6);
+  EXPECT_EQ(pool_.cached(), 1);
+}
+
+TEST_F(PrefixIndexTest, NodesOfShedLayersCanBeEvicted) {
+  // Three groups: layers 0, 2 and 3 have different sets of skipped sublayers below.
+  Holder holder = Compute({1, 2}, "attn:1+mlp:2");
+  ASSERT_EQ(index_.num_nodes(), 3);
+  EXPECT_FALSE(index_.Evict());
+  ShedTop(holder, 1);
+  EXPECT_EQ(pool_.cached(), 1);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(index_.num_nodes(), 2);
+  EXPECT_EQ(pool_.cached(), 0);
+  EXPECT_FALSE(index_.Evict());
+  ShedTop(holder, 2);
+  EXPECT_EQ(holder.cursor.blocks(), 1);
+  EXPECT_EQ(pool_.used(), 0);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(index_.num_nodes(), 0);
+  EXPECT_EQ(pool_.free(), pool_.size());
+}
+
+TEST_F(PrefixIndexTest, AShedLeavesSharedPagesToTheirOtherHolder) {
+  Holder first = Compute({1, 2, 3, 4}, "none");
+  const Holder second = Adopt({1, 2, 3, 4}, "none");
+  ShedTop(first, 3);
+  EXPECT_EQ(pool_.used(), 8);
+  EXPECT_EQ(pool_.cached(), 0);
+  EXPECT_FALSE(index_.Evict());
+  EXPECT_EQ(Adopt({1, 2, 3, 4}, "none").cursor.blocks(), 2);
+}
+
+TEST_F(PrefixIndexTest, CountsBlocksOnAfterEveryLayerIsShed) {
+  Holder holder = Compute({1, 2}, "none");
+  ShedTop(holder, 4);
+  Extend(holder, {3, 4});
+  EXPECT_EQ(holder.cursor.blocks(), 2);
+  EXPECT_EQ(index_.num_nodes(), 1);
+  EXPECT_EQ(pool_.cached(), 4);
 }
 
 TEST_F(PrefixIndexTest, KeepsNothingForRequestsWithoutAttention) {

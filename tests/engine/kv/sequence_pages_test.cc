@@ -82,5 +82,76 @@ TEST(SequencePagesTest, GivesPagesBackWhenItDiesAndOnlyOnce) {
   EXPECT_EQ(pool.used(), 0);
 }
 
+TEST(SequencePagesTest, ShedsTheDeepestLayersOfEveryBlock) {
+  PagePool pool(100);
+  SequencePages pages(pool, Skip("attn:2,last=1"), 4);  // layers 0 1 3 4 5 6
+  ASSERT_TRUE(pages.Grow(12));
+  std::vector<PageId> left;
+  for (int block = 0; block < 3; ++block) {
+    for (int i = 0; i < 4; ++i) left.push_back(pages.page(block, i));
+  }
+  pages.ShedTop(2);
+  EXPECT_EQ(pages.layers(), (std::vector<int16_t>{0, 1, 3, 4}));
+  EXPECT_EQ(pages.num_blocks(), 3);
+  EXPECT_EQ(pages.num_pages(), 12);
+  EXPECT_EQ(pool.used(), 12);
+  EXPECT_EQ(pool.free(), 88);
+  std::vector<PageId> found;
+  for (int block = 0; block < 3; ++block) {
+    for (int i = 0; i < 4; ++i) found.push_back(pages.page(block, i));
+  }
+  EXPECT_EQ(found, left);
+  ASSERT_TRUE(pages.Grow(16));
+  EXPECT_EQ(pool.used(), 16);
+  EXPECT_EQ(pages.page(2, 3), left.back());
+}
+
+TEST(SequencePagesTest, ShedsEveryLayerAndKeepsItsBlocks) {
+  PagePool pool(16);
+  SequencePages pages(pool, Skip("none"), 4);
+  ASSERT_TRUE(pages.Grow(8));
+  pages.ShedTop(0);
+  EXPECT_EQ(pool.used(), 16);
+  pages.ShedTop(8);
+  EXPECT_EQ(pages.num_blocks(), 2);
+  EXPECT_EQ(pages.num_pages(), 0);
+  EXPECT_EQ(pool.free(), 16);
+  EXPECT_TRUE(pages.Grow(1000));
+  EXPECT_EQ(pages.num_blocks(), 250);
+}
+
+TEST(SequencePagesTest, ShedSharedPagesStayWithTheirOtherOwner) {
+  PagePool pool(8);
+  SequencePages owner(pool, Skip("none"), 4);
+  ASSERT_TRUE(owner.Grow(4));
+  SequencePages sharer(pool, Skip("none"), 4);
+  std::vector<PageId> block(8);
+  for (int i = 0; i < 8; ++i) block[i] = owner.page(0, i);
+  sharer.Share(block);
+  sharer.ShedTop(3);
+  EXPECT_EQ(pool.used(), 8);
+  EXPECT_EQ(pool.references(block[4]), 2);
+  EXPECT_EQ(pool.references(block[5]), 1);
+  owner.Release();
+  EXPECT_EQ(pool.used(), 5);
+  EXPECT_EQ(pool.free(), 3);
+}
+
+TEST(SequencePagesDeathTest, DiesOnSheddingMoreThanItKeeps) {
+  PagePool pool(8);
+  SequencePages pages(pool, Skip("attn:last=4"), 4);
+  EXPECT_DEATH(pages.ShedTop(5), "check failed");
+}
+
+TEST(SequencePagesTest, MovesNothingWhenItGrowsIntoReservedMemory) {
+  PagePool pool(80);
+  SequencePages pages(pool, Skip("none"), 4);
+  pages.Reserve(40);
+  ASSERT_TRUE(pages.Grow(4));
+  const PageId* first = &pages.pages()[0];
+  ASSERT_TRUE(pages.Grow(40));
+  EXPECT_EQ(&pages.pages()[0], first);
+}
+
 }  // namespace
 }  // namespace skipstone
