@@ -19,8 +19,6 @@ struct SequenceChunk {
   const SkipSet* skip = nullptr;  // valid until the scheduler is called again
   int32_t first_position = 0;
   int32_t num_rows = 0;
-  int32_t decode_rows = 0;  // of them: that only draw the next token
-  double prefill_work = 0;  // of the others, in prompt rows of the model without skipping
   int32_t first_token = 0;  // index into StepPlan::tokens of the first row's token
   int32_t logits_rows = 0;
   bool samples = false;  // a token is drawn from the last row
@@ -37,6 +35,8 @@ struct StepPlan {
   std::vector<SequenceChunk> chunks;
   std::vector<int32_t> tokens;  // ids or kSampledToken
   int32_t num_rows = 0;
+  int32_t decode_rows = 0;  // of them: that only draw the next token
+  double prefill_work = 0;  // of the others, in prompt rows of the model without skipping
   std::vector<SlotStart> slot_starts;  // views valid until the scheduler is called again
   std::vector<PageUpdate> page_updates;
   std::vector<PageCopy> page_copies;

@@ -37,7 +37,7 @@ std::unique_ptr<Engine> StartDemo(const Settings& s) {
   auto tokenizer = OpenTokenizer(DemoModelDir(), config.bos_id);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   auto runner =
-      MakeLlamaRunner(*std::move(model), {.limits = {.max_rows = s.max_batch_tokens,
+      MakeLlamaRunner(*std::move(model), {.limits = {.max_rows = kMaxRowsPerWork * s.max_batch_tokens,
                                                      .max_logits_rows = s.max_batch_tokens,
                                                      .max_slots = 64,
                                                      .page_tokens = s.page_tokens,

@@ -335,7 +335,8 @@ class Simulation {
     StepPlan plan = scheduler_.Next();
     preemptions_ += plan.preemptions;
     prefix_hits_ += plan.prefix_hit_tokens;
-    EXPECT_LE(plan.num_rows, traffic_.max_batch_tokens);
+    EXPECT_LE(plan.decode_rows + plan.prefill_work, traffic_.max_batch_tokens + 1e-9);
+    EXPECT_LE(plan.num_rows, kMaxRowsPerWork * traffic_.max_batch_tokens);
     std::set<SequenceId> planned;
     for (const SequenceChunk& chunk : plan.chunks) {
       ASSERT_TRUE(planned.insert(chunk.sequence).second);
