@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/engine.h"
+#include "engine/schedule/scheduler.h"
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
 #include "tests/support/recording_sink.h"
@@ -36,13 +37,13 @@ std::unique_ptr<Engine> StartDemo(const Settings& s) {
   const ModelConfig config = model->config;
   auto tokenizer = OpenTokenizer(DemoModelDir(), config.bos_id);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
-  auto runner =
-      MakeLlamaRunner(*std::move(model), {.limits = {.max_rows = kMaxRowsPerWork * s.max_batch_tokens,
-                                                     .max_logits_rows = s.max_batch_tokens,
-                                                     .max_slots = 64,
-                                                     .page_tokens = s.page_tokens,
-                                                     .num_pages = s.num_pages},
-                                          .liveness = s.liveness});
+  auto runner = MakeLlamaRunner(*std::move(model),
+                                {.limits = {.max_rows = kMaxRowsPerWork * s.max_batch_tokens,
+                                            .max_logits_rows = s.max_batch_tokens,
+                                            .max_slots = 64,
+                                            .page_tokens = s.page_tokens,
+                                            .num_pages = s.num_pages},
+                                 .liveness = s.liveness});
   EXPECT_TRUE(runner.ok()) << runner.status();
   return Engine::Start({.runner = *std::move(runner), .tokenizer = *std::move(tokenizer)},
                        {.max_batch_tokens = s.max_batch_tokens,
