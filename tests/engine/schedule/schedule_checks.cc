@@ -18,13 +18,13 @@ std::pair<LayerBits, LayerBits> Below(const SkipSet& skip, int layer) {
   return {skip.attention() & mask, skip.mlp() & mask};
 }
 
-// A later output of a request that waits for the first one to enter their prompt.
-bool Follows(const Scheduler& scheduler, const Sequence& sequence, const SchedulerOptions& o) {
+// A later output of a request that may still wait for the first one to enter their prompt: that is
+// over when the first one draws, unless it was preempted meanwhile.
+bool MayFollow(const Scheduler& scheduler, const Sequence& sequence) {
   const int index = sequence.spec.output_index;
-  if (index == 0 || !o.prefix_cache) return false;
+  if (index == 0) return false;
   const Sequence* leader = scheduler.Find(sequence.spec.id - index);
-  return leader != nullptr &&
-         leader->cursor.blocks() < (leader->PromptTokens() - 1) / o.page_tokens;
+  return leader != nullptr && (leader->output.empty() || leader->preemptions > 0);
 }
 
 bool IsLastAttentionSet(const SkipSet& skip) {
@@ -110,7 +110,7 @@ void PlanChecks::Before(const Scheduler& scheduler, std::span<const SequenceId> 
   for (const SequenceId id : live) {
     const Sequence& sequence = *scheduler.Find(id);
     if (!sequence.running()) {
-      if (!Follows(scheduler, sequence, options_)) waiting_.push_back(id);
+      if (!MayFollow(scheduler, sequence)) waiting_.push_back(id);
       continue;
     }
     if (!sequence.AllPlanned() && sequence.DecodeReady()) decode_ready_.push_back(id);

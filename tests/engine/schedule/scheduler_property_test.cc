@@ -19,8 +19,8 @@
 namespace skipstone {
 namespace {
 
-constexpr int kLists = 4;
-constexpr int kListOperations = 2200;
+constexpr int kLists = 8;
+constexpr int kListOperations = 3000;
 
 int FromEnvironment(const char* name, int otherwise) {
   const char* text = std::getenv(name);
