@@ -60,6 +60,7 @@ void KvManager::Release(Sequence& sequence) {
   sequence.pages.Release();
   sequence.cursor.Reset();
   sequence.planned = 0;
+  sequence.decoding = false;
 }
 
 int64_t KvManager::AdmissionPages(const Sequence& sequence) const {

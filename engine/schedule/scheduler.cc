@@ -72,7 +72,7 @@ int Scheduler::RowsFor(const Sequence& sequence, const Budget& budget) const {
 }
 
 // Decode rows go first: what they leave of the budget is for prefill. A sequence becomes ready to
-// decode by a prompt row that costs 1, so decode rows alone never exceed the budget.
+// decode by a row that draws a token and costs 1, so decode rows alone never exceed the budget.
 void Scheduler::PlanRunning(StepPlan* plan, Budget* budget) {
   int decode_rows = 0;
   for (const Sequence* sequence : running_) {

@@ -44,6 +44,7 @@ void Sequence::PlanRows(int rows, StepPlan* plan) {
   next_prompt_logprob = std::max(next_prompt_logprob, last_target_row);
   planned = end;
   in_flight += chunk.samples ? 1 : 0;
+  decoding |= chunk.samples;
   last_plan = plan->id;
   plan->num_rows += rows;
   plan->chunks.push_back(chunk);

@@ -1,7 +1,7 @@
 // One output of one request, as the scheduler sees it: what was asked, how far it got, and the
-// pages and slot it holds. The step thread owns it. Positions count its tokens: prompt, then output.
-// length() includes a token that a launched step is sampling; planned is the number of positions
-// whose rows have been planned.
+// pages and slot it holds. The step thread owns it. Positions count its tokens: prompt, then
+// output. length() includes a token that a launched step is sampling; planned is the number of
+// positions whose rows have been planned.
 #pragma once
 
 #include <algorithm>
@@ -86,10 +86,9 @@ class Sequence {
     if (spec.scores()) return RowsLeft() == 0;
     return static_cast<int>(output.size()) + in_flight >= spec.max_tokens;
   }
-  // One row that draws a token is all that is left to run.
-  bool DecodeReady() const {
-    return !spec.scores() && RowsLeft() == 1 && planned >= PromptTokens();
-  }
+  // One row that draws a token is all that is left to run, and since its start it has paid for one
+  // from the budget of prefill. A recomputed row has not: it may come after rows that cost less.
+  bool DecodeReady() const { return decoding && RowsLeft() == 1; }
   // Token at `position` as a plan's row takes it.
   int32_t TokenAt(int position) const {
     if (position < PromptTokens()) return spec.prompt[position];
@@ -140,7 +139,8 @@ class Sequence {
   uint64_t start_plan = 0;     // id of the plan that started it last
   int32_t slot = -1;           // -1: waiting
   int planned = 0;
-  int in_flight = 0;  // tokens that planned, uncommitted steps sample: 0 to 2
+  int in_flight = 0;      // tokens that planned, uncommitted steps sample: 0 to 2
+  bool decoding = false;  // a token was drawn, or is being drawn, since it started last
   // First prompt position whose row still has to deliver the log-probability of the next token.
   int next_prompt_logprob = 0;
   uint64_t last_plan = 0;  // id of the last plan with rows of this sequence
