@@ -105,6 +105,7 @@ StepResults FakeRunner::Collect() {
   SKIPSTONE_CHECK(!launched_.empty());
   StepResults results = std::move(launched_.front());
   launched_.pop_front();
+  if (++collected_ == options_.fail_at_step) fail_ = true;
   if (fail_) results.status = absl::InternalError("the fake was told to fail");
   return results;
 }

@@ -23,6 +23,7 @@ struct FakeRunnerOptions {
   int64_t num_pages = 64;
   int num_layers = 4;
   int max_in_flight = 1;
+  int fail_at_step = 0;  // this one and all behind it fail; counted from 1, 0: none
   // Called at each Launch with the plan, on the step thread: to block, to count, to inspect.
   std::function<void(const StepPlan&)> on_launch;
 };
@@ -58,6 +59,7 @@ class FakeRunner : public ModelRunner {
   std::vector<std::vector<uint64_t>> pages_;
   std::map<int32_t, Slot> slots_;
   std::deque<StepResults> launched_;
+  int collected_ = 0;
 };
 
 }  // namespace skipstone
