@@ -1,6 +1,7 @@
 // The whole engine on the CPU backend with the demo model: goldens of an independent NumPy
 // implementation, and batched against alone, without gRPC, so that the sanitizers see it all.
 #include "engine/llama_runner.h"
+#include "engine/schedule/scheduler.h"
 
 #include <bit>
 #include <fstream>
@@ -36,13 +37,13 @@ std::unique_ptr<Engine> StartDemo(const Settings& s) {
   const ModelConfig config = model->config;
   auto tokenizer = OpenTokenizer(DemoModelDir(), config.bos_id);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
-  auto runner =
-      MakeLlamaRunner(*std::move(model), {.limits = {.max_rows = kMaxRowsPerWork * s.max_batch_tokens,
-                                                     .max_logits_rows = s.max_batch_tokens,
-                                                     .max_slots = 64,
-                                                     .page_tokens = s.page_tokens,
-                                                     .num_pages = s.num_pages},
-                                          .liveness = s.liveness});
+  auto runner = MakeLlamaRunner(*std::move(model),
+                                {.limits = {.max_rows = kMaxRowsPerWork * s.max_batch_tokens,
+                                            .max_logits_rows = s.max_batch_tokens,
+                                            .max_slots = 64,
+                                            .page_tokens = s.page_tokens,
+                                            .num_pages = s.num_pages},
+                                 .liveness = s.liveness});
   EXPECT_TRUE(runner.ok()) << runner.status();
   return Engine::Start({.runner = *std::move(runner), .tokenizer = *std::move(tokenizer)},
                        {.max_batch_tokens = s.max_batch_tokens,
