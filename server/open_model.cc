@@ -78,6 +78,11 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   served.options = {.max_batch_tokens = config.max_batch_tokens,
                     .max_sequences = config.max_sequences,
                     .max_queue = config.max_queue,
+                    .max_queue_tokens = config.max_queue_tokens,
+                    .fair_share = !config.fair_share.empty(),
+                    .itl_bound = config.itl_bound,
+                    .brownout_queue = config.brownout_queue,
+                    .brownout_pages = config.brownout_pages,
                     .page_tokens = config.page_tokens,
                     .num_pages = pages,
                     .prefix_cache = config.prefix_cache,
@@ -87,7 +92,8 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                     .eos_ids = model.config.eos_ids,
                     .work = ModelWorkOf(model),
                     .stall_timeout = config.step_stall_timeout};
-  const RunnerOptions runner{.limits = {.max_rows = config.max_batch_tokens,
+  // Of rows that liveness stops early a step takes up to twice as many.
+  const RunnerOptions runner{.limits = {.max_rows = 2 * config.max_batch_tokens,
                                         .max_logits_rows = config.max_batch_tokens,
                                         .max_slots = config.max_sequences,
                                         .page_tokens = config.page_tokens,
