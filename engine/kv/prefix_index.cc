@@ -1,10 +1,8 @@
 #include "engine/kv/prefix_index.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
-#include "absl/hash/hash.h"
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
 
@@ -28,11 +26,6 @@ bool SkipsBetween(const SkipSet& skip, int layer, int later) {
 bool PrefixIndex::NodeEqual::operator()(const Node* node, const NodeKey& key) const {
   return node->hash == key.hash && node->parent == key.parent &&
          std::equal(key.tokens.begin(), key.tokens.end(), node->words);
-}
-
-size_t PrefixIndex::RootHash::operator()(const RootKey& key) const {
-  const std::hash<LayerBits> hash;
-  return absl::HashOf(key.salt, hash(key.attention), hash(key.mlp));
 }
 
 PrefixIndex::Cursor& PrefixIndex::Cursor::operator=(Cursor&& other) noexcept {
@@ -157,7 +150,9 @@ bool PrefixIndex::ForgetUnusedPages() {
     }
   }
   // Pages that were given back after their sequence's cursor had been let go.
-  if (!forgot) slab_.ForEach([&](Node* node) { forgot |= ForgetUnusedPages(node); });
+  if (forgot) return true;
+  ++full_walks_;
+  slab_.ForEach([&](Node* node) { forgot |= ForgetUnusedPages(node); });
   return forgot;
 }
 
@@ -193,14 +188,15 @@ PrefixIndex::Cursor PrefixIndex::Begin(const SkipSet& skip, const std::string& s
 
 PrefixIndex::Node* PrefixIndex::FindRoot(const RootKey& key) {
   const auto it = roots_.find(key);
-  if (it != roots_.end()) return it->get();
+  if (it != roots_.end()) return it->second.get();
   auto root = std::make_unique<Root>();
   root->salt = std::string(key.salt);
   root->key = {root->salt, key.attention, key.mlp};
   // Where a root lies seeds the hashes behind it: a client that could foresee them could make them
   // collide.
   root->hash = Mix64(reinterpret_cast<uintptr_t>(root.get()));
-  return roots_.insert(std::move(root)).first->get();
+  const RootKey& owned = root->key;
+  return roots_.emplace(owned, std::move(root)).first->second.get();
 }
 
 PrefixIndex::NodeKey PrefixIndex::KeyOf(const Node* parent, std::span<const int32_t> tokens) const {
@@ -229,8 +225,11 @@ PrefixIndex::Node* PrefixIndex::FindOrAdd(Node* parent, std::span<const int32_t>
 
 // Moves a cursor's place on to `child`, which it then keeps from eviction.
 void PrefixIndex::Advance(Node** place, Node* child) {
-  if (child->list == &evictable_) evictable_.Remove(child);
   ++child->users;
+  if (child->list == &evictable_) {
+    evictable_.Remove(child);
+    AddSuspect(child);  // it may have pages of layers that this sequence skips
+  }
   --(*place)->users;
   *place = child;
 }

@@ -10,12 +10,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
 #include "engine/kv/page_pool.h"
@@ -78,6 +81,8 @@ class PrefixIndex {
   bool Evict();
 
   int64_t num_nodes() const { return static_cast<int64_t>(nodes_.size()); }
+  // How often Evict had to look at every node: only for pages held after their cursor was let go.
+  int64_t full_walks() const { return full_walks_; }
 
  private:
   struct NodeKey {
@@ -101,21 +106,15 @@ class PrefixIndex {
     LayerBits attention;  // skipped below
     LayerBits mlp;
     bool operator==(const RootKey&) const = default;
+    template <class H>
+    friend H AbslHashValue(H state, const RootKey& key) {
+      const std::hash<LayerBits> hash;
+      return H::combine(std::move(state), key.salt, hash(key.attention), hash(key.mlp));
+    }
   };
   struct Root : Node {
     RootKey key;
     std::string salt;
-  };
-  struct RootHash {
-    using is_transparent = void;
-    size_t operator()(const RootKey& key) const;
-    size_t operator()(const std::unique_ptr<Root>& root) const { return (*this)(root->key); }
-  };
-  struct RootEqual {
-    using is_transparent = void;
-    static const RootKey& Key(const RootKey& key) { return key; }
-    static const RootKey& Key(const std::unique_ptr<Root>& root) { return root->key; }
-    bool operator()(const auto& a, const auto& b) const { return Key(a) == Key(b); }
   };
 
   Cursor Begin(const SkipSet& skip, const std::string& salt, const SequencePages& pages);
@@ -136,9 +135,10 @@ class PrefixIndex {
   const uint64_t hash_mask_;
   size_t num_layers_ = 0;  // of the first skip set
   uint64_t uses_ = 0;
+  int64_t full_walks_ = 0;
   PrefixNodeSlab slab_;
   absl::flat_hash_set<Node*, NodeHash, NodeEqual> nodes_;
-  absl::flat_hash_set<std::unique_ptr<Root>, RootHash, RootEqual> roots_;
+  absl::flat_hash_map<RootKey, std::unique_ptr<Root>> roots_;
   // Leaves that nobody stands on, the least recently used first.
   PrefixNodeList evictable_;
   // Other nodes from which upwards there may be pages that only the cache owns.

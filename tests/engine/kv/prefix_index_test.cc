@@ -241,13 +241,19 @@ TEST_F(PrefixIndexTest, FindsUnusedPagesOfAChainWhoseDeepestBlockIsEvicted) {
 
 TEST_F(PrefixIndexTest, FreesPagesThatOutlivedTheirCursor) {
   const Holder skipping = Compute({1, 2}, "attn:last=3");
+  const Holder other = Compute({3, 4}, "attn:last=3");
   Holder full = Compute({1, 2}, "none");
   full.cursor.Reset();
+  { const Holder gone = Compute({3, 4}, "none"); }
+  EXPECT_EQ(pool_.cached(), 3);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(pool_.cached(), 0);
   EXPECT_FALSE(index_.Evict());
   full.pages.Release();
   EXPECT_EQ(pool_.cached(), 3);
   EXPECT_TRUE(index_.Evict());
   EXPECT_EQ(pool_.cached(), 0);
+  EXPECT_EQ(index_.full_walks(), 1);
 }
 
 TEST_F(PrefixIndexTest, KeepsNothingForRequestsWithoutAttention) {
