@@ -22,7 +22,7 @@ struct Admitted {
 // One per call, on the thread that handles it.
 class Admission {
  public:
-  Admission(grpc::CallbackServerContext& context, Time arrival)
+  Admission(grpc::ServerContextBase& context, Time arrival)
       : context_(context), arrival_(arrival) {}
 
   // Prepares the engine's request; the sink is the caller's business.
@@ -50,7 +50,7 @@ class Admission {
   // Empty if there is none, or shares are not by tenant.
   absl::StatusOr<std::string> TenantOf(const Serving& serving) const;
 
-  grpc::CallbackServerContext& context_;
+  grpc::ServerContextBase& context_;
   const Time arrival_;
   RequestLabels labels_;  // as far as they are known
 };
