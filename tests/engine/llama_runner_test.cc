@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/engine.h"
+#include "engine/schedule/scheduler.h"
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
 #include "tests/support/recording_sink.h"

@@ -1,0 +1,252 @@
+#include "tests/engine/schedule/schedule_checks.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+namespace skipstone {
+namespace {
+
+constexpr double kRounding = 1e-9;
+
+// Sublayers skipped below the attention of `layer`: what its K and V depend on.
+std::pair<LayerBits, LayerBits> Below(const SkipSet& skip, int layer) {
+  LayerBits mask;
+  for (int l = 0; l < layer; ++l) mask.set(l);
+  return {skip.attention() & mask, skip.mlp() & mask};
+}
+
+// A later output of a request that waits for the first one to enter their prompt.
+bool Follows(const Scheduler& scheduler, const Sequence& sequence, const SchedulerOptions& o) {
+  const int index = sequence.spec.output_index;
+  if (index == 0 || !o.prefix_cache) return false;
+  const Sequence* leader = scheduler.Find(sequence.spec.id - index);
+  return leader != nullptr &&
+         leader->cursor.blocks() < (leader->PromptTokens() - 1) / o.page_tokens;
+}
+
+bool IsLastAttentionSet(const SkipSet& skip) {
+  return skip.SkippedMlp() == 0 && skip.LastKeptAttention() + 1 == skip.KeptAttention();
+}
+
+using Key = std::pair<int, int>;  // slot, position
+
+std::set<Key> Keys(const StepInput& input, const RowList& list) {
+  std::set<Key> keys;
+  for (int i = 0; i < list.count; ++i) {
+    keys.insert({input.slots[list[i]], input.positions[list[i]]});
+  }
+  return keys;
+}
+
+}  // namespace
+
+Failure PageChecks::Check(const Scheduler& scheduler, std::span<const SequenceId> live) {
+  const PagePool& pool = scheduler.pool();
+  if (pool.free() + pool.used() + pool.cached() != pool.size()) return "pages are lost";
+  pages_.assign(pool.size(), {});
+  for (const SequenceId id : live) {
+    const Sequence* sequence = scheduler.Find(id);
+    if (sequence == nullptr) return absl::StrFormat("sequence %d has vanished", id);
+    if (Failure failure = CountHolders(*sequence)) return failure;
+  }
+  int64_t used = 0, cached = 0, free = 0;
+  for (PageId page = 0; page < pool.size(); ++page) {
+    const int holders = pages_[page].holders;
+    const int references = pool.references(page);
+    used += holders > 0 ? 1 : 0;
+    free += references == 0 ? 1 : 0;
+    cached += holders == 0 && references == 1 ? 1 : 0;
+    shared_pages_ += holders > 1 ? 1 : 0;
+    if (references == holders || references == holders + 1) continue;
+    return absl::StrFormat("page %d has %d references and %d holders", page, references, holders);
+  }
+  if (used == pool.used() && cached == pool.cached() && free == pool.free()) return std::nullopt;
+  return absl::StrFormat("used %d, cached %d, free %d; the pool says %d, %d, %d", used, cached,
+                         free, pool.used(), pool.cached(), pool.free());
+}
+
+Failure PageChecks::CountHolders(const Sequence& sequence) {
+  const SequencePages& held = sequence.pages;
+  const int64_t expected = PagesFor(sequence.planned, sequence.skip, page_tokens_);
+  if (held.num_pages() != expected) {
+    return absl::StrFormat("sequence %d holds %d pages for %d positions under %s, not %d",
+                           sequence.spec.id, held.num_pages(), sequence.planned,
+                           sequence.skip.ToString(), expected);
+  }
+  for (int block = 0; block < held.num_blocks(); ++block) {
+    for (int i = 0; i < std::ssize(held.layers()); ++i) {
+      Holder& page = pages_[held.page(block, i)];
+      const Holder here{&sequence, block, held.layers()[i], page.holders + 1};
+      if (page.holders > 0 && !SameContent(page, here)) {
+        return absl::StrFormat("sequences %d and %d share page %d with different content",
+                               page.sequence->spec.id, sequence.spec.id, held.page(block, i));
+      }
+      page = here;
+    }
+  }
+  return std::nullopt;
+}
+
+bool PageChecks::SameContent(const Holder& a, const Holder& b) const {
+  if (a.sequence == b.sequence || a.block != b.block || a.layer != b.layer) return false;
+  if (a.sequence->spec.cache_salt != b.sequence->spec.cache_salt) return false;
+  if (Below(a.sequence->skip, a.layer) != Below(b.sequence->skip, b.layer)) return false;
+  for (int position = 0; position < (a.block + 1) * page_tokens_; ++position) {
+    const int32_t token = a.sequence->TokenAt(position);
+    if (token == kSampledToken || token != b.sequence->TokenAt(position)) return false;
+  }
+  return true;
+}
+
+void PlanChecks::Before(const Scheduler& scheduler, std::span<const SequenceId> live,
+                        double prefill_limit) {
+  prefill_limit_ = prefill_limit;
+  decode_ready_.clear();
+  waiting_.clear();
+  could_shed_.clear();
+  for (const SequenceId id : live) {
+    const Sequence& sequence = *scheduler.Find(id);
+    if (!sequence.running()) {
+      if (!Follows(scheduler, sequence, options_)) waiting_.push_back(id);
+      continue;
+    }
+    if (!sequence.AllPlanned() && sequence.DecodeReady()) decode_ready_.push_back(id);
+    if (sequence.SheddableLayers() > 0 && sequence.pages.num_blocks() > 0) {
+      could_shed_.push_back(id);
+    }
+  }
+}
+
+Failure PlanChecks::After(const Scheduler& scheduler, const StepPlan& plan) {
+  std::set<SequenceId> planned;
+  for (const SequenceChunk& chunk : plan.chunks) {
+    if (!planned.insert(chunk.sequence).second) return "a sequence is planned twice";
+    if (chunk.num_rows < 1) return "a chunk without rows";
+  }
+  if (Failure failure = CheckBudget(plan)) return failure;
+  if (Failure failure = CheckDecodeRows(scheduler, plan)) return failure;
+  if (Failure failure = CheckShedFirst(scheduler, plan)) return failure;
+  if (Failure failure = CheckStarts(scheduler, plan)) return failure;
+  if (Failure failure = CheckWrites(scheduler, plan)) return failure;
+  return CheckRowLists(plan);
+}
+
+Failure PlanChecks::CheckBudget(const StepPlan& plan) const {
+  if (plan.decode_rows + plan.prefill_work > options_.max_batch_tokens + kRounding) {
+    return absl::StrFormat("%d decode rows and prefill work %.17g exceed the budget of %d",
+                           plan.decode_rows, plan.prefill_work, options_.max_batch_tokens);
+  }
+  if (plan.num_rows > kMaxRowsPerWork * options_.max_batch_tokens) {
+    return absl::StrFormat("%d rows in a budget of %d", plan.num_rows, options_.max_batch_tokens);
+  }
+  if (plan.decode_rows > 0 && plan.prefill_work > prefill_limit_ + kRounding) {
+    return absl::StrFormat("prefill work %.17g beside decode rows, the limit is %.17g",
+                           plan.prefill_work, prefill_limit_);
+  }
+  return std::nullopt;
+}
+
+// Whoever could decode does, was preempted, or lacks pages.
+Failure PlanChecks::CheckDecodeRows(const Scheduler& scheduler, const StepPlan& plan) const {
+  const PagePool& pool = scheduler.pool();
+  for (const SequenceId id : decode_ready_) {
+    const Sequence& sequence = *scheduler.Find(id);
+    if (!sequence.running() || sequence.last_plan == plan.id) continue;
+    const int64_t missing = sequence.pages.MissingPages(sequence.planned + 1);
+    if (pool.free() + pool.cached() < missing) continue;
+    return absl::StrFormat("sequence %d was ready to decode and is left out", id);
+  }
+  return std::nullopt;
+}
+
+Failure PlanChecks::CheckShedFirst(const Scheduler& scheduler, const StepPlan& plan) const {
+  if (plan.preemptions == 0) return std::nullopt;
+  for (const SequenceId id : could_shed_) {
+    const Sequence& sequence = *scheduler.Find(id);
+    if (sequence.running() || sequence.SheddableLayers() == 0) continue;
+    return absl::StrFormat("sequence %d was preempted and could have shed layers", id);
+  }
+  return std::nullopt;
+}
+
+// In order of precedence (where shares are fair: within a tenant), and nobody was passed over.
+Failure PlanChecks::CheckStarts(const Scheduler& scheduler, const StepPlan& plan) const {
+  const auto comparable = [&](const Sequence* a, const Sequence* b) {
+    return !options_.fair_share || a->spec.tenant == b->spec.tenant;
+  };
+  std::vector<const Sequence*> started;
+  for (const SlotStart& start : plan.slot_starts) {
+    const auto chunk = std::ranges::find(plan.chunks, start.slot, &SequenceChunk::slot);
+    if (chunk == plan.chunks.end()) return "a sequence started without rows";
+    started.push_back(scheduler.Find(chunk->sequence));
+  }
+  for (size_t i = 0; i < started.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (comparable(started[i], started[j]) && Sequence::Before()(started[i], started[j])) {
+        return absl::StrFormat("sequence %d started before %d", started[j]->spec.id,
+                               started[i]->spec.id);
+      }
+    }
+    for (const SequenceId id : waiting_) {
+      const Sequence* other = scheduler.Find(id);
+      if (other->running() || !comparable(started[i], other)) continue;
+      if (!Sequence::Before()(other, started[i])) continue;
+      return absl::StrFormat("sequence %d overtook %d", started[i]->spec.id, id);
+    }
+  }
+  return std::nullopt;
+}
+
+// A page that somebody else, or the prefix cache, owns is never written.
+Failure PlanChecks::CheckWrites(const Scheduler& scheduler, const StepPlan& plan) const {
+  for (const SequenceChunk& chunk : plan.chunks) {
+    const SequencePages& pages = scheduler.Find(chunk.sequence)->pages;
+    const int end = chunk.first_position + chunk.num_rows;
+    for (int block = chunk.first_position / options_.page_tokens;
+         block < BlocksFor(end, options_.page_tokens); ++block) {
+      for (int i = 0; i < std::ssize(pages.layers()); ++i) {
+        if (scheduler.pool().references(pages.page(block, i)) == 1) continue;
+        return absl::StrFormat("sequence %d writes the shared page %d", chunk.sequence,
+                               pages.page(block, i));
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+// SEMANTICS "Row liveness", row by row, as plainly as it is written there.
+Failure PlanChecks::CheckRowLists(const StepPlan& plan) {
+  rows_.Build(plan);
+  const StepInput input = rows_.input();
+  const bool all_last = std::ranges::all_of(
+      plan.chunks, [](const SequenceChunk& chunk) { return IsLastAttentionSet(*chunk.skip); });
+  for (int layer = 0; layer < std::ssize(input.layers); ++layer) {
+    std::set<Key> kv, query, mlp;
+    for (const SequenceChunk& chunk : plan.chunks) {
+      const SkipSet& skip = *chunk.skip;
+      int k = -1;
+      for (int l = 0; l < skip.num_layers(); ++l) k = skip.KeepsAttention(l) ? l : k;
+      for (int i = 0; i < chunk.num_rows; ++i) {
+        const Key key{chunk.slot, chunk.first_position + i};
+        const bool logits = i >= chunk.num_rows - chunk.logits_rows;
+        if (skip.KeepsAttention(layer)) kv.insert(key);
+        if (skip.KeepsAttention(layer) && (logits || layer < k)) query.insert(key);
+        if (skip.KeepsMlp(layer) && (logits || layer < k)) mlp.insert(key);
+      }
+    }
+    const LayerRows& lists = input.layers[layer];
+    if (Keys(input, lists.kv_rows) != kv || Keys(input, lists.query_rows) != query ||
+        Keys(input, lists.mlp_rows) != mlp) {
+      return absl::StrFormat("the rows of layer %d are not those of the semantics", layer);
+    }
+    if (all_last && (lists.kv_rows.index || lists.query_rows.index || lists.mlp_rows.index)) {
+      return absl::StrFormat("a list of layer %d is no range", layer);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace skipstone
