@@ -15,6 +15,7 @@ namespace skipstone::server {
 namespace {
 
 constexpr int kMaxRequestIdBytes = 128;
+constexpr int kMaxTenantBytes = 256;
 
 uint64_t RandomBits() {
   thread_local std::mt19937_64 random(std::random_device{}() * 0x9e3779b97f4a7c15ull +
@@ -22,10 +23,9 @@ uint64_t RandomBits() {
   return random();
 }
 
-// How long until a full queue has room for one: bounded, as the estimate is one.
-std::string PushbackMs(const Serving& serving) {
-  const double rate = serving.metrics.CompletionsPerSecond();
-  const double ms = rate > 0 ? 1000 / rate : 1000;
+// Bounded, as the engine's time is an estimate.
+std::string PushbackMs(const Serving& serving, const EngineRequest& refused) {
+  const double ms = Milliseconds(serving.engine->RetryAfter(refused));
   return absl::StrFormat("%d", static_cast<int>(std::clamp(ms, 20.0, 10000.0)));
 }
 
@@ -60,12 +60,28 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, bool h
   }
   labels_.level = choice.level.name;
   if (!choice.arm.empty()) labels_.arm = choice.experiment + "/" + choice.arm;
-  SKIPSTONE_RETURN_IF_ERROR(serving.levels.CheckCeiling(skip, choice.level.skip));
+  // Load must not move a request out of its arm.
+  if (choice.arm.empty()) {
+    SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, serving.levels.Ceiling(skip, choice.level.skip));
+  }
   return choice;
 }
 
+absl::StatusOr<std::string> Admission::TenantOf(const Serving& serving) const {
+  if (serving.tenant_key.empty()) return "";
+  const std::string tenant = MetadataOf(context_, serving.tenant_key).value_or("");
+  if (tenant.size() > kMaxTenantBytes) {
+    return absl::InvalidArgumentError(absl::StrFormat("metadata %s: %d bytes, the limit is %d",
+                                                      serving.tenant_key, tenant.size(),
+                                                      kMaxTenantBytes));
+  }
+  if (IsMetadataText(tenant)) return tenant;
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "metadata %s: only printable ASCII characters are taken", serving.tenant_key));
+}
+
 absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::string& id,
-                                           const Choice& choice) {
+                                           const Choice& choice, const Serving& serving) {
   if (id.size() > kMaxRequestIdBytes) {
     return absl::InvalidArgumentError(
         absl::StrFormat("request_id: %d bytes, the limit is %d", id.size(), kMaxRequestIdBytes));
@@ -74,7 +90,9 @@ absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::str
     return absl::InvalidArgumentError("request_id: only printable ASCII characters are taken");
   }
   request.id = id.empty() ? MakeRequestId() : id;
+  SKIPSTONE_ASSIGN_OR_RETURN(request.tenant, TenantOf(serving));
   request.skip = choice.level.skip;
+  request.ceiling = choice.ceiling;
   request.arrival = arrival_;
   request.deadline = DeadlineOf(context_);
   request.labels = labels_;
@@ -95,7 +113,7 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
   const PromptRules rules{*serving.tokenizer, config.eos_ids, config.shape.vocab};
   SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request, EngineRequestOf(request, rules));
   if (!request.sampling().has_seed()) engine_request.sampling.seed = RandomBits();
-  return Finish(std::move(engine_request), request.request_id(), choice);
+  return Finish(std::move(engine_request), request.request_id(), choice, serving);
 }
 
 absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const Serving& serving) {
@@ -103,6 +121,9 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
   constexpr uint32_t kMaxAlternatives = 20;
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice,
                              Choose(request.skip(), request.has_skip(), "", serving));
+  if (request.skip().has_adaptive()) {
+    return absl::InvalidArgumentError("skip.adaptive: a score runs exactly what was chosen");
+  }
   if (request.items_size() < 1 || request.items_size() > kMaxItems) {
     return absl::InvalidArgumentError(
         absl::StrFormat("items: %d items, 1 to %d are wanted", request.items_size(), kMaxItems));
@@ -114,13 +135,14 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
   EngineRequest engine_request;
   // One alternative tells whether the scored token was the likeliest.
   engine_request.output.prompt_logprobs = std::max<int>(1, request.top_logprobs());
-  return Finish(std::move(engine_request), request.request_id(), choice);
+  return Finish(std::move(engine_request), request.request_id(), choice, serving);
 }
 
-grpc::Status Admission::Refuse(const absl::Status& status, const Serving* serving) {
+grpc::Status Admission::Refuse(const absl::Status& status, const Serving* serving,
+                               const EngineRequest& refused) {
   if (absl::IsResourceExhausted(status) && serving != nullptr) {
     context_.AddTrailingMetadata("grpc-retry-pushback-ms",
-                                 IsNeverFits(status) ? "-1" : PushbackMs(*serving));
+                                 IsNeverFits(status) ? "-1" : PushbackMs(*serving, refused));
   }
   if (serving != nullptr) {
     // A level that does not exist must not become a label.

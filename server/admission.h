@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,7 +22,7 @@ struct Admitted {
 // One per call, on the thread that handles it.
 class Admission {
  public:
-  Admission(grpc::CallbackServerContext& context, Time arrival)
+  Admission(grpc::ServerContextBase& context, Time arrival)
       : context_(context), arrival_(arrival) {}
 
   // Prepares the engine's request; the sink is the caller's business.
@@ -30,11 +31,14 @@ class Admission {
   absl::StatusOr<Admitted> Score(const v1::ScoreRequest& request, const Serving& serving);
 
   // Counts a refusal, says in the trailing metadata when to come back, and converts the status.
-  grpc::Status Refuse(const absl::Status& status, const Serving* serving);
+  // `refused`: what the engine had no room for.
+  grpc::Status Refuse(const absl::Status& status, const Serving* serving,
+                      const EngineRequest& refused = {});
 
  private:
   struct Choice {
     Level level;
+    std::optional<SkipSet> ceiling;
     std::string experiment;
     std::string arm;
     bool isolate = false;
@@ -42,9 +46,11 @@ class Admission {
   absl::StatusOr<Choice> Choose(const v1::Skip& skip, bool has_skip, const std::string& key,
                                 const Serving& serving);
   absl::StatusOr<Admitted> Finish(EngineRequest request, const std::string& id,
-                                  const Choice& choice);
+                                  const Choice& choice, const Serving& serving);
+  // Empty if there is none, or shares are not by tenant.
+  absl::StatusOr<std::string> TenantOf(const Serving& serving) const;
 
-  grpc::CallbackServerContext& context_;
+  grpc::ServerContextBase& context_;
   const Time arrival_;
   RequestLabels labels_;  // as far as they are known
 };

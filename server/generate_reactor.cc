@@ -29,16 +29,18 @@ absl::StatusOr<Prepared> Prepare(const Serving* serving, Admission& admission,
   return prepared;
 }
 
-// On an error the engine holds nothing of the call.
-absl::Status Submit(Serving& serving, Prepared prepared, CallGuard& guard,
-                    EventReceiver& receiver) {
-  EngineRequest& request = prepared.admitted.request;
-  auto sink = std::make_unique<GenerateSink>(prepared.request, prepared.admitted,
-                                             *serving.tokenizer, receiver);
+// On an error, which is the call's refusal, the engine holds nothing of the call.
+grpc::Status Submit(Serving& serving, Admission& admission, const Prepared& prepared,
+                    CallGuard& guard, EventReceiver& receiver) {
+  const EngineRequest& request = prepared.admitted.request;
+  auto sink =
+      std::make_unique<GenerateSink>(prepared.request, prepared.admitted, serving, receiver);
   guard.Arm(*serving.engine, {request.id}, request.deadline);
-  const absl::Status status = serving.engine->Submit(std::move(request), std::move(sink));
-  if (!status.ok()) guard.Disarm();
-  return status;
+  // A copy, since the refusal is told by what was refused.
+  const absl::Status status = serving.engine->Submit(request, std::move(sink));
+  if (status.ok()) return grpc::Status::OK;
+  guard.Disarm();
+  return admission.Refuse(status, &serving, request);
 }
 
 class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
@@ -47,10 +49,11 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
                const grpc::ByteBuffer& request, grpc::ByteBuffer& response)
       : bytes_(response) {
     Admission admission(context, SystemClock().Now());
-    auto prepared = Prepare(serving, admission, request);
-    absl::Status status = prepared.status();
-    if (status.ok()) status = Submit(*serving, *std::move(prepared), guard_, *this);
-    if (!status.ok()) Finish(admission.Refuse(status, serving));
+    const auto prepared = Prepare(serving, admission, request);
+    const grpc::Status status = prepared.ok()
+                                    ? Submit(*serving, admission, *prepared, guard_, *this)
+                                    : admission.Refuse(prepared.status(), serving);
+    if (!status.ok()) Finish(status);
   }
 
   void OnEvent(v1::GenerateEvent event) override {
@@ -98,14 +101,14 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
                 const grpc::ByteBuffer& request)
       : context_(context) {
     Admission admission(context, SystemClock().Now());
-    auto prepared = Prepare(serving, admission, request);
-    absl::Status status = prepared.status();
-    if (status.ok()) {
-      stall_ =
-          serving->stall_watch.Add([this, id = prepared->admitted.request.id] { OnStall(id); });
-      status = Submit(*serving, *std::move(prepared), guard_, *this);
+    const auto prepared = Prepare(serving, admission, request);
+    if (!prepared.ok()) {
+      Finish(admission.Refuse(prepared.status(), serving));
+      return;
     }
-    if (!status.ok()) Finish(admission.Refuse(status, serving));
+    stall_ = serving->stall_watch.Add([this, id = prepared->admitted.request.id] { OnStall(id); });
+    const grpc::Status status = Submit(*serving, admission, *prepared, guard_, *this);
+    if (!status.ok()) Finish(status);
   }
 
   void OnEvent(v1::GenerateEvent event) override {

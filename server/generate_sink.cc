@@ -9,23 +9,32 @@
 namespace skipstone::server {
 
 GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted,
-                           const Tokenizer& tokenizer, EventReceiver& receiver)
-    : arm_(admitted.request.labels.arm),
+                           const Serving& serving, EventReceiver& receiver)
+    : levels_(serving.levels),
+      chosen_(admitted.request.skip),
+      choice_(admitted.applied),
+      labels_(admitted.request.labels),
       outputs_(admitted.request.n),
       with_tokens_(request.output().has_token_ids() ? request.output().token_ids()
                                                     : request.output().has_logprobs()),
       receiver_(receiver) {
   accepted_.set_request_id(admitted.request.id);
   accepted_.set_seed(admitted.request.sampling.seed);
-  *accepted_.mutable_applied_skip() = admitted.applied;
   if (request.output().echo()) {
     const bool whole_text = request.prompt_case() == v1::GenerateRequest::kText &&
                             !request.has_truncate_prompt_tokens();
-    echo_ = whole_text ? request.text() : tokenizer.Decode(admitted.request.prompt);
+    echo_ = whole_text ? request.text() : serving.tokenizer->Decode(admitted.request.prompt);
   }
 }
 
+v1::AppliedSkip GenerateSink::Applied(const SkipSet& skip) const {
+  if (skip == chosen_) return choice_;
+  return AppliedSkipOf(levels_.LevelOf(skip), choice_.experiment(), choice_.arm());
+}
+
 void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
+  *accepted_.mutable_applied_skip() = Applied(accepted.skip);
+  accepted_.set_browned_out(accepted.skip != chosen_);
   accepted_.set_prompt_tokens(accepted.prompt_tokens);
   accepted_.set_cached_prompt_tokens(accepted.cached_prompt_tokens);
   v1::GenerateEvent event;
@@ -53,7 +62,13 @@ void GenerateSink::OnFinished(const OutputFinished& finished) {
   last_ = finished;
   completion_tokens_ += finished.completion_tokens;
   v1::GenerateEvent event;
-  *event.mutable_finished() = FinishedOf(finished);
+  v1::Finished& made = *event.mutable_finished();
+  made = FinishedOf(finished);
+  for (const AppliedRange& range : finished.applied) {
+    v1::AppliedRange& to = *made.add_applied();
+    to.set_from_token(range.from_token);
+    *to.mutable_applied_skip() = Applied(range.skip);
+  }
   receiver_.OnEvent(std::move(event));
 }
 
@@ -63,9 +78,10 @@ void GenerateSink::OnDone(const absl::Status& status) {
              {{"request_id", accepted_.request_id()},
               {"code", absl::StatusCodeToString(status.code())},
               {"reason", status.ok() ? NameOf(last_.reason) : std::string(status.message())},
-              {"level", accepted_.applied_skip().level()},
-              {"skip", accepted_.applied_skip().spec()},
-              {"arm", arm_},
+              {"level", labels_.level},
+              {"skip", last_.applied.empty() ? accepted_.applied_skip().spec()
+                                             : last_.applied.back().skip.ToString()},
+              {"arm", labels_.arm},
               {"prompt_tokens", absl::StrFormat("%d", accepted_.prompt_tokens())},
               {"completion_tokens", absl::StrFormat("%d", completion_tokens_)},
               {"queue_ms", absl::StrFormat("%.3f", Milliseconds(last_.timing.queue))},

@@ -22,9 +22,9 @@ class EventReceiver {
 
 class GenerateSink : public RequestSink {
  public:
-  // `receiver` lives until its OnEnd was called.
-  GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted,
-               const Tokenizer& tokenizer, EventReceiver& receiver);
+  // `receiver` lives until its OnEnd was called, `serving` as long as the engine.
+  GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted, const Serving& serving,
+               EventReceiver& receiver);
 
   void OnAccepted(const AcceptedInfo& accepted) override;
   void OnDelta(OutputDelta delta) override;
@@ -32,8 +32,14 @@ class GenerateSink : public RequestSink {
   void OnDone(const absl::Status& status) override;
 
  private:
+  // As it is reported: the choice keeps the name it was chosen by.
+  v1::AppliedSkip Applied(const SkipSet& skip) const;
+
+  const Levels& levels_;
+  const SkipSet chosen_;
+  const v1::AppliedSkip choice_;
   v1::Accepted accepted_;  // all but the counts
-  std::string arm_;
+  RequestLabels labels_;
   std::string echo_;  // text before each output
   int outputs_ = 1;
   bool with_tokens_ = false;

@@ -14,7 +14,7 @@ namespace skipstone::server {
 namespace {
 
 // Of inference.proto: grows with each addition.
-constexpr int kSchemaRevision = 1;
+constexpr int kSchemaRevision = 2;
 
 // Each id costs up to 257 look-ups on a thread that other calls share.
 constexpr int kMaxAborts = 1024;
@@ -117,6 +117,7 @@ void Describe(const Serving& serving, v1::GetModelResponse& response) {
   response.set_max_batch_tokens(serving.limits.max_batch_tokens);
   response.set_max_sequences(serving.limits.max_sequences);
   response.set_max_queue(serving.limits.max_queue);
+  response.set_max_queue_tokens(serving.limits.max_queue_tokens);
   response.set_schema_revision(kSchemaRevision);
   AddLevels(serving, response);
 }
@@ -132,6 +133,8 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_max_sequences(serving.limits.max_sequences);
   response.set_max_queue(serving.limits.max_queue);
   response.set_draining(serving.draining);
+  response.set_waiting_tokens(load.waiting_tokens);
+  response.set_max_queue_tokens(serving.limits.max_queue_tokens);
 }
 
 bool AbortRequest(const std::string& id, Engine& engine) {

@@ -136,8 +136,16 @@ absl::StatusOr<Level> Levels::Choose(const v1::Skip& skip) const {
   return Level{kCustomLevel, set};
 }
 
-absl::Status Levels::CheckCeiling(const v1::Skip& skip, const SkipSet& chosen) const {
-  if (!skip.has_adaptive()) return absl::OkStatus();
+Level Levels::LevelOf(const SkipSet& skip) const {
+  for (const Level& level : levels_) {
+    if (level.skip == skip) return level;
+  }
+  return {kCustomLevel, skip};
+}
+
+absl::StatusOr<std::optional<SkipSet>> Levels::Ceiling(const v1::Skip& skip,
+                                                       const SkipSet& chosen) const {
+  if (!skip.has_adaptive()) return std::nullopt;
   const v1::Adaptive& adaptive = skip.adaptive();
   SkipSet ceiling;
   if (adaptive.ceiling_case() == v1::Adaptive::kCeilingLevel) {
@@ -151,7 +159,8 @@ absl::Status Levels::CheckCeiling(const v1::Skip& skip, const SkipSet& chosen) c
   } else {
     return absl::InvalidArgumentError("skip.adaptive: a ceiling is wanted");
   }
-  if (ceiling.Contains(chosen)) return absl::OkStatus();
+  if (ceiling == chosen) return std::nullopt;
+  if (ceiling.Contains(chosen)) return ceiling;
   return absl::InvalidArgumentError(
       absl::StrFormat("skip.adaptive: the ceiling %s does not contain the choice %s",
                       ceiling.ToString(), chosen.ToString()));

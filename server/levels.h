@@ -38,9 +38,11 @@ class Levels {
   // What `skip` asks for; its choice must be set. NOT_FOUND, INVALID_ARGUMENT, PERMISSION_DENIED
   // (custom skips are off).
   absl::StatusOr<Level> Choose(const v1::Skip& skip) const;
-  // Checks that the ceiling, if there is one, is known and skips all that `chosen` skips. The same
-  // errors.
-  absl::Status CheckCeiling(const v1::Skip& skip, const SkipSet& chosen) const;
+  // The ceiling that `skip` gives; nullopt if there is none, or no more than `chosen`. The same
+  // errors, and INVALID_ARGUMENT if it does not skip all that `chosen` skips.
+  absl::StatusOr<std::optional<SkipSet>> Ceiling(const v1::Skip& skip, const SkipSet& chosen) const;
+  // The first level that skips exactly `skip`, else the custom level.
+  Level LevelOf(const SkipSet& skip) const;
 
  private:
   absl::Status CheckMaximum(const std::string& field, const SkipSet& skip) const;

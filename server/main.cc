@@ -33,9 +33,20 @@ ABSL_FLAG(std::string, threads, "", "CPU threads; default: affinity and cgroup l
 ABSL_FLAG(std::string, kv_memory, "", "memory for K/V pages, such as 4GiB; default: a share");
 ABSL_FLAG(std::string, kv_pages, "", "number of K/V pages; wins over --kv_memory");
 ABSL_FLAG(std::string, page_tokens, "", "tokens of one K/V page; default 16");
-ABSL_FLAG(std::string, max_batch_tokens, "", "rows of one step; default 512");
+ABSL_FLAG(std::string, max_batch_tokens, "",
+          "work of a step, in unskipped prompt rows; default 512");
 ABSL_FLAG(std::string, max_sequences, "", "sequences that run at once; default 256");
 ABSL_FLAG(std::string, max_queue, "", "sequences that may wait; default 1024");
+ABSL_FLAG(std::string, max_queue_tokens, "", "prompt tokens that may wait; default 1048576");
+ABSL_FLAG(
+    std::string, itl_bound, "",
+    "what prefill may add to a step in which others decode, such as 50ms; default 0: no bound");
+ABSL_FLAG(std::string, brownout_queue, "",
+          "share of --max_queue above which adaptive requests start at their ceiling; default 0.5");
+ABSL_FLAG(std::string, brownout_pages, "",
+          "share of the K/V pages in use above which they do; above 1: never; default 0.95");
+ABSL_FLAG(std::string, fair_share, "",
+          "metadata:KEY names a request's tenant, and tenants share fairly; default off");
 ABSL_FLAG(std::string, drain_timeout, "", "for running requests after SIGTERM; default 30s");
 ABSL_FLAG(std::string, drain_grace, "", "requests are still taken after SIGTERM; default 2s");
 ABSL_FLAG(std::string, stream_stall_timeout, "", "for a reader that takes nothing; default 60s");

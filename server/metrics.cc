@@ -112,7 +112,13 @@ struct Metrics::Families {
     generation_tokens = &CounterFamily(r, "generation_tokens_total", "Tokens generated");
     omitted = &CounterFamily(r, "kv_pages_omitted_total",
                              "K/V pages that skipped attention layers did not need");
+    brownouts = &CounterFamily(r, "brownouts_total",
+                               "Requests that started at their ceiling because of the load");
     preemptions = &CounterFamily(r, "num_preemptions_total", "Sequences preempted").Add(model);
+    shed_layers = &CounterFamily(r, "shed_attention_layers_total",
+                                 "Attention layers that running sequences shed for want of pages")
+                       .Add(model);
+    shed_pages = &CounterFamily(r, "shed_pages_total", "K/V pages that this freed").Add(model);
     prefix_queries =
         &CounterFamily(r, "prefix_cache_queries_total", "Prompt tokens looked up").Add(model);
     prefix_hits =
@@ -123,6 +129,8 @@ struct Metrics::Families {
              .Add(model);
     running = &GaugeFamily(r, "num_requests_running", "Sequences that run").Add(model);
     waiting = &GaugeFamily(r, "num_requests_waiting", "Sequences that wait").Add(model);
+    waiting_tokens =
+        &GaugeFamily(r, "num_waiting_prompt_tokens", "Prompt tokens that wait").Add(model);
     usage =
         &GaugeFamily(r, "kv_cache_usage_perc", "Used share of the K/V pages, 0 to 1").Add(model);
     Family<Gauge>& pages = GaugeFamily(r, "kv_pages", "K/V pages by state");
@@ -143,9 +151,9 @@ struct Metrics::Families {
   const Labels model;
   std::vector<Family<Histogram>*> histograms;
   std::vector<std::vector<double>> bounds;
-  Family<Counter>*requests, *success, *prompt_tokens, *generation_tokens, *omitted;
-  Counter *preemptions, *prefix_queries, *prefix_hits, *rows_eliminated;
-  Gauge *running, *waiting, *usage, *free_pages, *used_pages, *cached_pages;
+  Family<Counter>*requests, *success, *prompt_tokens, *generation_tokens, *omitted, *brownouts;
+  Counter *preemptions, *shed_layers, *shed_pages, *prefix_queries, *prefix_hits, *rows_eliminated;
+  Gauge *running, *waiting, *waiting_tokens, *usage, *free_pages, *used_pages, *cached_pages;
   Family<Gauge>*build_info, *cache_config;
   Histogram *step_duration, *step_rows;
 };
@@ -159,6 +167,7 @@ struct Metrics::Series {
     prompt_tokens = &f.prompt_tokens->Add(labels);
     generation_tokens = &f.generation_tokens->Add(labels);
     omitted = &f.omitted->Add(labels);
+    brownouts = &f.brownouts->Add(labels);
   }
 
   Labels With(const std::string& key, const std::string& value) const {
@@ -174,7 +183,7 @@ struct Metrics::Series {
   Families& f;
   const Labels labels;
   Histogram* histograms[kHistograms] = {};
-  Counter *prompt_tokens, *generation_tokens, *omitted;
+  Counter *prompt_tokens, *generation_tokens, *omitted, *brownouts;
 };
 
 Metrics::Metrics(const std::string& model_name, const Buckets& buckets)
@@ -237,6 +246,8 @@ void Metrics::OnStep(const StepObservation& step) {
   families_->step_rows->Observe(step.rows);
   families_->rows_eliminated->Increment(static_cast<double>(step.rows_eliminated));
   families_->preemptions->Increment(step.preemptions);
+  families_->shed_layers->Increment(step.shed_layers);
+  families_->shed_pages->Increment(static_cast<double>(step.shed_pages));
   families_->prefix_queries->Increment(static_cast<double>(step.prefix_query_tokens));
   families_->prefix_hits->Increment(static_cast<double>(step.prefix_hit_tokens));
 }
@@ -244,6 +255,7 @@ void Metrics::OnStep(const StepObservation& step) {
 void Metrics::OnLoad(const EngineLoad& load) {
   families_->running->Set(load.running);
   families_->waiting->Set(load.waiting);
+  families_->waiting_tokens->Set(static_cast<double>(load.waiting_tokens));
   families_->free_pages->Set(static_cast<double>(load.pages.free()));
   families_->used_pages->Set(static_cast<double>(load.pages.used));
   families_->cached_pages->Set(static_cast<double>(load.pages.cached));
@@ -276,6 +288,7 @@ void Metrics::OnRequestDone(const RequestObservation& request) {
   // The others were counted as they came.
   series.generation_tokens->Increment(request.outputs);
   series.omitted->Increment(static_cast<double>(request.kv_pages_omitted));
+  if (request.browned_out) series.brownouts->Increment();
   series.histograms[kPromptTokens]->Observe(request.prompt_tokens);
   series.histograms[kGenerationTokens]->Observe(request.completion_tokens);
   // One that ended in the queue waited there all its time.
@@ -289,19 +302,6 @@ void Metrics::OnRequestDone(const RequestObservation& request) {
       series.ObserveByOutcome(kTpot, outcome, timing.decode / (per_output - 1));
     }
   }
-  const Time now = SystemClock().Now();
-  MutexLock lock(mutex_);
-  if (last_completion_ != Time{}) {
-    // Over the last ten completions or so.
-    constexpr double kNewShare = 0.1;
-    seconds_between_ += kNewShare * (Seconds(now - last_completion_) - seconds_between_);
-  }
-  last_completion_ = now;
-}
-
-double Metrics::CompletionsPerSecond() const {
-  MutexLock lock(mutex_);
-  return seconds_between_ > 0 ? 1 / seconds_between_ : 0;
 }
 
 }  // namespace skipstone::server

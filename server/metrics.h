@@ -41,9 +41,6 @@ class Metrics : public EngineObserver {
   void OnOutputFinished(const RequestLabels& labels, const OutputFinished& finished) override;
   void OnRequestDone(const RequestObservation& request) override;
 
-  // Requests that ended in the last seconds, per second; 0 if none: what a full queue drains at.
-  double CompletionsPerSecond() const;
-
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
 
  private:
@@ -54,12 +51,9 @@ class Metrics : public EngineObserver {
   const std::string model_name_;
   const std::shared_ptr<prometheus::Registry> registry_;  // the exposer holds a weak reference
   const std::unique_ptr<Families> families_;
-  mutable Mutex mutex_;
+  Mutex mutex_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Series>> series_
       ABSL_GUARDED_BY(mutex_);
-  // Exponential mean of the time between completions.
-  Time last_completion_ ABSL_GUARDED_BY(mutex_){};
-  double seconds_between_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace skipstone::server

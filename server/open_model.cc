@@ -59,6 +59,20 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerCon
 
 }  // namespace
 
+EngineOptions EngineOptionsOf(const ServerConfig& config) {
+  return {.max_batch_tokens = config.max_batch_tokens,
+          .max_sequences = config.max_sequences,
+          .max_queue = config.max_queue,
+          .max_queue_tokens = config.max_queue_tokens,
+          .fair_share = !config.fair_share.empty(),
+          .itl_bound = config.itl_bound,
+          .brownout_queue = config.brownout_queue,
+          .brownout_pages = config.brownout_pages,
+          .page_tokens = config.page_tokens,
+          .prefix_cache = config.prefix_cache,
+          .stall_timeout = config.step_stall_timeout};
+}
+
 absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   if (config.model.empty()) {
     return absl::InvalidArgumentError(
@@ -75,19 +89,15 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   SKIPSTONE_ASSIGN_OR_RETURN(served.tokenizer, OpenTokenizerOf(config, model.config));
   SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
   const ModelShape& shape = model.config.shape;
-  served.options = {.max_batch_tokens = config.max_batch_tokens,
-                    .max_sequences = config.max_sequences,
-                    .max_queue = config.max_queue,
-                    .page_tokens = config.page_tokens,
-                    .num_pages = pages,
-                    .prefix_cache = config.prefix_cache,
-                    .num_layers = shape.num_layers,
-                    .vocab = shape.vocab,
-                    .max_context = shape.max_context,
-                    .eos_ids = model.config.eos_ids,
-                    .work = ModelWorkOf(model),
-                    .stall_timeout = config.step_stall_timeout};
-  const RunnerOptions runner{.limits = {.max_rows = config.max_batch_tokens,
+  served.options = EngineOptionsOf(config);
+  served.options.num_pages = pages;
+  served.options.num_layers = shape.num_layers;
+  served.options.vocab = shape.vocab;
+  served.options.max_context = shape.max_context;
+  served.options.eos_ids = model.config.eos_ids;
+  served.options.work = ModelWorkOf(model);
+  // Of rows that liveness stops early a step takes up to twice as many.
+  const RunnerOptions runner{.limits = {.max_rows = 2 * config.max_batch_tokens,
                                         .max_logits_rows = config.max_batch_tokens,
                                         .max_slots = config.max_sequences,
                                         .page_tokens = config.page_tokens,

@@ -1,6 +1,7 @@
 #include "server/score_reactor.h"
 
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -16,6 +17,17 @@
 namespace skipstone::server {
 namespace {
 
+// Stands for the items from `first` on, for which there must be room when the call is sent again.
+EngineRequest RestOf(const std::vector<size_t>& prompt_tokens, size_t first) {
+  const auto begin = prompt_tokens.begin() + static_cast<std::ptrdiff_t>(first);
+  const auto left = static_cast<size_t>(prompt_tokens.end() - begin);
+  const size_t tokens = std::accumulate(begin, prompt_tokens.end(), size_t{0});
+  EngineRequest rest;
+  rest.prompt.resize((tokens + left - 1) / left);  // their mean
+  rest.n = static_cast<int>(left);
+  return rest;
+}
+
 // All calls of sinks come from the engine's output thread, one at a time.
 class ScoreReactor : public grpc::ServerUnaryReactor {
  public:
@@ -29,6 +41,8 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
       return;
     }
     std::vector<std::string> ids;
+    std::vector<size_t> prompt_tokens;
+    for (const EngineRequest& item : *items) prompt_tokens.push_back(item.prompt.size());
     const Time deadline = items->front().deadline;
     // One for this loop, so that the call cannot end before all were submitted.
     pending_ = static_cast<int>(items->size()) + 1;
@@ -40,7 +54,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
         ids.push_back(id);
         continue;
       }
-      const grpc::Status refusal = admission.Refuse(status, serving);
+      const grpc::Status refusal = admission.Refuse(status, serving, RestOf(prompt_tokens, i));
       guard_.Arm(*serving->engine, std::move(ids), deadline);
       guard_.OnCancel();  // the items before it
       ItemsEnded(static_cast<int>(items->size() - i) + 1, refusal);

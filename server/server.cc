@@ -103,6 +103,7 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .tokenizer = model.tokenizer,
                                                   .levels = std::move(levels),
                                                   .experiments = std::move(experiments),
+                                                  .tenant_key = config_.tenant_key(),
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_});
   serving_->engine = Engine::Start({.runner = std::move(model.runner),

@@ -83,6 +83,9 @@ class Server {
   int metrics_port_ = 0;
 };
 
+// What the configuration says of the engine; what the model says is still to be set.
+EngineOptions EngineOptionsOf(const ServerConfig& config);
+
 // Opens the configured model and makes its runner: the page pool takes --kv_pages, --kv_memory, or
 // a share of the memory that is free.
 absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config);

@@ -25,12 +25,10 @@ class ConfigReader {
     return ForEachKey(root, "", [&](const std::string& key, const YAML::Node& node) {
       if (key == "levels") return ReadLevels(node);
       if (key == "policy") return ReadPolicy(node);
+      if (key == "brownout") return ReadBrownout(node);
       if (key == "experiments") return ReadExperiments(node);
       if (key == "buckets") return ReadBuckets(node);
-      SKIPSTONE_ASSIGN_OR_RETURN(const std::string value, Scalar(node, key));
-      const absl::Status status = ApplySetting(key, value, config_);
-      if (absl::IsNotFound(status)) return Unknown(node, key);
-      return status.ok() ? status : Error(node, std::string(status.message()));
+      return ReadSetting(node, key, key);
     });
   }
 
@@ -42,6 +40,15 @@ class ConfigReader {
   }
 
  private:
+  // `key` as it stands in the file.
+  absl::Status ReadSetting(const YAML::Node& node, const std::string& key,
+                           const std::string& setting) {
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::string value, Scalar(node, key));
+    const absl::Status status = ApplySetting(setting, value, config_);
+    if (absl::IsNotFound(status)) return Unknown(node, key);
+    return status.ok() ? status : Error(node, std::string(status.message()));
+  }
+
   absl::Status Unknown(const YAML::Node& node, const std::string& key) const {
     return Error(node, absl::StrFormat("unknown key '%s'", key));
   }
@@ -106,6 +113,13 @@ class ConfigReader {
           }
           return absl::OkStatus();
         });
+  }
+
+  // The marks together: brownout: {queue: 0.5, pages: 0.95}.
+  absl::Status ReadBrownout(const YAML::Node& node) {
+    return ForEachKey(node, "brownout", [&](const std::string& key, const YAML::Node& value) {
+      return ReadSetting(value, "brownout." + key, "brownout_" + key);
+    });
   }
 
   absl::Status ReadArm(const YAML::Node& node, ExperimentConfig& experiment) {

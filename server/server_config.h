@@ -57,6 +57,11 @@ struct ServerConfig {
   int max_batch_tokens = 512;
   int max_sequences = 256;
   int max_queue = 1024;
+  int64_t max_queue_tokens = 1 << 20;
+  std::chrono::nanoseconds itl_bound{};  // 0: none
+  double brownout_queue = 0.5;
+  double brownout_pages = 0.95;
+  std::string fair_share;  // "metadata:KEY"; empty: off
   std::chrono::milliseconds drain_timeout = std::chrono::seconds(30);
   std::chrono::milliseconds drain_grace = std::chrono::seconds(2);
   std::chrono::milliseconds stream_stall_timeout = std::chrono::seconds(60);
@@ -72,6 +77,9 @@ struct ServerConfig {
   PolicyConfig policy;
   std::vector<ExperimentConfig> experiments;
   std::map<std::string, std::vector<double>> buckets;  // histogram, without prefix -> upper bounds
+
+  // The key of `fair_share`, in lower case; empty: off.
+  std::string tenant_key() const;
 };
 
 // A setting that is a flag and a key of the YAML file under the same name.

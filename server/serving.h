@@ -32,6 +32,7 @@ struct Serving {
   std::shared_ptr<const Tokenizer> tokenizer;
   Levels levels;
   Experiments experiments;
+  std::string tenant_key;  // metadata that names a request's tenant; empty: all are one
   Metrics& metrics;
   StallWatch& stall_watch;
   std::atomic<bool> draining{false};

@@ -1,8 +1,11 @@
 // The settings that are flags as well as YAML keys: one table for both.
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
+#include <string_view>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -11,6 +14,8 @@
 
 namespace skipstone::server {
 namespace {
+
+constexpr std::string_view kMetadata = "metadata:";
 
 using Apply = std::function<absl::Status(const std::string& value, ServerConfig& config)>;
 
@@ -58,14 +63,15 @@ Apply Bool(bool ServerConfig::*field) {
   };
 }
 
-Apply Milliseconds(std::chrono::milliseconds ServerConfig::*field) {
+template <class D>
+Apply UpTo24h(D ServerConfig::*field) {
   return [field](const std::string& value, ServerConfig& config) {
     absl::Duration duration;
     if (!absl::ParseDuration(value, &duration) || duration < absl::ZeroDuration() ||
         duration > absl::Hours(24)) {
       return Wrong(value, "a duration up to 24h, such as 30s or 500ms");
     }
-    config.*field = absl::ToChronoMilliseconds(duration);
+    config.*field = std::chrono::duration_cast<D>(absl::ToChronoNanoseconds(duration));
     return absl::OkStatus();
   };
 }
@@ -90,6 +96,31 @@ Apply Bytes(int64_t ServerConfig::*field) {
       return Wrong(value, "an amount of memory, such as 4GiB or 512MiB");
     }
     config.*field = static_cast<int64_t>(number * scale);
+    return absl::OkStatus();
+  };
+}
+
+Apply Share(double ServerConfig::*field) {
+  return [field](const std::string& value, ServerConfig& config) {
+    double number = 0;
+    if (!absl::SimpleAtod(value, &number) || !(number >= 0)) {
+      return Wrong(value, "a share, such as 0.5; above 1: never");
+    }
+    config.*field = number;
+    return absl::OkStatus();
+  };
+}
+
+Apply MetadataKey(std::string ServerConfig::*field) {
+  return [field](const std::string& value, ServerConfig& config) {
+    const auto legal = [](char c) {
+      return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
+    };
+    if (!value.empty() && (!value.starts_with(kMetadata) || value.size() == kMetadata.size() ||
+                           !std::all_of(value.begin() + kMetadata.size(), value.end(), legal))) {
+      return Wrong(value, "metadata:KEY, a key of letters, digits, '-', '_' and '.'");
+    }
+    config.*field = value;
     return absl::OkStatus();
   };
 }
@@ -128,17 +159,29 @@ const std::vector<Entry>& Table() {
       {{"kv_pages", "number of K/V pages; wins over --kv_memory"},
        Number(&C::kv_pages, 1, int64_t{1} << 31)},
       {{"page_tokens", "tokens of one K/V page"}, Number(&C::page_tokens, 1, 256)},
-      {{"max_batch_tokens", "rows of one step"}, Number(&C::max_batch_tokens, 1, 65536)},
+      {{"max_batch_tokens", "work of one step, in prompt rows without skipping"},
+       // A step's rows, up to twice as many, stay within 65536.
+       Number(&C::max_batch_tokens, 1, 32768)},
       {{"max_sequences", "sequences that run at once"}, Number(&C::max_sequences, 1, 8192)},
       {{"max_queue", "sequences that may wait"}, Number(&C::max_queue, 1, 1000000)},
+      {{"max_queue_tokens", "prompt tokens that may wait"},
+       Number(&C::max_queue_tokens, 1, int64_t{1} << 40)},
+      {{"itl_bound", "what prefill may add to a step in which others decode; 0: no bound"},
+       UpTo24h(&C::itl_bound)},
+      {{"brownout_queue",
+        "share of --max_queue above which adaptive requests start at their ceiling"},
+       Share(&C::brownout_queue)},
+      {{"brownout_pages", "share of the K/V pages in use above which they do"},
+       Share(&C::brownout_pages)},
+      {{"fair_share", "metadata:KEY names a request's tenant, tenants share fairly"},
+       MetadataKey(&C::fair_share)},
       {{"drain_timeout", "how long running requests may take after SIGTERM"},
-       Milliseconds(&C::drain_timeout)},
-      {{"drain_grace", "how long new requests are taken after SIGTERM"},
-       Milliseconds(&C::drain_grace)},
+       UpTo24h(&C::drain_timeout)},
+      {{"drain_grace", "how long new requests are taken after SIGTERM"}, UpTo24h(&C::drain_grace)},
       {{"stream_stall_timeout", "a reader that takes nothing for so long is aborted"},
-       Milliseconds(&C::stream_stall_timeout)},
+       UpTo24h(&C::stream_stall_timeout)},
       {{"step_stall_timeout", "a step that takes longer turns liveness NOT_SERVING"},
-       Milliseconds(&C::step_stall_timeout)},
+       UpTo24h(&C::step_stall_timeout)},
       {{"tuning_cache", "file for what the CUDA backend tuned at start"}, Text(&C::tuning_cache)},
       {{"log_level", "debug, info, warn or error"},
        OneOf(&C::log_level, {"debug", "info", "warn", "error"})},
@@ -150,6 +193,10 @@ const std::vector<Entry>& Table() {
 }
 
 }  // namespace
+
+std::string ServerConfig::tenant_key() const {
+  return absl::AsciiStrToLower(fair_share.substr(std::min(fair_share.size(), kMetadata.size())));
+}
 
 std::span<const Setting> Settings() {
   static const auto* const settings = [] {

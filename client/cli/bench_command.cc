@@ -10,6 +10,7 @@
 #include "client/cli/connection_flags.h"
 #include "client/cli/load_runner.h"
 #include "client/cli/proto_json.h"
+#include "client/cli/skip_flag.h"
 #include "client/cli/workload.h"
 #include "client/client.h"
 
@@ -27,6 +28,7 @@ struct BenchFlags {
   std::optional<uint64_t> requests;
   std::optional<absl::Duration> duration;
   std::string skip;
+  std::string ceiling;
   std::string goodput;
   uint64_t seed = 1;
 
@@ -47,6 +49,9 @@ void BenchFlags::AddTo(FlagSet& flags) {
   flags.Add("requests", &requests, "stop after so many (default 100 without --duration, --trace)");
   flags.Add("duration", &duration, "start no request after so long, such as 60s");
   flags.Add("skip", &skip, "mix of levels and specs with weights, such as 'full@50;attn-33@50'");
+  flags.Add("ceiling", &ceiling,
+            "level or skip spec up to which the server may skip more under load; a superset of "
+            "every part of --skip");
   flags.Add("goodput", &goodput,
             "limits in ms, such as 'ttft:500,itl:50'; also tpot, e2e. itl: of the longest gap");
   flags.Add("seed", &seed, "of arrivals, lengths, mix and prompts");
@@ -141,6 +146,9 @@ absl::Status BenchCommand::Prepare(const std::vector<std::string>& arguments) {
   auto mix = ParseMix(flags_.skip);
   if (!mix.ok()) return mix.status();
   mix_ = *std::move(mix);
+  if (!flags_.ceiling.empty()) {
+    for (MixPart& part : mix_) *part.skip.mutable_adaptive() = CeilingFromText(flags_.ceiling);
+  }
   if (!flags_.goodput.empty()) {
     const auto limits = ParseGoodput(flags_.goodput);
     if (!limits.ok()) return limits.status();
@@ -170,6 +178,7 @@ absl::Status BenchCommand::Run(Io& io) {
           .Run(workload, workload.open_loop() ? 0 : flags_.concurrency.value_or(1), progress);
   if (records.empty()) return absl::InvalidArgumentError("no request was due within --duration");
   BenchReport report = MakeReport(records, mix_, limits_);
+  report.has_ceiling = !flags_.ceiling.empty();
   report.open_loop = workload.open_loop();
   report.shortened = workload.shortened();
   if (flags_.connection.json) {

@@ -30,6 +30,8 @@ GroupReport MakeGroup(const std::string& name, const Records& records,
     group.output_tokens += record->output_tokens;
     group.kv_pages_used += record->kv_pages_used;
     group.kv_pages_omitted += record->kv_pages_omitted;
+    group.browned_out += record->browned_out;
+    group.shed += record->shed;
     ttft.push_back(record->TtftMs());
     e2e.push_back(record->E2eMs());
     if (record->output_tokens > 1) tpot.push_back(record->TpotMs());

@@ -33,6 +33,8 @@ struct GroupReport {
   uint64_t output_tokens = 0;
   uint64_t kv_pages_used = 0;
   uint64_t kv_pages_omitted = 0;
+  uint64_t browned_out = 0;  // started at their ceiling
+  uint64_t shed = 0;         // shed layers while they ran
   Summary ttft_ms;
   Summary itl_ms;
   Summary tpot_ms;
@@ -44,6 +46,7 @@ struct BenchReport {
   bool open_loop = false;
   double seconds = 0;  // first scheduled arrival to last end
   bool has_limits = false;
+  bool has_ceiling = false;
   uint64_t shortened = 0;  // requests cut to the model's context
   Summary lag_ms;          // scheduled to started: this program's own delay
   GroupReport all;

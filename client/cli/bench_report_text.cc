@@ -20,6 +20,7 @@ void PrintThroughput(const BenchReport& report, std::ostream& out) {
   std::vector<std::string> header = {
       "skip",           "requests",         "failed", "requests/s", "output tokens/s",
       "total tokens/s", "KV pages/request", "omitted"};
+  if (report.has_ceiling) header.insert(header.end(), {"browned out", "shed"});
   if (report.has_limits) header.insert(header.end(), {"goodput/s", "good %"});
   Table table(header);
   for (const GroupReport* group : Groups(report)) {
@@ -33,6 +34,10 @@ void PrintThroughput(const BenchReport& report, std::ostream& out) {
         FormatNumber((group->prompt_tokens + group->output_tokens) / report.seconds),
         FormatNumber(group->kv_pages_used / ok),
         FormatNumber(group->kv_pages_omitted / ok)};
+    if (report.has_ceiling) {
+      row.push_back(std::to_string(group->browned_out));
+      row.push_back(std::to_string(group->shed));
+    }
     if (report.has_limits) {
       row.push_back(FormatNumber(group->good / report.seconds, 2));
       row.push_back(FormatNumber(100.0 * group->good / group->requests));
@@ -81,6 +86,8 @@ Json GroupJson(const GroupReport& group, const BenchReport& report) {
                {"total_tokens_per_s", (group.prompt_tokens + group.output_tokens) / report.seconds},
                {"kv_pages_used", group.kv_pages_used},
                {"kv_pages_omitted", group.kv_pages_omitted},
+               {"browned_out", group.browned_out},
+               {"shed", group.shed},
                {"ttft_ms", SummaryJson(group.ttft_ms)},
                {"itl_ms", SummaryJson(group.itl_ms)},
                {"tpot_ms", SummaryJson(group.tpot_ms)},

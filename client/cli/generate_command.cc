@@ -23,6 +23,7 @@ using std::chrono::steady_clock;
 struct GenerateFlags {
   ConnectionFlags connection;
   std::string skip;
+  std::string ceiling;
   std::optional<uint32_t> max_tokens;
   std::optional<float> temperature;
   std::optional<float> top_p;
@@ -38,7 +39,7 @@ struct GenerateFlags {
   void AddTo(FlagSet& flags);
   // The parts of --skip; one empty text is the server's default.
   std::vector<std::string> Skips() const { return absl::StrSplit(skip, ';'); }
-  // All but the skip.
+  // All but the choice of the skip.
   v1::GenerateRequest ToRequest() const;
 };
 
@@ -47,6 +48,9 @@ void GenerateFlags::AddTo(FlagSet& flags) {
   flags.Add("skip", &skip,
             "level or skip spec, such as attn-33 or attn:last=33%; several, separated by ';', run "
             "one after another and are compared");
+  flags.Add("ceiling", &ceiling,
+            "level or skip spec, a superset of --skip, up to which the server may skip more under "
+            "load");
   flags.Add("max_tokens", &max_tokens, "default: until the context is full");
   flags.Add("temperature", &temperature, "0 to 2, 0 is greedy; default 1");
   flags.Add("top_p", &top_p, "(0, 1]; default 1");
@@ -75,6 +79,7 @@ v1::GenerateRequest GenerateFlags::ToRequest() const {
   if (logprobs) request.mutable_output()->set_logprobs(*logprobs);
   if (n) request.set_n(*n);
   request.set_experiment_key(experiment_key);
+  if (!ceiling.empty()) *request.mutable_skip()->mutable_adaptive() = CeilingFromText(ceiling);
   return request;
 }
 
@@ -100,7 +105,8 @@ class GenerateCommand : public Command {
     return "[flags] PROMPT      (PROMPT - reads standard input)\n\n"
            "  skipstone generate --skip attn:last=33% --max_tokens 64 'In the beginning'\n"
            "  skipstone generate --skip attn-33 --temperature 0 --json 'In the beginning'\n"
-           "  skipstone generate --skip 'none;attn:last=25%;attn:last=50%' 'In the beginning'\n";
+           "  skipstone generate --skip 'none;attn:last=25%;attn:last=50%' 'In the beginning'\n"
+           "  skipstone generate --skip none --ceiling attn:last=50% 'In the beginning'\n";
   }
   void AddFlags(FlagSet& flags) override { flags_.AddTo(flags); }
   absl::Status Prepare(const std::vector<std::string>& arguments) override;
@@ -135,7 +141,7 @@ absl::Status GenerateCommand::Run(Io& io) {
                                   : prompt_);
   const Client client(flags_.connection.server);
   if (flags_.Skips().size() > 1) return Compare(client, request, io);
-  if (!flags_.skip.empty()) *request.mutable_skip() = SkipFromText(flags_.skip);
+  if (!flags_.skip.empty()) request.mutable_skip()->MergeFrom(SkipFromText(flags_.skip));
   Generation generation(steady_clock::now());
   const absl::Status status = Generate(client, std::move(request), generation, io);
   if (flags_.connection.json && !generation.outputs().empty()) {
@@ -162,7 +168,7 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
   auto json = nlohmann::ordered_json::array();
   for (const std::string& skip : flags_.Skips()) {
     v1::GenerateRequest one = request;
-    *one.mutable_skip() = SkipFromText(skip);
+    one.mutable_skip()->MergeFrom(SkipFromText(skip));
     one.set_cache_salt(skip);  // or the later ones would profit from the prompt pages of the first
     if (!flags_.connection.json) io.out << "--- " << skip << " ---\n";
     Generation generation(steady_clock::now());

@@ -57,6 +57,7 @@ std::string Generation::SummaryLine(const GeneratedOutput& output) const {
   if (!skip.experiment().empty()) {
     absl::StrAppendFormat(&line, ", arm %s/%s", skip.experiment(), skip.arm());
   }
+  if (accepted_.browned_out()) line += ", browned out";
   for (const v1::AppliedRange& range : finished.applied()) {
     absl::StrAppendFormat(&line, ", from token %d %s", range.from_token(),
                           range.applied_skip().spec());

@@ -38,7 +38,7 @@ class Generation {
   // Sent to first delta, in milliseconds; NaN if there was none.
   double TtftMs(const GeneratedOutput& output) const;
   // Of a finished output: "32 tokens, 118.2 tokens/s, TTFT 21.4 ms, KV pages 24 used + 12 omitted,
-  // skip ..., MAX_TOKENS".
+  // skip ..., MAX_TOKENS", and what the load changed of the skip.
   std::string SummaryLine(const GeneratedOutput& output) const;
   // The fields of Accepted, then "outputs": index, text, tokens if any, ttft_ms, tokens_per_s, and
   // those of Finished once there.

@@ -23,8 +23,9 @@ void PrintModel(const v1::GetModelResponse& model, std::ostream& out) {
                                 model.num_kv_heads(), model.head_dim(), model.ffn_size(),
                                 model.vocab_size(), model.max_context_tokens())});
   table.AddRow(
-      {"limits", absl::StrFormat("%d sequences, %d queued, %d tokens a step", model.max_sequences(),
-                                 model.max_queue(), model.max_batch_tokens())});
+      {"limits", absl::StrFormat("%d sequences, %d queued of %d prompt tokens, %d tokens a step",
+                                 model.max_sequences(), model.max_queue(), model.max_queue_tokens(),
+                                 model.max_batch_tokens())});
   table.AddRow({"skips", absl::StrFormat("default %s, custom specs %s, at most %d attention "
                                          "sublayers",
                                          model.default_level(),
@@ -36,7 +37,8 @@ void PrintModel(const v1::GetModelResponse& model, std::ostream& out) {
 void PrintLoad(const v1::GetModelResponse& model, const v1::GetLoadResponse& load,
                std::ostream& out) {
   Table table({});
-  table.AddRow({"load", absl::StrFormat("%d running, %d waiting%s", load.running(), load.waiting(),
+  table.AddRow({"load", absl::StrFormat("%d running, %d waiting of %d prompt tokens%s",
+                                        load.running(), load.waiting(), load.waiting_tokens(),
                                         load.draining() ? ", draining" : "")});
   table.AddRow(
       {"KV pages", absl::StrFormat("%d of %d tokens: %d used, %d cached, %d free",

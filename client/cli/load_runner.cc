@@ -27,7 +27,9 @@ v1::GenerateRequest MakeLoadRequest(const PlannedRequest& planned, const v1::Ski
   ids.Reserve(planned.prompt_tokens);
   if (tokens.bos_token_id) ids.Add(*tokens.bos_token_id);
   while (ids.size() < planned.prompt_tokens) ids.Add(id(random));
-  if (skip.choice_case() != v1::Skip::CHOICE_NOT_SET) *request.mutable_skip() = skip;
+  if (skip.choice_case() != v1::Skip::CHOICE_NOT_SET || skip.has_adaptive()) {
+    *request.mutable_skip() = skip;
+  }
   request.mutable_sampling()->set_temperature(0);
   request.mutable_stopping()->set_max_tokens(planned.output_tokens);
   request.mutable_stopping()->set_ignore_eos(true);

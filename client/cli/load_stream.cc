@@ -37,6 +37,7 @@ void LoadStream::OnReadDone(bool ok) {
   switch (event_.event_case()) {
     case v1::GenerateEvent::kAccepted:
       record_.prompt_tokens = event_.accepted().prompt_tokens();
+      record_.browned_out = event_.accepted().browned_out();
       record_.gaps_ms.reserve(request_.stopping().max_tokens());
       break;
     case v1::GenerateEvent::kDelta:
@@ -45,6 +46,7 @@ void LoadStream::OnReadDone(bool ok) {
     case v1::GenerateEvent::kFinished:
       record_.kv_pages_used = event_.finished().kv_pages_used();
       record_.kv_pages_omitted = event_.finished().kv_pages_omitted();
+      record_.shed = event_.finished().applied_size() > 0;
       break;
     case v1::GenerateEvent::EVENT_NOT_SET:
       break;

@@ -24,6 +24,8 @@ struct RequestRecord {
   uint32_t output_tokens = 0;
   uint64_t kv_pages_used = 0;
   uint64_t kv_pages_omitted = 0;
+  bool browned_out = false;    // it started at its ceiling
+  bool shed = false;           // it shed layers while it ran
   std::vector<float> gaps_ms;  // between messages that brought tokens
 
   bool ok() const { return status.ok() && output_tokens > 0; }

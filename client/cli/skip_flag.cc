@@ -26,4 +26,14 @@ v1::Skip SkipFromText(const std::string& text) {
   return skip;
 }
 
+v1::Adaptive CeilingFromText(const std::string& text) {
+  v1::Adaptive adaptive;
+  if (IsLevelName(text)) {
+    adaptive.set_ceiling_level(text);
+  } else {
+    adaptive.set_ceiling_spec(text);
+  }
+  return adaptive;
+}
+
 }  // namespace skipstone::client

@@ -27,16 +27,19 @@ class PagePool {
   void Retain(PageId page);
   void Forget(PageId page);
 
-  int64_t size() const { return static_cast<int64_t>(references_.size()); }
+  int64_t size() const { return static_cast<int64_t>(pages_.size()); }
   int64_t free() const { return static_cast<int64_t>(free_.size()); }
   int64_t cached() const { return cached_; }
   int64_t used() const { return size() - free() - cached(); }
-  int references(PageId page) const { return references_[page]; }
+  int references(PageId page) const { return static_cast<int>(pages_[page].references); }
 
  private:
-  std::vector<PageId> free_;         // a stack: the page freed last is the warmest
-  std::vector<int32_t> references_;  // the cache's included
-  std::vector<bool> retained_;       // by the cache
+  struct Page {
+    uint32_t references : 31 = 0;  // the cache's included
+    uint32_t retained : 1 = 0;     // by the cache
+  };
+  std::vector<PageId> free_;  // a stack: the page freed last is the warmest
+  std::vector<Page> pages_;
   int64_t cached_ = 0;
 };
 

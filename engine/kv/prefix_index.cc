@@ -1,6 +1,7 @@
 #include "engine/kv/prefix_index.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/hash.h"
@@ -8,14 +9,10 @@
 namespace skipstone {
 namespace {
 
-// The sublayers that `skip` skips below the attention of `layer`.
-SkipSet SkippedBelow(const SkipSet& skip, int layer) {
-  SkipSet below(skip.num_layers());
-  for (int l = 0; l < layer; ++l) {
-    if (!skip.KeepsAttention(l)) below.SkipAttention(l);
-    if (!skip.KeepsMlp(l)) below.SkipMlp(l);
-  }
-  return below;
+// The layers of `bits` that lie below `layer`.
+LayerBits Below(const LayerBits& bits, int layer) {
+  const int above = kMaxLayers - layer;
+  return bits << above >> above;
 }
 
 // Two kept layers with nothing skipped between their attentions share their node.
@@ -26,21 +23,17 @@ bool SkipsBetween(const SkipSet& skip, int layer, int later) {
 
 }  // namespace
 
-bool PrefixIndex::NodeKey::operator==(const NodeKey& other) const {
-  return parent == other.parent && std::ranges::equal(tokens, other.tokens);
-}
-
-size_t PrefixIndex::NodeKeyHash::operator()(const NodeKey& key) const {
-  uint64_t hash = Mix64(reinterpret_cast<uintptr_t>(key.parent));
-  for (const int32_t token : key.tokens) hash = Mix64(hash ^ static_cast<uint32_t>(token));
-  return hash;
+bool PrefixIndex::NodeEqual::operator()(const Node* node, const NodeKey& key) const {
+  return node->hash == key.hash && node->parent == key.parent &&
+         std::equal(key.tokens.begin(), key.tokens.end(), node->words);
 }
 
 PrefixIndex::Cursor& PrefixIndex::Cursor::operator=(Cursor&& other) noexcept {
   if (this == &other) return *this;
   Reset();
   index_ = std::exchange(other.index_, nullptr);
-  groups_ = std::exchange(other.groups_, {});
+  groups_ = std::move(other.groups_);
+  other.groups_.clear();
   blocks_ = std::exchange(other.blocks_, 0);
   return *this;
 }
@@ -58,11 +51,13 @@ void PrefixIndex::Cursor::ShedTop(int kept_layers) {
     index_->Leave(groups_.back().node);
     groups_.pop_back();
   }
-  if (!groups_.empty()) groups_.back().end = std::min(groups_.back().end, kept_layers);
+  if (groups_.empty() || groups_.back().end <= kept_layers) return;
+  groups_.back().end = kept_layers;
+  index_->AddSuspect(groups_.back().node);
 }
 
-PrefixIndex::PrefixIndex(PagePool& pool, int page_tokens)
-    : pool_(pool), page_tokens_(page_tokens) {}
+PrefixIndex::PrefixIndex(PagePool& pool, int page_tokens, uint64_t hash_mask)
+    : pool_(pool), page_tokens_(page_tokens), hash_mask_(hash_mask) {}
 
 PrefixIndex::~PrefixIndex() {
   while (Evict()) {
@@ -75,22 +70,23 @@ PrefixIndex::Cursor PrefixIndex::Adopt(std::span<const int32_t> tokens, int max_
   SKIPSTONE_CHECK(pages.num_blocks() == 0);
   Cursor cursor = Begin(skip, salt, pages);
   const std::vector<int16_t>& layers = pages.layers();
-  std::vector<Node*> next(cursor.groups_.size());
-  std::vector<PageId> block(layers.size());
+  next_.resize(cursor.groups_.size());
+  block_.resize(layers.size());
   while (cursor.blocks_ < max_blocks && !layers.empty()) {
     const auto own =
         tokens.subspan(static_cast<size_t>(cursor.blocks_) * page_tokens_, page_tokens_);
-    for (size_t g = 0; g < next.size(); ++g) {
+    for (size_t g = 0; g < next_.size(); ++g) {
       const Cursor::Group& group = cursor.groups_[g];
-      next[g] = FindChild(group.node, own);
-      if (!next[g]) return cursor;
+      next_[g] = Find(KeyOf(group.node, own));
+      if (!next_[g]) return cursor;
+      const std::span<const PageId> known = Pages(next_[g]);
       for (int i = group.begin; i < group.end; ++i) {
-        block[i] = next[g]->pages[layers[i]];
-        if (block[i] < 0) return cursor;
+        block_[i] = known[layers[i]];
+        if (block_[i] < 0) return cursor;
       }
     }
-    for (size_t g = 0; g < next.size(); ++g) Stand(&cursor.groups_[g].node, next[g]);
-    pages.Share(block);
+    for (size_t g = 0; g < next_.size(); ++g) Advance(&cursor.groups_[g].node, next_[g]);
+    pages.Share(block_);
     ++cursor.blocks_;
   }
   return cursor;
@@ -101,29 +97,44 @@ void PrefixIndex::Insert(Cursor& cursor, std::span<const int32_t> tokens,
   SKIPSTONE_CHECK(static_cast<int>(tokens.size()) == page_tokens_);
   SKIPSTONE_CHECK(cursor.blocks_ < pages.num_blocks());
   for (Cursor::Group& group : cursor.groups_) {
-    Node* node = Child(group.node, tokens);
+    Node* node = FindOrAdd(group.node, tokens);
+    const std::span<PageId> known = Pages(node);
     for (int i = group.begin; i < group.end; ++i) {
-      PageId& page = node->pages[pages.layers()[i]];
+      PageId& page = known[pages.layers()[i]];
       if (page >= 0) continue;
       page = pages.page(cursor.blocks_, i);
       pool_.Retain(page);
     }
-    Stand(&group.node, node);
+    Advance(&group.node, node);
   }
   ++cursor.blocks_;
 }
 
 bool PrefixIndex::Evict() {
   if (evictable_.empty()) return ForgetUnusedPages();
-  Node* node = evictable_.begin()->second;
-  evictable_.erase(evictable_.begin());
-  for (const PageId page : node->pages) {
+  Node* node = evictable_.front();
+  evictable_.Remove(node);
+  for (const PageId page : Pages(node)) {
     if (page >= 0) pool_.Forget(page);
   }
   Node* parent = node->parent;
-  nodes_.erase({parent, node->tokens});
-  --parent->children;
-  SetEvictable(parent, true);
+  const uint64_t last_used = node->last_used;
+  nodes_.erase(node);
+  slab_.Give(node);
+  if (--parent->children > 0 || parent->users > 0) return true;
+  if (!parent->parent) {
+    DropRoot(parent);
+    return true;
+  }
+  if (parent->list) suspects_.Remove(parent);
+  // It was in use as long as its last child, so it is the next to go, unless a cursor that went no
+  // further was let go there since.
+  if (parent->last_used > last_used) {
+    evictable_.PushBack(parent);
+  } else {
+    evictable_.PushFront(parent);
+  }
+  AddSuspect(parent->parent);
   return true;
 }
 
@@ -131,18 +142,35 @@ bool PrefixIndex::Evict() {
 // that they had computed themselves. Without this a sequence alone in the pool could be stuck.
 bool PrefixIndex::ForgetUnusedPages() {
   if (pool_.cached() == 0) return false;
-  for (auto& [key, node] : nodes_) {
-    for (PageId& page : node->pages) {
-      if (page < 0 || pool_.references(page) > 1) continue;
-      pool_.Forget(page);
-      page = -1;
+  bool forgot = false;
+  while (!forgot && !suspects_.empty()) {
+    for (Node* node = suspects_.front(); node->parent; node = node->parent) {
+      if (node->list) suspects_.Remove(node);
+      forgot |= ForgetUnusedPages(node);
     }
   }
-  return true;
+  // Pages that were given back after their sequence's cursor had been let go.
+  if (forgot) return true;
+  ++full_walks_;
+  slab_.ForEach([&](Node* node) { forgot |= ForgetUnusedPages(node); });
+  return forgot;
+}
+
+bool PrefixIndex::ForgetUnusedPages(Node* node) {
+  bool forgot = false;
+  for (PageId& page : Pages(node)) {
+    if (page < 0 || pool_.references(page) > 1) continue;
+    pool_.Forget(page);
+    page = -1;
+    forgot = true;
+  }
+  return forgot;
 }
 
 PrefixIndex::Cursor PrefixIndex::Begin(const SkipSet& skip, const std::string& salt,
                                        const SequencePages& pages) {
+  if (num_layers_ == 0) num_layers_ = skip.num_layers();
+  SKIPSTONE_CHECK(static_cast<int>(num_layers_) == skip.num_layers());
   Cursor cursor;
   cursor.index_ = this;
   const std::vector<int16_t>& layers = pages.layers();
@@ -151,68 +179,77 @@ PrefixIndex::Cursor PrefixIndex::Begin(const SkipSet& skip, const std::string& s
       cursor.groups_.back().end = i + 1;
       continue;
     }
-    Cursor::Group group{nullptr, i, i + 1};
-    Node* root = Root(salt, SkippedBelow(skip, layers[i]).ToString());
-    // Room for the pages of all layers: a full request may enter what a skipping one has not.
-    root->pages.resize(skip.num_layers(), -1);
-    Stand(&group.node, root);
-    cursor.groups_.push_back(group);
+    Node* root = FindRoot({salt, Below(skip.attention(), layers[i]), Below(skip.mlp(), layers[i])});
+    ++root->users;
+    cursor.groups_.push_back({root, i, i + 1});
   }
   return cursor;
 }
 
-PrefixIndex::Node* PrefixIndex::Root(const std::string& salt, const std::string& below) {
-  std::unique_ptr<Node>& root = roots_[{salt, below}];
-  if (!root) {
-    root = std::make_unique<Node>();
-    root->root_key = {salt, below};
-  }
-  return root.get();
+PrefixIndex::Node* PrefixIndex::FindRoot(const RootKey& key) {
+  const auto it = roots_.find(key);
+  if (it != roots_.end()) return it->second.get();
+  auto root = std::make_unique<Root>();
+  root->salt = std::string(key.salt);
+  root->key = {root->salt, key.attention, key.mlp};
+  // Where a root lies seeds the hashes behind it: a client that could foresee them could make them
+  // collide.
+  root->hash = Mix64(reinterpret_cast<uintptr_t>(root.get()));
+  const RootKey& owned = root->key;
+  return roots_.emplace(owned, std::move(root)).first->second.get();
 }
 
-PrefixIndex::Node* PrefixIndex::FindChild(const Node* parent,
-                                          std::span<const int32_t> tokens) const {
-  const auto it = nodes_.find({parent, tokens});
-  return it == nodes_.end() ? nullptr : it->second.get();
+PrefixIndex::NodeKey PrefixIndex::KeyOf(const Node* parent, std::span<const int32_t> tokens) const {
+  uint64_t hash = Mix64(parent->hash);
+  for (const int32_t token : tokens) hash = Mix64(hash ^ static_cast<uint32_t>(token));
+  return {parent, tokens, hash & hash_mask_};
 }
 
-PrefixIndex::Node* PrefixIndex::Child(Node* parent, std::span<const int32_t> tokens) {
-  if (Node* found = FindChild(parent, tokens)) return found;
-  auto node = std::make_unique<Node>();
+PrefixIndex::Node* PrefixIndex::Find(const NodeKey& key) const {
+  const auto it = nodes_.find(key);
+  return it == nodes_.end() ? nullptr : *it;
+}
+
+PrefixIndex::Node* PrefixIndex::FindOrAdd(Node* parent, std::span<const int32_t> tokens) {
+  const NodeKey key = KeyOf(parent, tokens);
+  if (Node* found = Find(key)) return found;
+  Node* node = slab_.Take(page_tokens_ + static_cast<int>(num_layers_));
   node->parent = parent;
-  node->tokens.assign(tokens.begin(), tokens.end());
-  node->pages.assign(parent->pages.size(), -1);
-  Node* raw = node.get();
-  nodes_.emplace(NodeKey{parent, raw->tokens}, std::move(node));
+  node->hash = key.hash;
+  std::ranges::copy(tokens, node->words);
+  std::ranges::fill(Pages(node), -1);
+  nodes_.insert(node);
   ++parent->children;
-  return raw;
+  return node;
 }
 
-// Moves a cursor's place to `node`, which it then keeps from eviction.
-void PrefixIndex::Stand(Node** place, Node* node) {
-  SetEvictable(node, false);
-  ++node->users;
-  if (*place) Leave(*place);
-  *place = node;
+// Moves a cursor's place on to `child`, which it then keeps from eviction.
+void PrefixIndex::Advance(Node** place, Node* child) {
+  ++child->users;
+  if (child->list == &evictable_) {
+    evictable_.Remove(child);
+    AddSuspect(child);  // it may have pages of layers that this sequence skips
+  }
+  --(*place)->users;
+  *place = child;
 }
 
+// Takes a cursor away for good. Its sequence's pages up there may have no other owner.
 void PrefixIndex::Leave(Node* node) {
   --node->users;
-  // Set while it is not in the ordered set.
-  if (node->children == 0 && node->users == 0) node->last_used = ++uses_;
-  SetEvictable(node, true);
+  node->last_used = ++uses_;
+  if (node->children > 0 || node->users > 0) return AddSuspect(node);
+  if (!node->parent) return DropRoot(node);
+  if (node->list) suspects_.Remove(node);
+  evictable_.PushBack(node);
+  AddSuspect(node->parent);
 }
 
-// Roots hold no pages: one that nobody needs is dropped instead.
-void PrefixIndex::SetEvictable(Node* node, bool evictable) {
-  if (node->children > 0 || node->users > 0) return;
-  if (!evictable) {
-    evictable_.erase({node->last_used, node});
-  } else if (node->parent == nullptr) {
-    roots_.erase(node->root_key);
-  } else {
-    evictable_.insert({node->last_used, node});
-  }
+void PrefixIndex::AddSuspect(Node* node) {
+  if (node->parent && !node->list) suspects_.PushBack(node);
 }
+
+// Roots hold no pages: one that nobody needs is not kept.
+void PrefixIndex::DropRoot(Node* node) { roots_.erase(roots_.find(static_cast<Root*>(node)->key)); }
 
 }  // namespace skipstone

@@ -10,23 +10,26 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
-#include <unordered_map>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
 #include "engine/kv/page_pool.h"
+#include "engine/kv/prefix_node.h"
 #include "engine/kv/sequence_pages.h"
 #include "engine/skip/skip_set.h"
 
 namespace skipstone {
 
 class PrefixIndex {
-  struct Node;
+  using Node = PrefixNode;
 
  public:
   // Where a sequence stands in the index: a node per group of layers that share a set of skipped
@@ -52,17 +55,19 @@ class PrefixIndex {
       int end;
     };
     PrefixIndex* index_ = nullptr;
-    std::vector<Group> groups_;
+    absl::InlinedVector<Group, 1> groups_;  // one for every attn:last=K
     int blocks_ = 0;
   };
 
-  PrefixIndex(PagePool& pool, int page_tokens);
+  // `hash_mask`: bits of the nodes' hashes that are used; tests take few, so that hashes collide.
+  PrefixIndex(PagePool& pool, int page_tokens, uint64_t hash_mask = ~uint64_t{0});
   ~PrefixIndex();
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
   // Puts the pages of the longest known prefix of `tokens`, at most `max_blocks` blocks, into the
-  // empty `pages`. A block counts if every kept layer's page is there.
+  // empty `pages`. A block counts if every kept layer's page is there. All skip sets are of one
+  // model.
   Cursor Adopt(std::span<const int32_t> tokens, int max_blocks, const SkipSet& skip,
                const std::string& salt, SequencePages& pages);
 
@@ -70,46 +75,76 @@ class PrefixIndex {
   // Layers that have a page there already keep it.
   void Insert(Cursor& cursor, std::span<const int32_t> tokens, const SequencePages& pages);
 
-  // Frees the pages of the least recently used node that nobody stands on or behind; failing that,
-  // all pages that only the cache owns. False if there are none.
+  // Drops the least recently used node that nobody stands on or behind, and frees its pages;
+  // failing that, frees the pages of a chain in use that only the cache owns. False if there are
+  // none. O(pages of the node), or, once for a cursor let go, of its chain.
   bool Evict();
 
   int64_t num_nodes() const { return static_cast<int64_t>(nodes_.size()); }
+  // How often Evict had to look at every node: only for pages held after their cursor was let go.
+  int64_t full_walks() const { return full_walks_; }
 
  private:
-  struct Node {
-    Node* parent = nullptr;  // null: a root
-    std::vector<int32_t> tokens;
-    std::vector<PageId> pages;  // by layer; -1: none
-    int children = 0;
-    int users = 0;  // cursors
-    uint64_t last_used = 0;
-    std::pair<std::string, std::string> root_key;  // roots: salt, skipped sublayers below
-  };
   struct NodeKey {
     const Node* parent;
     std::span<const int32_t> tokens;  // of the node itself
-    bool operator==(const NodeKey& other) const;
+    uint64_t hash;
   };
-  struct NodeKeyHash {
-    size_t operator()(const NodeKey& key) const;
+  struct NodeHash {
+    using is_transparent = void;
+    size_t operator()(const Node* node) const { return node->hash; }
+    size_t operator()(const NodeKey& key) const { return key.hash; }
+  };
+  struct NodeEqual {
+    using is_transparent = void;
+    bool operator()(const Node* a, const Node* b) const { return a == b; }
+    bool operator()(const Node* node, const NodeKey& key) const;
+  };
+  // What the pages of a chain depend on beside its tokens.
+  struct RootKey {
+    std::string_view salt;
+    LayerBits attention;  // skipped below
+    LayerBits mlp;
+    bool operator==(const RootKey&) const = default;
+    template <class H>
+    friend H AbslHashValue(H state, const RootKey& key) {
+      const std::hash<LayerBits> hash;
+      return H::combine(std::move(state), key.salt, hash(key.attention), hash(key.mlp));
+    }
+  };
+  struct Root : Node {
+    RootKey key;
+    std::string salt;
   };
 
   Cursor Begin(const SkipSet& skip, const std::string& salt, const SequencePages& pages);
-  Node* Root(const std::string& salt, const std::string& below);
-  Node* Child(Node* parent, std::span<const int32_t> tokens);
-  Node* FindChild(const Node* parent, std::span<const int32_t> tokens) const;
-  void Stand(Node** place, Node* node);
+  Node* FindRoot(const RootKey& key);
+  NodeKey KeyOf(const Node* parent, std::span<const int32_t> tokens) const;
+  Node* Find(const NodeKey& key) const;
+  Node* FindOrAdd(Node* parent, std::span<const int32_t> tokens);
+  std::span<PageId> Pages(Node* node) const { return {node->words + page_tokens_, num_layers_}; }
+  void Advance(Node** place, Node* child);
   void Leave(Node* node);
-  void SetEvictable(Node* node, bool evictable);
+  void AddSuspect(Node* node);
+  void DropRoot(Node* node);
   bool ForgetUnusedPages();
+  bool ForgetUnusedPages(Node* node);
 
   PagePool& pool_;
   const int page_tokens_;
+  const uint64_t hash_mask_;
+  size_t num_layers_ = 0;  // of the first skip set
   uint64_t uses_ = 0;
-  std::unordered_map<NodeKey, std::unique_ptr<Node>, NodeKeyHash> nodes_;
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Node>> roots_;
-  std::set<std::pair<uint64_t, Node*>> evictable_;
+  int64_t full_walks_ = 0;
+  PrefixNodeSlab slab_;
+  absl::flat_hash_set<Node*, NodeHash, NodeEqual> nodes_;
+  absl::flat_hash_map<RootKey, std::unique_ptr<Root>> roots_;
+  // Leaves that nobody stands on, the least recently used first.
+  PrefixNodeList evictable_;
+  // Other nodes from which upwards there may be pages that only the cache owns.
+  PrefixNodeList suspects_;
+  std::vector<Node*> next_;    // scratch
+  std::vector<PageId> block_;  // scratch
 };
 
 }  // namespace skipstone

@@ -31,28 +31,43 @@ class RowLists {
   int64_t rows_eliminated() const { return rows_eliminated_; }
 
  private:
-  // Consecutive rows of one chunk that all need logits, or all do not.
-  struct Part {
-    const SequenceChunk* chunk;
+  // All rows of one skip set that need logits, or all that do not: they take part in the same
+  // lists.
+  struct Group {
+    const SkipSet* skip;
     bool logits;
     int last_kept;  // k
-    int32_t begin;  // first row, in row order
+    int32_t parts = 0;
+    int32_t begin = 0;  // first row, in row order
+    int32_t count = 0;
+  };
+  // Consecutive rows of one chunk in one group.
+  struct Part {
+    const SequenceChunk* chunk;
+    int32_t group;
     int32_t count;
     int32_t offset;   // of the first row within the chunk
     int32_t results;  // of the chunk's first logits row among the plan's
   };
   enum class ListKind { kKv, kQuery, kMlp };
 
-  void OrderParts(const StepPlan& plan);
+  void MakeParts(const StepPlan& plan);
+  void AddPart(const SequenceChunk& chunk, bool logits, int32_t offset, int32_t results);
+  int32_t GroupOf(const SkipSet& skip, bool logits);
+  void OrderGroups();
+  void CountEliminated(const Group& group);
   void FillRows(const StepPlan& plan, const Part& part);
   void FillLogits(const StepPlan& plan, const Part& part);
-  bool TakesPart(const Part& part, int layer, ListKind kind) const;
+  bool TakesPart(const Group& group, int layer, ListKind kind) const;
   RowList MakeList(int layer, ListKind kind);
 
   const int num_layers_;
   const bool liveness_;
   const StepPlan* plan_ = nullptr;
-  std::vector<Part> parts_;
+  std::vector<Group> groups_;         // by first appearance
+  std::vector<int32_t> group_order_;  // groups in row order
+  std::vector<Part> parts_;           // by first appearance
+  std::vector<int32_t> part_order_;   // parts in row order
   std::vector<int32_t> tokens_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> slots_;

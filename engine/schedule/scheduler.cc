@@ -62,8 +62,9 @@ StepPlan Scheduler::Next(StepPlan recycled) {
   plan.id = next_plan_++;
   Budget budget{};
   PlanRunning(&plan, &budget);
-  // After a preemption the pages are short: whoever was admitted now would be the next victim.
-  if (plan.preemptions == 0) Admit(&plan, &budget);
+  // Now the pages are short: whoever was admitted would be the next to give way.
+  const bool short_of_pages = plan.preemptions > 0 || plan.shed_layers > 0;
+  if (!short_of_pages) Admit(&plan, &budget);
   return plan;
 }
 
@@ -138,8 +139,8 @@ void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
   if (sequence.preemptions == 0) {
     sequence.cached_tokens = sequence.planned;
     plan->started.push_back(sequence.spec.id);
+    waiting_.Serve(sequence, sequence.RowsLeft());
   }
-  waiting_.Serve(sequence, sequence.RowsLeft());
   plan->prefix_query_tokens += sequence.RowsWanted();
   plan->prefix_hit_tokens += sequence.planned;
   plan->slot_starts.push_back({.slot = sequence.slot,

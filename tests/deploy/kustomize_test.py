@@ -20,9 +20,11 @@ RENDERED = {kind: support.render(KUBECTL, FOLDER / kind) for kind in KINDS}
 # Flags that are keys as well, and the keys that are no flags.
 CONFIG_KEYS = set("""
     model model_name listen metrics_listen health_listen backend threads kv_memory kv_pages
-    page_tokens max_batch_tokens max_sequences max_queue drain_timeout drain_grace
+    page_tokens max_batch_tokens max_sequences max_queue max_queue_tokens itl_bound
+    brownout_queue brownout_pages fair_share drain_timeout drain_grace
     stream_stall_timeout step_stall_timeout prefix_cache tuning_cache log_level log_format
-    levels default_level policy experiments buckets""".split())
+    levels default_level policy brownout experiments buckets""".split())
+BROWNOUT_KEYS = {"queue", "pages"}
 POLICY_KEYS = {"allow_custom_skip", "max_skipped_attention"}
 EXPERIMENT_KEYS = {"name", "enabled", "unit", "isolate_prefix_cache", "salt", "arms"}
 ARM_KEYS = {"name", "level", "weight"}
@@ -165,6 +167,7 @@ class KustomizeTest(unittest.TestCase):
     @on_each_variant
     def test_configuration_has_only_known_keys_and_names(self, m):
         self.assertLessEqual(set(m.config), CONFIG_KEYS)
+        self.assertLessEqual(set(m.config.get("brownout", {})), BROWNOUT_KEYS)
         self.assertLessEqual(set(m.config["policy"]), POLICY_KEYS)
         self.assertIn(m.config["default_level"], m.config["levels"])
         for level in m.config["levels"]:

@@ -1,6 +1,7 @@
 // The whole engine on the CPU backend with the demo model: goldens of an independent NumPy
 // implementation, and batched against alone, without gRPC, so that the sanitizers see it all.
 #include "engine/llama_runner.h"
+#include "engine/schedule/scheduler.h"
 
 #include <bit>
 #include <fstream>

@@ -27,6 +27,14 @@ v1::GenerateRequest Named(const std::string& id, uint32_t max_tokens) {
   return request;
 }
 
+// Of a refusal that may be sent again.
+void CheckPushback(const std::map<std::string, std::string>& trailing) {
+  ASSERT_TRUE(trailing.contains("grpc-retry-pushback-ms"));
+  const int ms = std::stoi(trailing.at("grpc-retry-pushback-ms"));
+  EXPECT_GE(ms, 20);
+  EXPECT_LE(ms, 10000);
+}
+
 TEST(ErrorCodesTest, NotFoundListsTheKnownLevels) {
   FakeServer server({.yaml = "levels: {full: none, deep: 'attn:last=1'}"});
   v1::GenerateRequest request = Prompt("5", 1);
@@ -51,12 +59,37 @@ TEST(ErrorCodesTest, ResourceExhaustedByAFullQueueSaysWhenToComeBack) {
   const auto refused = server.Generate(Prompt("5", 1));
   EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(refused.status.error_message(), HasSubstr("the limit is 1"));
-  ASSERT_TRUE(refused.trailing.contains("grpc-retry-pushback-ms"));
-  EXPECT_GT(std::stoi(refused.trailing.at("grpc-retry-pushback-ms")), 0);
+  CheckPushback(refused.trailing);
+  grpc::ClientContext context;
+  v1::ScoreRequest score;
+  for (int i = 0; i < 3; ++i) score.add_items()->mutable_prompt()->set_text("5 6");
+  v1::ScoreResponse scored;
+  EXPECT_EQ(server.stub().Score(&context, score, &scored).error_code(),
+            StatusCode::RESOURCE_EXHAUSTED);
+  CheckPushback(CopyOf(context.GetServerTrailingMetadata()));
   server.gate().Open();
   EXPECT_TRUE(running.ReadAll().ok());
   EXPECT_TRUE(queued.ReadAll().ok());
-  EXPECT_EQ(server.Outcomes("rejected"), 1);
+  EXPECT_EQ(server.Outcomes("rejected"), 2);
+}
+
+TEST(ErrorCodesTest, ResourceExhaustedByPromptTokensThatWait) {
+  FakeServer server({.yaml = "max_queue_tokens: 6", .max_sequences = 1});
+  server.gate().Close();
+  Streaming running(server.stub(), Named("running", 2));
+  server.gate().WaitArrivals(1);
+  Streaming queued(server.stub(), Named("queued", 2));  // of 3 tokens
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting_tokens() == 3; }));
+  const auto refused = server.Generate(Prompt("1 2 3 4", 1));
+  EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("the limit is 6"));
+  CheckPushback(refused.trailing);
+  Streaming fits(server.stub(), Named("fits", 2));
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting_tokens() == 6; }));
+  EXPECT_EQ(server.Metric("skipstone_num_requests_waiting"), 2);
+  server.gate().Open();
+  for (Streaming* stream : {&running, &queued, &fits}) EXPECT_TRUE(stream->ReadAll().ok());
+  EXPECT_EQ(server.Load().waiting_tokens(), 0u);
 }
 
 TEST(ErrorCodesTest, ResourceExhaustedForeverSaysDoNotRetry) {

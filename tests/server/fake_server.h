@@ -27,7 +27,7 @@
 namespace skipstone::server {
 
 struct FakeServerOptions {
-  std::string yaml;  // over the defaults
+  std::string yaml;  // over the defaults; what follows wins over both
   int num_layers = 4;
   int vocab = 100;
   int page_tokens = 4;
@@ -84,12 +84,11 @@ inline std::map<std::string, std::string> CopyOf(
 class FakeServer {
  public:
   explicit FakeServer(FakeServerOptions options = {}) : options_(std::move(options)) {
-    ServerConfig config;
-    EXPECT_TRUE(ReadConfigText(options_.yaml, "test.yaml", config).ok());
-    config.listen = "127.0.0.1:0";
-    config.metrics_listen = "127.0.0.1:0";
-    config.model_name = "fake";
-    auto server = Server::Bind(config);
+    EXPECT_TRUE(ReadConfigText(options_.yaml, "test.yaml", config_).ok());
+    config_.listen = "127.0.0.1:0";
+    config_.metrics_listen = "127.0.0.1:0";
+    config_.model_name = "fake";
+    auto server = Server::Bind(config_);
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = grpc::CreateChannel(server_->grpc_address(), grpc::InsecureChannelCredentials());
@@ -141,6 +140,7 @@ class FakeServer {
   ServedModel Model();
 
   const FakeServerOptions options_;
+  ServerConfig config_;
   Gate gate_;
   FakeRunner* runner_ = nullptr;  // the server's
   std::unique_ptr<Server> server_;
@@ -155,16 +155,17 @@ inline ServedModel FakeServer::Model() {
   model.info.config.shape = {
       .num_layers = o.num_layers, .vocab = o.vocab, .max_context = o.max_context};
   model.info.config.eos_ids = o.eos_ids;
-  model.options = {.max_batch_tokens = o.max_batch_tokens,
-                   .max_sequences = o.max_sequences,
-                   .max_queue = o.max_queue,
-                   .page_tokens = o.page_tokens,
-                   .num_pages = o.num_pages,
-                   .num_layers = o.num_layers,
-                   .vocab = o.vocab,
-                   .max_context = o.max_context,
-                   .eos_ids = o.eos_ids,
-                   .stall_timeout = o.stall_timeout};
+  model.options = EngineOptionsOf(config_);
+  model.options.max_batch_tokens = o.max_batch_tokens;
+  model.options.max_sequences = o.max_sequences;
+  model.options.max_queue = o.max_queue;
+  model.options.page_tokens = o.page_tokens;
+  model.options.num_pages = o.num_pages;
+  model.options.num_layers = o.num_layers;
+  model.options.vocab = o.vocab;
+  model.options.max_context = o.max_context;
+  model.options.eos_ids = o.eos_ids;
+  model.options.stall_timeout = o.stall_timeout;
   auto runner = std::make_unique<FakeRunner>(
       FakeRunnerOptions{.vocab = o.vocab,
                         .page_tokens = o.page_tokens,

@@ -201,6 +201,9 @@ std::vector<BadRequest> SkipCases() {
       {"CeilingMalformed",
        [](R& r) { r.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:9"); },
        {"skip.adaptive.ceiling_spec", "9"}},
+      {"CeilingAbovePolicy",
+       [](R& r) { r.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:0-3"); },
+       {"skip.adaptive.ceiling_spec: 4 attention sublayers", "3 of 4"}},
       {"SkipAbovePolicy",
        [](R& r) { r.mutable_skip()->set_spec("attn:0-3"); },
        {"skip.spec: 4 attention sublayers", "3 of 4"}},
@@ -298,6 +301,34 @@ TEST(InvalidArgumentTest, NamesBytesThatDoNotParse) {
   }
   EXPECT_EQ(SendRaw(server, "Score", "\x0a\x02\xff\xfe").error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST(InvalidArgumentTest, AScoreTakesNoCeiling) {
+  FakeServer server;
+  v1::ScoreRequest request;
+  request.add_items()->mutable_prompt()->set_text("5 6");
+  request.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:3");
+  grpc::ClientContext context;
+  v1::ScoreResponse response;
+  const grpc::Status status = server.stub().Score(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("skip.adaptive"));
+}
+
+TEST(InvalidArgumentTest, NamesATenantThatIsNoText) {
+  FakeServer server({.yaml = "fair_share: metadata:x-tenant-bin"});
+  const auto from = [&](const std::string& tenant) {
+    return server
+        .Generate(
+            Prompt("5", 1),
+            [&](grpc::ClientContext& context) { context.AddMetadata("x-tenant-bin", tenant); })
+        .status;
+  };
+  EXPECT_TRUE(from(std::string(256, 't')).ok());
+  EXPECT_EQ(from(std::string(257, 't')).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  const grpc::Status status = from("a\xff\n");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("metadata x-tenant-bin"));
 }
 
 TEST(InvalidArgumentTest, TokenizeAndDetokenizeNameTheField) {

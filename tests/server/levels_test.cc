@@ -99,15 +99,30 @@ TEST(LevelsTest, ACeilingContainsTheChoice) {
       Levels::Make(WithLevels({{"full", "none"}, {"deep", "attn:last=4"}}), kLayers);
   const SkipSet chosen = levels->Find("deep")->skip;
   v1::Skip skip;
-  EXPECT_TRUE(levels->CheckCeiling(skip, chosen).ok()) << "no ceiling";
+  EXPECT_EQ(levels->Ceiling(skip, chosen).value(), std::nullopt);
   skip.mutable_adaptive()->set_ceiling_level("deep");
-  EXPECT_TRUE(levels->CheckCeiling(skip, chosen).ok());
+  EXPECT_EQ(levels->Ceiling(skip, chosen).value(), std::nullopt) << "no more than the choice";
+  EXPECT_EQ(levels->Ceiling(skip, SkipSet(kLayers)).value(), chosen);
   skip.mutable_adaptive()->set_ceiling_spec("attn:last=5+mlp:7");
-  EXPECT_TRUE(levels->CheckCeiling(skip, chosen).ok());
+  EXPECT_EQ(levels->Ceiling(skip, chosen).value()->ToString(), "attn:3-7+mlp:7");
   skip.mutable_adaptive()->set_ceiling_spec("attn:last=3+mlp:7");
-  EXPECT_TRUE(absl::IsInvalidArgument(levels->CheckCeiling(skip, chosen)));
+  EXPECT_TRUE(absl::IsInvalidArgument(levels->Ceiling(skip, chosen).status()));
   skip.mutable_adaptive()->set_ceiling_level("full");
-  EXPECT_TRUE(absl::IsInvalidArgument(levels->CheckCeiling(skip, chosen)));
+  EXPECT_TRUE(absl::IsInvalidArgument(levels->Ceiling(skip, chosen).status()));
+  skip.mutable_adaptive()->set_ceiling_level("deeper");
+  EXPECT_TRUE(absl::IsNotFound(levels->Ceiling(skip, chosen).status()));
+}
+
+TEST(LevelsTest, NamesASetByItsLevel) {
+  const auto levels =
+      Levels::Make(WithLevels({{"full", "none"}, {"deep", "attn:last=2"}}), kLayers);
+  SkipSet skip(kLayers);
+  EXPECT_EQ(levels->LevelOf(skip).name, "full");
+  skip.SkipAttention(7);
+  EXPECT_EQ(levels->LevelOf(skip).name, "custom");
+  EXPECT_EQ(levels->LevelOf(skip).skip, skip);
+  skip.SkipAttention(6);
+  EXPECT_EQ(levels->LevelOf(skip).name, "deep");
 }
 
 }  // namespace

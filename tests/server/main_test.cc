@@ -74,6 +74,40 @@ TEST(MainTest, HealthPortServesHealthOnly) {
             grpc::StatusCode::UNIMPLEMENTED);
 }
 
+TEST(MainTest, FlagsReachTheEngine) {
+  const auto server =
+      ServerProcess::Start(Tiny({"--max_queue=7", "--max_queue_tokens=123", "--itl_bound=1.5ms",
+                                 "--brownout_queue=0.25", "--fair_share=metadata:x-tenant-id"}));
+  ASSERT_NE(server, nullptr);
+  const auto stub = v1::Inference::NewStub(ChannelTo(server->grpc_address()));
+  grpc::ClientContext model_context;
+  v1::GetModelResponse model;
+  ASSERT_TRUE(stub->GetModel(&model_context, {}, &model).ok());
+  EXPECT_EQ(model.max_queue(), 7u);
+  EXPECT_EQ(model.max_queue_tokens(), 123u);
+  EXPECT_EQ(model.schema_revision(), 2u);
+  grpc::ClientContext load_context;
+  v1::GetLoadResponse load;
+  ASSERT_TRUE(stub->GetLoad(&load_context, {}, &load).ok());
+  EXPECT_EQ(load.max_queue_tokens(), 123u);
+  EXPECT_EQ(load.waiting_tokens(), 0u);
+}
+
+// With no attention kept all prompt rows but the last cost nothing, with the last layers' skipped
+// the rows stop early: more of them than --max_batch_tokens are in one step.
+TEST(MainTest, AStepOfCheapRowsFitsTheRunner) {
+  const auto server = ServerProcess::Start(Tiny({"--max_batch_tokens=8"}));
+  ASSERT_NE(server, nullptr);
+  const auto stub = v1::Inference::NewStub(ChannelTo(server->grpc_address()));
+  v1::GenerateRequest request;
+  for (int i = 0; i < 200; ++i) request.mutable_token_ids()->add_ids(i % 60 + 3);
+  request.mutable_stopping()->set_max_tokens(2);
+  for (const std::string spec : {"attn:0-1", "attn:1", "none"}) {
+    request.mutable_skip()->set_spec(spec);
+    EXPECT_TRUE(Streaming(*stub, request).ReadAll().ok()) << spec;
+  }
+}
+
 TEST(MainTest, AnswersReflection) {
   FakeServer server;
   grpc::GenericStub stub(server.channel());

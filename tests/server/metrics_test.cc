@@ -1,5 +1,7 @@
 #include "server/metrics.h"
 
+#include <prometheus/text_serializer.h>
+
 #include <fstream>
 #include <map>
 #include <set>
@@ -203,7 +205,11 @@ TEST_F(MetricsTest, LabelsAreThoseOfTheContract) {
       {"request_attributed_time_seconds_count", own},
       {"request_prompt_tokens_count", own},
       {"request_generation_tokens_count", own},
+      {"brownouts_total", own},
       {"num_preemptions_total", {"model_name"}},
+      {"shed_attention_layers_total", {"model_name"}},
+      {"shed_pages_total", {"model_name"}},
+      {"num_waiting_prompt_tokens", {"model_name"}},
       {"kv_pages", {"model_name", "state"}},
       {"build_info", {"model_name", "version", "backend"}},
       {"cache_config_info", {"model_name", "block_size", "num_gpu_blocks"}}};
@@ -284,6 +290,36 @@ TEST(MetricsBucketsTest, NamesAHistogramThatDoesNotExist) {
   EXPECT_TRUE(Metrics::CheckBuckets({{"step_rows", {1}}}).ok());
 }
 
+TEST(MetricsAdaptationTest, CountsWhatTheEngineReports) {
+  Metrics metrics("fake", {});
+  metrics.OnStep({.shed_layers = 3, .shed_pages = 12});
+  metrics.OnStep({.shed_layers = 1, .shed_pages = 5});
+  metrics.OnLoad({.waiting = 2, .waiting_tokens = 70});
+  const RequestLabels full{.level = "full"};
+  metrics.OnRequestDone({.labels = full, .browned_out = true});
+  metrics.OnRequestDone({.labels = full});
+  metrics.OnRequestDone({.labels = {.level = "deep", .arm = "e/a"}});
+  const std::string text = prometheus::TextSerializer().Serialize(metrics.registry()->Collect());
+  const auto sum = [&](const std::string& series, const std::vector<std::string>& labels = {}) {
+    return SumOfSamples(text, "skipstone_" + series, labels);
+  };
+  EXPECT_EQ(sum("shed_attention_layers_total"), 4);
+  EXPECT_EQ(sum("shed_pages_total"), 17);
+  EXPECT_EQ(sum("num_waiting_prompt_tokens"), 70);
+  EXPECT_EQ(sum("brownouts_total", {"skip_level=\"full\"", "arm=\"\""}), 1);
+  EXPECT_EQ(sum("brownouts_total"), 1);
+}
+
+TEST(MetricsAdaptationTest, ATenantIsNoLabel) {
+  FakeServer server({.yaml = "fair_share: metadata:x-tenant-id"});
+  const auto answer = server.Generate(Prompt("5 6", 3), [](grpc::ClientContext& context) {
+    context.AddMetadata("x-tenant-id", "acme-7");
+  });
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(server.Outcomes("ok"), 1);
+  EXPECT_THAT(ScrapeMetrics(server.server().metrics_address()), testing::Not(HasSubstr("acme-7")));
+}
+
 TEST(MetricsLoadTest, GaugesFollowTheEngine) {
   FakeServer server({.max_sequences = 2});
   server.gate().Close();
@@ -300,6 +336,7 @@ TEST(MetricsLoadTest, GaugesFollowTheEngine) {
   for (const auto& stream : streams) EXPECT_TRUE(stream->ReadAll().ok());
   EXPECT_TRUE(Eventually([&] { return metric("num_requests_running") == 0; }));
   EXPECT_EQ(metric("num_requests_waiting"), 0);
+  EXPECT_EQ(metric("num_waiting_prompt_tokens"), 0);
   EXPECT_EQ(metric("kv_cache_usage_perc"), 0);
   EXPECT_EQ(metric("kv_pages"), 1000);
   EXPECT_EQ(metric("build_info"), 1);

@@ -15,6 +15,7 @@
 namespace skipstone::server {
 namespace {
 
+using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using testing::AllOf;
 using testing::ElementsAre;
@@ -49,10 +50,23 @@ const std::vector<SettingCase>& SettingCases() {
       {"kv_pages", "77", [](const C& c) { return c.kv_pages == 77; }, "-1", "from 1"},
       {"page_tokens", "32", [](const C& c) { return c.page_tokens == 32; }, "257", "1 to 256"},
       {"max_batch_tokens", "8", [](const C& c) { return c.max_batch_tokens == 8; }, "many",
-       "1 to 65536"},
+       "1 to 32768"},
       {"max_sequences", "5", [](const C& c) { return c.max_sequences == 5; }, "1.5", "1 to 8192"},
       {"max_queue", "6", [](const C& c) { return c.max_queue == 6; }, "99999999999999999999",
        "1 to 1000000"},
+      {"max_queue_tokens", "2097152", [](const C& c) { return c.max_queue_tokens == 1 << 21; }, "0",
+       "from 1"},
+      {"itl_bound", "1.5ms", [](const C& c) { return c.itl_bound == microseconds(1500); }, "50",
+       "a duration"},
+      {"brownout_queue", "0.25", [](const C& c) { return c.brownout_queue == 0.25; }, "half",
+       "a share"},
+      {"brownout_pages", "2", [](const C& c) { return c.brownout_pages == 2; }, "-0.5",
+       "above 1: never"},
+      {"fair_share", "metadata:X-Tenant",
+       [](const C& c) {
+         return c.fair_share == "metadata:X-Tenant" && c.tenant_key() == "x-tenant";
+       },
+       "x-tenant", "metadata:KEY"},
       {"drain_timeout", "5m", [](const C& c) { return c.drain_timeout == milliseconds(300000); },
        "25h", "up to 24h"},
       {"drain_grace", "0s", [](const C& c) { return c.drain_grace == milliseconds(0); }, "-1s",
@@ -118,7 +132,7 @@ TEST(ServerConfigTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
         ErrorOf(absl::StrFormat("\n%s: '%s'", c.key, c.wrong)),
         AllOf(StartsWith("s.yaml:2: "), HasSubstr(c.key), HasSubstr(c.wrong), HasSubstr(c.wanted)));
   }
-  EXPECT_EQ(refused, 19);
+  EXPECT_EQ(refused, 24);
 }
 
 TEST(ServerConfigTest, SizesHaveBinaryUnits) {
@@ -141,10 +155,39 @@ TEST(ServerConfigTest, SizesHaveBinaryUnits) {
   }
 }
 
+TEST(ServerConfigTest, SharesAreNumbersFrom0) {
+  for (const std::string wrong : {"", "nan", "-1", "95%"}) {
+    ServerConfig config;
+    EXPECT_TRUE(absl::IsInvalidArgument(ApplySetting("brownout_pages", wrong, config))) << wrong;
+    EXPECT_EQ(config.brownout_pages, 0.95) << wrong;
+  }
+  ServerConfig config;
+  EXPECT_TRUE(ApplySetting("brownout_pages", "0", config).ok());
+  EXPECT_EQ(config.brownout_pages, 0);
+  EXPECT_TRUE(ApplySetting("brownout_pages", "inf", config).ok());
+  EXPECT_GT(config.brownout_pages, 1);
+}
+
+TEST(ServerConfigTest, FairShareNamesAMetadataKey) {
+  for (const std::string wrong : {"metadata:", "metadata: x", "metadata:x y",
+                                  "request.experiment_key", "metadata:caf\u00e9"}) {
+    ServerConfig config;
+    EXPECT_TRUE(absl::IsInvalidArgument(ApplySetting("fair_share", wrong, config))) << wrong;
+    EXPECT_EQ(config.tenant_key(), "") << wrong;
+  }
+  ServerConfig config;
+  ASSERT_TRUE(ApplySetting("fair_share", "metadata:x", config).ok());
+  EXPECT_EQ(config.tenant_key(), "x");
+  ASSERT_TRUE(ApplySetting("fair_share", "", config).ok());
+  EXPECT_EQ(config.tenant_key(), "") << "off";
+}
+
 TEST(ServerConfigTest, UnknownKeysNameTheLine) {
   EXPECT_THAT(ErrorOf("threads: 1\n\nthread: 2\n"), StartsWith("s.yaml:3: unknown key 'thread'"));
   EXPECT_THAT(ErrorOf("policy:\n  allow_custom_skips: true"),
               StartsWith("s.yaml:2: unknown key 'policy.allow_custom_skips'"));
+  EXPECT_THAT(ErrorOf("brownout:\n  rows: 0.5"),
+              StartsWith("s.yaml:2: unknown key 'brownout.rows'"));
   const std::string experiment = "experiments:\n- name: e\n  unit: window:60s\n";
   EXPECT_THAT(ErrorOf(experiment + "  arm: []"),
               StartsWith("s.yaml:4: unknown key 'experiments.arm'"));
@@ -160,6 +203,9 @@ TEST(ServerConfigTest, MistypedValuesNameTheLine) {
       {"\nlevels: [full]", "s.yaml:2: levels: a mapping"},
       {"levels:\n  full: {a: b}", "s.yaml:2: levels.full: one value"},
       {"policy:\n  allow_custom_skip: perhaps", "s.yaml:2: allow_custom_skip: 'perhaps'"},
+      {"\nbrownout: 0.5", "s.yaml:2: brownout: a mapping"},
+      {"brownout:\n  queue: [1]", "s.yaml:2: brownout.queue: one value"},
+      {"brownout:\n  pages: much", "s.yaml:2: brownout_pages: 'much' is not a share"},
       {"\nexperiments: {}", "s.yaml:2: experiments: a list"},
       {"experiments:\n- arms: 5", "s.yaml:2: arms: a list"},
       {"experiments:\n- name: e", "s.yaml:2: an experiment has a name, a unit and arms"},
@@ -182,11 +228,13 @@ TEST(ServerConfigTest, DuplicateKeysAreErrors) {
   EXPECT_EQ(ErrorOf("levels:\n  full: none\n  full: none"), "s.yaml:3: key 'full' appears twice");
 }
 
-TEST(ServerConfigTest, ReadsLevelsPolicyExperimentsAndBuckets) {
+TEST(ServerConfigTest, ReadsWhatHasKeysOfItsOwn) {
   ServerConfig config;
   const absl::Status status = Read(R"(
 levels: {full: none, attn-33: "attn:last=33%"}
 policy: {allow_custom_skip: false, max_skipped_attention: 75%}
+brownout: {queue: 0.75, pages: 1}
+fair_share: metadata:x-tenant-id
 experiments:
   - name: e
     enabled: false
@@ -203,6 +251,9 @@ buckets: {step_rows: [1, 2.5, 1e3]}
   EXPECT_EQ(config.levels[1].spec, "attn:last=33%");
   EXPECT_FALSE(config.policy.allow_custom_skip);
   EXPECT_EQ(config.policy.max_skipped_attention, "75%");
+  EXPECT_EQ(config.brownout_queue, 0.75);
+  EXPECT_EQ(config.brownout_pages, 1);
+  EXPECT_EQ(config.fair_share, "metadata:x-tenant-id");
   ASSERT_EQ(config.experiments.size(), 1u);
   const ExperimentConfig& e = config.experiments[0];
   EXPECT_EQ(e.name + " " + e.unit + " " + e.salt, "e metadata:x-user-id 2026-11");

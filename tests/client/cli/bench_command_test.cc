@@ -20,6 +20,7 @@ using nlohmann::json;
 using server::FakeServer;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 CliResult Bench(const std::string& address, std::vector<std::string> flags) {
@@ -197,6 +198,25 @@ TEST(BenchCommandTest, TablesNameLevelsAndPercentiles) {
     EXPECT_THAT(result.out, HasSubstr(text));
   }
   EXPECT_EQ(result.err, "");
+}
+
+TEST(BenchCommandTest, ACeilingGoesWithEveryPartOfTheMix) {
+  FakeServer server({.yaml = "levels: {full: none, deep: 'attn:last=2'}"});
+  const std::vector<std::string> flags = {"--requests=20", "--prompt_tokens=4", "--output_tokens=2",
+                                          "--skip=full;attn:last=1"};
+  const auto with = [&](const std::string& ceiling) {
+    std::vector<std::string> all = flags;
+    all.push_back("--ceiling=" + ceiling);
+    return all;
+  };
+  EXPECT_THAT(Bench(server, with("deep")).out, HasSubstr("browned out"));
+  const json report = BenchJson(server, with("attn:last=1"));
+  EXPECT_EQ(report["all"]["failures"], json::object());
+  EXPECT_EQ(report["all"]["browned_out"], 0) << "the server is idle";
+  EXPECT_EQ(report["all"]["shed"], 0);
+  // It does not contain what the other part asks for.
+  EXPECT_EQ(BenchJson(server, with("none"))["levels"]["attn:last=1"]["ok"], 0);
+  EXPECT_THAT(Bench(server, flags).out, Not(HasSubstr("browned out")));
 }
 
 TEST(BenchCommandTest, GoodputCountsThoseThatKeepTheLimits) {

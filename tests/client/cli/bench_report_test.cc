@@ -117,6 +117,26 @@ TEST(BenchReportTest, JsonHasRatesPerLevelAndInAll) {
   EXPECT_FALSE(MakeReport(Records(), TwoParts(), std::nullopt).ToJson()["all"].contains("good"));
 }
 
+TEST(BenchReportTest, CountsWhatTheLoadChangedPerPart) {
+  std::vector<RequestRecord> records = Records();
+  records[0].browned_out = true;
+  records[1].browned_out = records[1].shed = true;
+  records[3].browned_out = true;  // and failed, so it counts as that
+  BenchReport report = MakeReport(records, TwoParts(), std::nullopt);
+  EXPECT_EQ(report.all.browned_out, 2);
+  EXPECT_EQ(report.all.shed, 1);
+  EXPECT_EQ(report.ToJson()["levels"]["full"]["browned_out"], 1);
+  EXPECT_EQ(report.ToJson()["levels"]["full"]["shed"], 0);
+  EXPECT_EQ(report.ToJson()["levels"]["deep"]["shed"], 1);
+  std::ostringstream without;
+  report.Print(without);
+  EXPECT_THAT(without.str(), Not(HasSubstr("browned out")));
+  report.has_ceiling = true;
+  std::ostringstream with;
+  report.Print(with);
+  EXPECT_THAT(with.str(), HasSubstr("omitted  browned out  shed\n"));
+}
+
 TEST(BenchReportTest, TablesHaveARowPerPartAndOneOfAll) {
   BenchReport report = MakeReport(Records(), TwoParts(), ParseGoodput("ttft:150").value());
   report.open_loop = true;

@@ -161,12 +161,14 @@ TEST(GenerateCommandTest, ADashReadsStandardInput) {
 TEST(GenerateCommandTest, EveryFlagBecomesItsField) {
   ScriptedServer server;
   Generate(server.address(),
-           {"--skip=attn-33", "--max_tokens=7", "--temperature=0.5", "--top_p=0.25", "--top_k=40",
-            "--min_p=0.125", "--seed=18446744073709551615", "--stop=a", "--stop=b,c",
-            "--logprobs=3", "--n=2", "--ignore_eos", "--experiment_key=u1", "--", "--prompt"});
+           {"--skip=attn-33", "--ceiling=attn:last=50%", "--max_tokens=7", "--temperature=0.5",
+            "--top_p=0.25", "--top_k=40", "--min_p=0.125", "--seed=18446744073709551615",
+            "--stop=a", "--stop=b,c", "--logprobs=3", "--n=2", "--ignore_eos",
+            "--experiment_key=u1", "--", "--prompt"});
   v1::GenerateRequest want;
   want.set_text("--prompt");
   want.mutable_skip()->set_level("attn-33");
+  want.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:last=50%");
   want.mutable_sampling()->set_temperature(0.5);
   want.mutable_sampling()->set_top_p(0.25);
   want.mutable_sampling()->set_top_k(40);
@@ -181,6 +183,49 @@ TEST(GenerateCommandTest, EveryFlagBecomesItsField) {
   want.set_experiment_key("u1");
   ASSERT_EQ(server.calls().size(), 1);
   EXPECT_EQ(server.calls()[0].request, want.ShortDebugString());
+}
+
+TEST(GenerateCommandTest, ACeilingGoesWithTheServersDefaultToo) {
+  ScriptedServer server;
+  Generate(server.address(), {"a", "--ceiling=attn-50"});
+  ASSERT_EQ(server.calls().size(), 1);
+  EXPECT_THAT(server.calls()[0].request,
+              HasSubstr("skip { adaptive { ceiling_level: \"attn-50\" } }"));
+}
+
+TEST(GenerateCommandTest, ACeilingBelowTheChoiceIsRefused) {
+  FakeServer server({.yaml = "levels: {full: none, half: 'attn:last=50%'}"});
+  const CliResult above =
+      Generate(server, {"5 6", "--max_tokens=2", "--skip=none", "--ceiling=half"});
+  EXPECT_EQ(above.exit_code, 0) << above.err;
+  const CliResult below = Generate(server, {"5 6", "--skip=half", "--ceiling=attn:last=1"});
+  EXPECT_EQ(below.exit_code, 1);
+  EXPECT_THAT(below.err, AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("skip.adaptive"),
+                               HasSubstr("attn:3"), HasSubstr("attn:2-3")));
+}
+
+TEST(GenerateCommandTest, ShowsWhatTheLoadChanged) {
+  ScriptedServer server;
+  server.SetStream([](grpc::ServerContext&, ScriptedServer::Writer& writer) {
+    v1::GenerateEvent accepted;
+    accepted.mutable_accepted()->set_browned_out(true);
+    accepted.mutable_accepted()->mutable_applied_skip()->set_level("deep");
+    accepted.mutable_accepted()->mutable_applied_skip()->set_spec("attn:2-3");
+    writer.Write(accepted);
+    writer.Write(DeltaEvent("x"));
+    v1::GenerateEvent finished = FinishedEvent(v1::MAX_TOKENS);
+    v1::AppliedRange& range = *finished.mutable_finished()->add_applied();
+    range.set_from_token(9);
+    range.mutable_applied_skip()->set_spec("attn:1-3");
+    writer.Write(finished);
+    return grpc::Status::OK;
+  });
+  EXPECT_THAT(Generate(server.address(), {"a"}).err,
+              HasSubstr("skip deep (attn:2-3), browned out, from token 9 attn:1-3, MAX_TOKENS"));
+  const json answer = json::parse(Generate(server.address(), {"a", "--json"}).out);
+  EXPECT_EQ(answer["browned_out"], true);
+  EXPECT_EQ(answer["outputs"][0]["applied"][0]["from_token"], 9);
+  EXPECT_EQ(answer["outputs"][0]["applied"][0]["applied_skip"]["spec"], "attn:1-3");
 }
 
 TEST(GenerateCommandTest, FlagsThatAreNotGivenAreNotSent) {

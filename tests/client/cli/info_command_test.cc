@@ -29,9 +29,10 @@ TEST(InfoCommandTest, ShowsModelLoadLevelsAndExperiments) {
   EXPECT_EQ(info.exit_code, 0);
   for (const char* text :
        {"fake (f32, fingerprint 0000000000005eed)", "4 layers", "context 64",
-        "8 sequences, 100 queued, 16 tokens a step", "default full", "custom specs allowed",
-        "0 running, 0 waiting\n", "1000 of 4 tokens: 0 used, 0 cached, 1000 free", "level", "half",
-        "attn:2-3", "experiment", "metadata:x-user-id", "treatment"}) {
+        "8 sequences, 100 queued of 1048576 prompt tokens, 16 tokens a step", "default full",
+        "custom specs allowed", "0 running, 0 waiting of 0 prompt tokens\n",
+        "1000 of 4 tokens: 0 used, 0 cached, 1000 free", "level", "half", "attn:2-3", "experiment",
+        "metadata:x-user-id", "treatment"}) {
     EXPECT_THAT(info.out, HasSubstr(text));
   }
 }
@@ -47,6 +48,7 @@ TEST(InfoCommandTest, JsonHoldsBothAnswers) {
   EXPECT_EQ(answer["model"]["experiments"][0]["arms"].size(), 2);
   EXPECT_EQ(answer["load"]["kv_pages_free"], 1000);
   EXPECT_EQ(answer["load"]["draining"], false);
+  EXPECT_EQ(answer["load"]["waiting_tokens"], 0);
 }
 
 TEST(InfoCommandTest, SaysThatTheServerDrains) {

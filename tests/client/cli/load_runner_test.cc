@@ -36,6 +36,16 @@ TEST(LoadRunnerTest, RequestsAreRandomIdsOfTheVocabularyWithoutControlTokens) {
   EXPECT_TRUE(request.output().token_ids());
 }
 
+TEST(LoadRunnerTest, ACeilingIsSentWithoutAChoiceToo) {
+  const PlannedRequest planned{.prompt_tokens = 2, .output_tokens = 1};
+  v1::Skip skip;
+  EXPECT_FALSE(MakeLoadRequest(planned, skip, {.vocab_size = 10}).has_skip());
+  skip.mutable_adaptive()->set_ceiling_level("deep");
+  const v1::GenerateRequest request = MakeLoadRequest(planned, skip, {.vocab_size = 10});
+  EXPECT_EQ(request.skip().adaptive().ceiling_level(), "deep");
+  EXPECT_EQ(request.skip().choice_case(), v1::Skip::CHOICE_NOT_SET);
+}
+
 TEST(LoadRunnerTest, RequestsOfOneSeedAreEqual) {
   PlannedRequest planned{.prompt_tokens = 20, .output_tokens = 1, .seed = 5};
   const auto text = [&] {

@@ -36,6 +36,7 @@ TEST(LoadStreamTest, RecordsTokensTimesAndPages) {
   server.SetStream([](grpc::ServerContext&, ScriptedServer::Writer& writer) {
     v1::GenerateEvent accepted;
     accepted.mutable_accepted()->set_prompt_tokens(11);
+    accepted.mutable_accepted()->set_browned_out(true);
     writer.Write(accepted);
     writer.Write(Tokens(1));
     writer.Write(Tokens(2));
@@ -44,6 +45,7 @@ TEST(LoadStreamTest, RecordsTokensTimesAndPages) {
     v1::GenerateEvent finished = FinishedEvent(v1::MAX_TOKENS);
     finished.mutable_finished()->set_kv_pages_used(8);
     finished.mutable_finished()->set_kv_pages_omitted(4);
+    finished.mutable_finished()->add_applied()->set_from_token(2);
     writer.Write(finished);
     return grpc::Status::OK;
   });
@@ -54,6 +56,8 @@ TEST(LoadStreamTest, RecordsTokensTimesAndPages) {
   EXPECT_EQ(record.output_tokens, 4);
   EXPECT_EQ(record.kv_pages_used, 8);
   EXPECT_EQ(record.kv_pages_omitted, 4);
+  EXPECT_TRUE(record.browned_out);
+  EXPECT_TRUE(record.shed);
   ASSERT_EQ(record.gaps_ms.size(), 2);
   EXPECT_GE(record.LagMs(), 500);
   EXPECT_GE(record.TtftMs(), record.LagMs());
@@ -72,6 +76,8 @@ TEST(LoadStreamTest, KeepsTheStatusOfABrokenStream) {
   EXPECT_FALSE(record.ok());
   EXPECT_EQ(record.status, absl::UnavailableError("drained"));
   EXPECT_EQ(record.output_tokens, 1);
+  EXPECT_FALSE(record.browned_out);
+  EXPECT_FALSE(record.shed);
 }
 
 TEST(LoadStreamTest, DoesNotRetry) {

@@ -18,5 +18,13 @@ TEST(SkipFlagTest, AllElseIsASpec) {
   }
 }
 
+TEST(SkipFlagTest, CeilingsAreReadAlike) {
+  EXPECT_EQ(CeilingFromText("attn-33").ceiling_level(), "attn-33");
+  for (const char* text : {"none", "attn:last=33%", ""}) {
+    EXPECT_TRUE(CeilingFromText(text).has_ceiling_spec()) << text;
+    EXPECT_EQ(CeilingFromText(text).ceiling_spec(), text);
+  }
+}
+
 }  // namespace
 }  // namespace skipstone::client

@@ -196,6 +196,66 @@ TEST_F(PrefixIndexTest, CountsBlocksOnAfterEveryLayerIsShed) {
   EXPECT_EQ(pool_.cached(), 4);
 }
 
+TEST_F(PrefixIndexTest, ACollisionOfHashesIsAMiss) {
+  PrefixIndex colliding(pool_, kPageTokens, /*hash_mask=*/0);
+  Holder first(pool_, Skip("none"));
+  const std::vector<int32_t> tokens{1, 2, 3, 4};
+  first.cursor = colliding.Adopt(tokens, 2, first.skip, "tenant a", first.pages);
+  ASSERT_TRUE(first.pages.Grow(4));
+  colliding.Insert(first.cursor, std::span(tokens).first(2), first.pages);
+  colliding.Insert(first.cursor, std::span(tokens).last(2), first.pages);
+  const auto hits = [&](const std::vector<int32_t>& prompt, const char* skip, const char* salt) {
+    Holder holder(pool_, Skip(skip));
+    holder.cursor = colliding.Adopt(prompt, 2, holder.skip, salt, holder.pages);
+    return holder.cursor.blocks();
+  };
+  EXPECT_EQ(hits({1, 2, 3, 4}, "none", "tenant a"), 2);
+  EXPECT_EQ(hits({1, 2, 3, 5}, "none", "tenant a"), 1);  // other tokens
+  EXPECT_EQ(hits({3, 4, 3, 4}, "none", "tenant a"), 0);  // another parent
+  EXPECT_EQ(hits({1, 2, 3, 4}, "none", "tenant b"), 0);
+  EXPECT_EQ(hits({1, 2, 3, 4}, "mlp:0", "tenant a"), 0);
+}
+
+TEST_F(PrefixIndexTest, APrefixThatIsUsedAloneOutlivesWhatWasBehindIt) {
+  { const Holder longer = Compute({1, 2, 3, 4}, "none"); }
+  { const Holder other = Compute({5, 6}, "none"); }
+  { const Holder prefix = Adopt({1, 2}, "none"); }
+  ASSERT_TRUE(index_.Evict());  // {3, 4}, the least recently used
+  ASSERT_TRUE(index_.Evict());  // {5, 6}, used before {1, 2}
+  EXPECT_EQ(Adopt({5, 6}, "none").cursor.blocks(), 0);
+  EXPECT_EQ(Adopt({1, 2}, "none").cursor.blocks(), 1);
+}
+
+TEST_F(PrefixIndexTest, FindsUnusedPagesOfAChainWhoseDeepestBlockIsEvicted) {
+  const Holder skipping = Compute({1, 2, 3, 4}, "attn:last=3");
+  { const Holder full = Compute({1, 2, 3, 4, 5, 6}, "none"); }
+  // Layer 0 of two blocks is in use; behind them lies a block that nobody uses.
+  ASSERT_EQ(pool_.cached(), 10);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(pool_.cached(), 6);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(pool_.cached(), 0);
+  EXPECT_EQ(pool_.used(), 2);
+  EXPECT_FALSE(index_.Evict());
+}
+
+TEST_F(PrefixIndexTest, FreesPagesThatOutlivedTheirCursor) {
+  const Holder skipping = Compute({1, 2}, "attn:last=3");
+  const Holder other = Compute({3, 4}, "attn:last=3");
+  Holder full = Compute({1, 2}, "none");
+  full.cursor.Reset();
+  { const Holder gone = Compute({3, 4}, "none"); }
+  EXPECT_EQ(pool_.cached(), 3);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(pool_.cached(), 0);
+  EXPECT_FALSE(index_.Evict());
+  full.pages.Release();
+  EXPECT_EQ(pool_.cached(), 3);
+  EXPECT_TRUE(index_.Evict());
+  EXPECT_EQ(pool_.cached(), 0);
+  EXPECT_EQ(index_.full_walks(), 1);
+}
+
 TEST_F(PrefixIndexTest, KeepsNothingForRequestsWithoutAttention) {
   const Holder none = Compute({1, 2, 3, 4}, "attn:0-3");
   EXPECT_EQ(index_.num_nodes(), 0);

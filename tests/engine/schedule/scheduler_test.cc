@@ -244,5 +244,147 @@ TEST(SchedulerTest, LaterOutputsOfARequestShareItsPromptPages) {
   EXPECT_EQ(plan.chunks[2].num_rows, 4);
 }
 
+TEST(SchedulerTest, RowsThatStopEarlyFillABudgetOfWork) {
+  // A silent row of attn:last=50% of 4 layers costs 5/13 of one without skipping.
+  Scheduler scheduler(Options(10, 100));
+  scheduler.Add(Spec(1, 40, 4, "attn:last=50%"));
+  StepPlan plan = scheduler.Next();
+  EXPECT_EQ(plan.num_rows, 20) << "26 rows of work, and twice the budget in rows";
+  scheduler.Commit(plan, Ones(plan));
+  Scheduler quarter(Options(10, 100));
+  quarter.Add(Spec(1, 40, 4, "attn:last=25%"));
+  EXPECT_EQ(quarter.Next().num_rows, 14) << "10 / (9/13)";
+}
+
+TEST(SchedulerTest, LimitsPrefillOnlyBesideDecodeRows) {
+  Scheduler scheduler(Options(64, 100));
+  scheduler.LimitPrefill(5);
+  scheduler.Add(Spec(1, 20, 8));
+  StepPlan plan = scheduler.Next();
+  EXPECT_EQ(plan.num_rows, 20) << "nobody decodes";
+  scheduler.Commit(plan, Ones(plan));
+  scheduler.Add(Spec(2, 20, 8));
+  plan = scheduler.Next();
+  EXPECT_EQ(plan.decode_rows, 1);
+  EXPECT_EQ(plan.prefill_work, 5);
+}
+
+TEST(SchedulerTest, ShedsLayersInsteadOfPreempting) {
+  Scheduler scheduler(Options(64, 24));
+  scheduler.Add(Spec(1, 8, 9));
+  SequenceSpec adaptive = Spec(2, 8, 9);
+  adaptive.ceiling = *ParseSkipSet("attn:last=50%", kLayers);
+  scheduler.Add(adaptive);
+  int shed = 0;
+  std::vector<AppliedRange> applied;
+  while (scheduler.num_running() + scheduler.num_waiting() > 0 || shed == 0) {
+    const StepPlan plan = scheduler.Next();
+    ASSERT_FALSE(plan.empty());
+    ASSERT_EQ(plan.preemptions, 0);
+    shed += plan.shed_layers;
+    for (SequenceUpdate& update : scheduler.Commit(plan, Ones(plan))) {
+      if (update.applied.empty()) continue;
+      EXPECT_EQ(update.id, 2u);
+      applied.insert(applied.end(), update.applied.begin(), update.applied.end());
+    }
+  }
+  EXPECT_GE(shed, 1);
+  EXPECT_LE(shed, 2);
+  ASSERT_FALSE(applied.empty());
+  EXPECT_GT(applied.front().from_token, 0);
+  EXPECT_TRUE(adaptive.ceiling->Contains(applied.back().skip));
+  EXPECT_EQ(scheduler.pool().used(), 0);
+}
+
+TEST(SchedulerTest, ShedsNoMoreThanIsNeeded) {
+  // Both hold 4 layers x 2 blocks of 20 pages; growth needs 4 each and 4 are free.
+  Scheduler scheduler(Options(64, 20));
+  for (SequenceId id = 1; id <= 2; ++id) {
+    SequenceSpec spec = Spec(id, 5, 10);
+    spec.ceiling = *ParseSkipSet("attn:last=75%", kLayers);
+    scheduler.Add(spec);
+  }
+  for (int step = 0; step < 10; ++step) {
+    const StepPlan plan = scheduler.Next();
+    if (plan.shed_layers > 0) {
+      // 4 - 4 = 0 pages are left for the second: its set loses 2 layers, 2 blocks each.
+      EXPECT_EQ(plan.shed_layers, 2);
+      EXPECT_EQ(plan.shed_pages, 4);
+      EXPECT_EQ(scheduler.Find(1)->skip.ToString(), "none");
+      EXPECT_EQ(scheduler.Find(2)->skip.ToString(), "attn:2-3");
+      return;
+    }
+    scheduler.Commit(plan, Ones(plan));
+  }
+  FAIL() << "nothing was shed";
+}
+
+TEST(SchedulerTest, FindsDeadlinesThatCannotBeMet) {
+  Scheduler scheduler(Options(8, 100));
+  scheduler.Add(Spec(1, 8, 50));
+  StepPlan plan = scheduler.Next();
+  scheduler.Commit(plan, Ones(plan));
+  SequenceSpec waits = Spec(2, 40, 4);
+  waits.deadline = Time(std::chrono::seconds(10));
+  scheduler.Add(waits);
+  const auto at = [](int s) { return Time(std::chrono::seconds(s)); };
+  EXPECT_TRUE(scheduler.Unreachable(at(9), 0).empty()) << "no rate is known";
+  // 40 rows at 10 a second: 4 seconds.
+  EXPECT_TRUE(scheduler.Unreachable(at(5), 10).empty());
+  EXPECT_EQ(scheduler.Unreachable(at(7), 10), std::vector<SequenceId>{2});
+  EXPECT_EQ(scheduler.Find(2)->planned, 0);
+  EXPECT_EQ(scheduler.pool().used(), scheduler.Find(1)->pages.num_pages());
+}
+
+TEST(SchedulerTest, ACachedPrefixNeedsNoTimeBeforeADeadline) {
+  Scheduler scheduler(Options(64, 100));
+  SequenceSpec spec = Spec(1, 41, 50);
+  scheduler.Add(spec);
+  StepPlan plan = scheduler.Next();
+  scheduler.Commit(plan, Ones(plan));
+  spec.id = 2;
+  spec.deadline = Time(std::chrono::seconds(10));
+  scheduler.Add(spec);
+  // One row is left of 41: 0.1 s.
+  EXPECT_TRUE(scheduler.Unreachable(Time(std::chrono::seconds(9)), 10).empty());
+  EXPECT_EQ(scheduler.Unreachable(Time(std::chrono::milliseconds(9950)), 10).size(), 1u);
+}
+
+TEST(SchedulerTest, OverloadedAboveTheMarks) {
+  SchedulerOptions options = Options(64, 24);
+  options.brownout_waiting = 1;
+  Scheduler scheduler(options);
+  for (SequenceId id = 1; id <= 2; ++id) {
+    EXPECT_FALSE(scheduler.Overloaded());
+    scheduler.Add(Spec(id, 8, 4));
+  }
+  EXPECT_TRUE(scheduler.Overloaded()) << "two wait";
+  options.brownout_waiting = 100;
+  options.brownout_pages = 7;
+  Scheduler pages(options);
+  pages.Add(Spec(1, 8, 4));
+  EXPECT_FALSE(pages.Overloaded());
+  pages.Next();
+  EXPECT_TRUE(pages.Overloaded()) << "8 pages are in use";
+}
+
+TEST(SchedulerTest, AHeadOfTheQueueThatFitsStartsAsSoonAsItDoes) {
+  Scheduler scheduler(Options(64, 24));
+  scheduler.Add(Spec(1, 8, 5));
+  scheduler.Add(Spec(2, 12, 2));
+  std::vector<SequenceId> order;
+  while (scheduler.num_running() + scheduler.num_waiting() > 0 || order.empty()) {
+    const StepPlan plan = scheduler.Next();
+    ASSERT_FALSE(plan.empty());
+    for (const SequenceId id : plan.started) order.push_back(id);
+    if (order.size() == 2) break;
+    // While the first runs its prompt, a block more is promised to it.
+    EXPECT_TRUE(plan.decode_rows == 0 || 24 - scheduler.pool().used() < 16)
+        << "it would fit by now";
+    scheduler.Commit(plan, Ones(plan));
+  }
+  EXPECT_EQ(order, (std::vector<SequenceId>{1, 2}));
+}
+
 }  // namespace
 }  // namespace skipstone

@@ -1,26 +1,128 @@
 #include "engine/schedule/sequence.h"
 
+#include <vector>
+
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
 
 namespace skipstone {
 namespace {
 
-SequenceSpec Spec(const char* skip) {
-  return {.prompt = {1, 2, 3, 4, 5, 6, 7, 8}, .skip = *ParseSkipSet(skip, 4), .max_tokens = 5};
+constexpr int kLayers = 4;
+
+class SequenceTest : public testing::Test {
+ protected:
+  Sequence Make(int prompt, const char* skip = "none", const char* ceiling = nullptr) {
+    SequenceSpec spec{.id = 1, .skip = *ParseSkipSet(skip, kLayers), .max_tokens = 10};
+    spec.prompt.assign(prompt, 3);
+    if (ceiling != nullptr) spec.ceiling = *ParseSkipSet(ceiling, kLayers);
+    return Sequence(std::move(spec), pool_, 4);
+  }
+  // Plans `rows` rows; the plan is the step's.
+  StepPlan Plan(Sequence* sequence, int rows) {
+    StepPlan plan{.id = ++plans_};
+    sequence->PlanRows(rows, &plan);
+    return plan;
+  }
+
+  PagePool pool_{100};
+  uint64_t plans_ = 0;
+};
+
+TEST_F(SequenceTest, RowsThatStopEarlyCostTheirShareOfABudget) {
+  Sequence sequence = Make(20);
+  sequence.silent_row_work = 0.5;
+  EXPECT_EQ(sequence.RowsWithin(4), 8);
+  EXPECT_EQ(sequence.RowsWithin(9.9), 19);
+  EXPECT_EQ(sequence.RowsWithin(10.5), 20) << "19 that stop, and the last one, which costs 1";
+  EXPECT_EQ(sequence.RowsWithin(1000), 20);
+  EXPECT_DOUBLE_EQ(sequence.WorkOf(8), 4);
+  EXPECT_DOUBLE_EQ(sequence.WorkOf(20), 10.5);
+}
+
+TEST_F(SequenceTest, RowsWithWantedLogprobsCostOneEach) {
+  SequenceSpec spec{.id = 1, .skip = SkipSet(kLayers), .max_tokens = 1};
+  spec.prompt.assign(20, 3);
+  spec.score_from = 11;  // row 10 is the first that needs logits
+  Sequence sequence(std::move(spec), pool_, 4);
+  sequence.silent_row_work = 0.5;
+  EXPECT_DOUBLE_EQ(sequence.WorkOf(10), 5);
+  EXPECT_DOUBLE_EQ(sequence.WorkOf(19), 14);
+  EXPECT_EQ(sequence.RowsWithin(7), 12);
+}
+
+TEST_F(SequenceTest, RowsWithoutAnyWorkAreFree) {
+  Sequence sequence = Make(20, "attn:0-3");
+  sequence.silent_row_work = 0;
+  EXPECT_EQ(sequence.RowsWithin(0.5), 19);
+  EXPECT_EQ(sequence.RowsWithin(1), 20);
 }
 
 // After a preemption all but the last row may come from the prefix cache, or cost nothing: whoever
 // counts it as a decode row has not paid for it, and decode rows exceed the budget in the end.
-TEST(SequenceTest, IsReadyToDecodeOnceItDrewATokenSinceItsStart) {
-  PagePool pool(64);
-  Sequence sequence(Spec("none"), pool, 4);
+TEST_F(SequenceTest, IsReadyToDecodeOnceItDrewATokenSinceItsStart) {
+  Sequence sequence = Make(8);
   sequence.output = {9};
   sequence.planned = 8;
   EXPECT_FALSE(sequence.DecodeReady());
-  StepPlan plan;
-  sequence.PlanRows(1, &plan);
+  Plan(&sequence, 1);
   EXPECT_TRUE(sequence.DecodeReady());
+}
+
+TEST_F(SequenceTest, ShedsOnlyFromTheTopAndWithinTheCeiling) {
+  EXPECT_EQ(Make(5).SheddableLayers(), 0) << "no ceiling";
+  EXPECT_EQ(Make(5, "none", "attn:last=50%").SheddableLayers(), 2);
+  EXPECT_EQ(Make(5, "attn:last=25%", "attn:last=50%").SheddableLayers(), 1);
+  EXPECT_EQ(Make(5, "attn:1", "attn:1-3").SheddableLayers(), 2);
+  EXPECT_EQ(Make(5, "none", "attn:0-2").SheddableLayers(), 0) << "the last one is kept";
+  EXPECT_EQ(Make(5, "none", "attn:0,2-3").SheddableLayers(), 2);
+  EXPECT_EQ(Make(5, "none", "attn:0-3").SheddableLayers(), 4);
+}
+
+TEST_F(SequenceTest, AShedSetIsInForceFromTheNextPlannedToken) {
+  Sequence sequence = Make(5, "none", "attn:last=50%");
+  sequence.slot = 0;
+  ASSERT_TRUE(sequence.pages.Grow(5));
+  Plan(&sequence, 5);  // draws token 0
+  ASSERT_TRUE(sequence.pages.Grow(6));
+  Plan(&sequence, 1);  // draws token 1, both uncommitted
+  sequence.Shed(1);
+  EXPECT_EQ(sequence.skip.ToString(), "attn:3");
+  EXPECT_EQ(sequence.pages.num_pages(), 6);
+  EXPECT_EQ(pool_.used(), 6);
+  EXPECT_TRUE(sequence.TakeApplied().empty()) << "token 0 was drawn under the old set";
+  sequence.AddToken(7);
+  EXPECT_TRUE(sequence.TakeApplied().empty());
+  sequence.AddToken(7);
+  const std::vector<AppliedRange> applied = sequence.TakeApplied();
+  ASSERT_EQ(applied.size(), 1u);
+  EXPECT_EQ(applied[0].from_token, 2);
+  EXPECT_EQ(applied[0].skip.ToString(), "attn:3");
+  EXPECT_TRUE(sequence.TakeApplied().empty());
+}
+
+TEST_F(SequenceTest, AChunkNamesTheSetInForce) {
+  Sequence sequence = Make(8, "none", "attn:last=50%");
+  sequence.slot = 0;
+  ASSERT_TRUE(sequence.pages.Grow(8));
+  Plan(&sequence, 4);
+  sequence.Shed(2);
+  const StepPlan plan = Plan(&sequence, 4);
+  EXPECT_EQ(plan.chunks[0].skip->ToString(), "attn:2-3");
+  EXPECT_EQ(sequence.TakeApplied().at(0).from_token, 0);
+}
+
+TEST_F(SequenceTest, EndsAtAStopTokenOrAtItsLength) {
+  SequenceSpec spec{.id = 1, .prompt = {1}, .skip = SkipSet(kLayers), .max_tokens = 2};
+  spec.stop_ids = {9};
+  for (const int32_t first : {9, 5}) {
+    Sequence sequence(spec, pool_, 4);
+    Plan(&sequence, 1);
+    EXPECT_EQ(sequence.AddToken(first), first == 9 ? SequenceEnd::kStopToken : SequenceEnd::kNone);
+    if (first == 9) continue;
+    Plan(&sequence, 1);
+    EXPECT_EQ(sequence.AddToken(5), SequenceEnd::kLength);
+  }
 }
 
 }  // namespace

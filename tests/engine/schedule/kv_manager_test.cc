@@ -1,0 +1,87 @@
+#include "engine/schedule/kv_manager.h"
+
+#include <numeric>
+#include <vector>
+
+#include "engine/skip/skip_grammar.h"
+#include "gtest/gtest.h"
+
+namespace skipstone {
+namespace {
+
+constexpr int kLayers = 2;
+
+SequenceSpec Spec(int prompt, const char* skip = "none") {
+  SequenceSpec spec{.id = 1, .skip = *ParseSkipSet(skip, kLayers), .max_tokens = 8};
+  spec.prompt.resize(prompt);
+  std::iota(spec.prompt.begin(), spec.prompt.end(), 0);
+  return spec;
+}
+
+// As if it had started and run its whole prompt.
+void Prefill(KvManager* kv, Sequence* sequence) {
+  kv->Adopt(*sequence);
+  EXPECT_EQ(sequence->planned, 0);
+  sequence->slot = 0;
+  std::vector<PageUpdate> updates;
+  kv->Grow(*sequence, sequence->PromptTokens(), &updates);
+  EXPECT_EQ(std::ssize(updates), sequence->pages.num_pages());
+  kv->EnterBlocks(*sequence, sequence->PromptTokens());
+  sequence->planned = sequence->PromptTokens();
+}
+
+TEST(KvManagerTest, EvictsOnlyIfThatSuffices) {
+  KvManager kv(10, 4, /*prefix_cache=*/true);
+  {
+    Sequence sequence(Spec(8), kv.pool(), 4);
+    Prefill(&kv, &sequence);
+    kv.Release(sequence);
+  }
+  EXPECT_EQ(kv.pool().cached(), 4);
+  EXPECT_EQ(kv.unowned_pages(), 10);
+  EXPECT_FALSE(kv.MakeRoom(11));
+  EXPECT_EQ(kv.pool().cached(), 4) << "nothing is thrown away in vain";
+  EXPECT_TRUE(kv.MakeRoom(8));
+  EXPECT_EQ(kv.pool().cached(), 2);
+  EXPECT_TRUE(kv.MakeRoom(10));
+  EXPECT_EQ(kv.pool().cached(), 0);
+}
+
+TEST(KvManagerTest, AdoptsWhatTheCacheHasAndPlansFromThere) {
+  KvManager kv(100, 4, /*prefix_cache=*/true);
+  Sequence first(Spec(10), kv.pool(), 4);
+  EXPECT_FALSE(kv.PromptEntered(first));
+  Prefill(&kv, &first);
+  EXPECT_TRUE(kv.PromptEntered(first));
+  Sequence second(Spec(10, "attn:1"), kv.pool(), 4);
+  kv.Adopt(second);
+  EXPECT_EQ(second.planned, 8);
+  EXPECT_EQ(second.pages.page(0, 0), first.pages.page(0, 0));
+  EXPECT_EQ(kv.pool().used(), 6);
+  // 10 known tokens and one block more: 4 blocks, 2 of them shared.
+  EXPECT_EQ(kv.AdmissionPages(second), 2);
+  kv.Release(second);
+  EXPECT_EQ(second.planned, 0);
+  EXPECT_EQ(second.pages.num_pages(), 0);
+}
+
+TEST(KvManagerTest, WithoutACacheNothingIsSharedOrWaitedFor) {
+  KvManager kv(100, 4, /*prefix_cache=*/false);
+  Sequence first(Spec(10), kv.pool(), 4);
+  Prefill(&kv, &first);
+  EXPECT_TRUE(kv.PromptEntered(first));
+  Sequence second(Spec(10), kv.pool(), 4);
+  EXPECT_TRUE(kv.PromptEntered(second));
+  kv.Adopt(second);
+  EXPECT_EQ(second.planned, 0);
+}
+
+TEST(KvManagerTest, ASequenceWithoutPagesHasNothingToEnter) {
+  KvManager kv(100, 4, /*prefix_cache=*/true);
+  Sequence sequence(Spec(10, "attn:0-1"), kv.pool(), 4);
+  EXPECT_TRUE(kv.PromptEntered(sequence));
+  EXPECT_EQ(kv.AdmissionPages(sequence), 0);
+}
+
+}  // namespace
+}  // namespace skipstone

@@ -1,0 +1,45 @@
+// What the handlers need of a server, for tests of one part of them: levels and experiments of a
+// YAML text, a model of 4 layers, no ports. The engine is there only if the test puts one in.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "gtest/gtest.h"
+#include "server/server_config.h"
+#include "server/serving.h"
+
+namespace skipstone::server {
+
+class FakeServing {
+ public:
+  explicit FakeServing(const std::string& yaml) {
+    constexpr int kLayers = 4;
+    ServerConfig config;
+    const absl::Status status = ReadConfigText(yaml, "test.yaml", config);
+    EXPECT_TRUE(status.ok()) << status;
+    auto levels = Levels::Make(config, kLayers);
+    EXPECT_TRUE(levels.ok()) << levels.status();
+    auto experiments = Experiments::Make(config, *levels);
+    EXPECT_TRUE(experiments.ok()) << experiments.status();
+    ModelInfo model;
+    model.config.shape = {.num_layers = kLayers, .vocab = 100, .max_context = 64};
+    serving_.reset(new Serving{.model = std::move(model),
+                               .tokenizer = MakeSyntheticTokenizer(100),
+                               .levels = *std::move(levels),
+                               .experiments = *std::move(experiments),
+                               .tenant_key = config.tenant_key(),
+                               .metrics = metrics_,
+                               .stall_watch = stall_watch_});
+  }
+
+  Serving& operator*() { return *serving_; }
+
+ private:
+  Metrics metrics_{"fake", {}};
+  StallWatch stall_watch_{std::chrono::minutes(1)};
+  std::unique_ptr<Serving> serving_;
+};
+
+}  // namespace skipstone::server

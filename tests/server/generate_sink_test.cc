@@ -1,0 +1,98 @@
+// What the engine did with the skip, as the client is told.
+#include "server/generate_sink.h"
+
+#include <string>
+#include <vector>
+
+#include "engine/skip/skip_grammar.h"
+#include "gtest/gtest.h"
+#include "tests/server/fake_serving.h"
+
+namespace skipstone::server {
+namespace {
+
+class Events : public EventReceiver {
+ public:
+  void OnEvent(v1::GenerateEvent event) override { events.push_back(std::move(event)); }
+  void OnEnd(const absl::Status& status) override { end = status; }
+
+  std::vector<v1::GenerateEvent> events;
+  absl::Status end = absl::UnknownError("not ended");
+};
+
+SkipSet Skip(const std::string& spec) { return ParseSkipSet(spec, 4).value(); }
+
+// A request that chose `level`, with the skip set of it.
+class GenerateSinkTest : public testing::Test {
+ protected:
+  void Choose(const std::string& level, const std::string& spec) {
+    Admitted admitted;
+    admitted.request.skip = Skip(spec);
+    admitted.request.labels.level = level;
+    admitted.applied = AppliedSkipOf({level, Skip(spec)}, "e", "a");
+    sink_ = std::make_unique<GenerateSink>(v1::GenerateRequest(), admitted, *serving_, events_);
+  }
+  v1::Accepted Accept(const std::string& spec) {
+    sink_->OnAccepted({.prompt_tokens = 3, .skip = Skip(spec)});
+    return events_.events.back().accepted();
+  }
+  v1::Finished Finish(std::vector<AppliedRange> applied) {
+    OutputFinished finished;
+    finished.applied = std::move(applied);
+    sink_->OnFinished(finished);
+    return events_.events.back().finished();
+  }
+
+  FakeServing serving_{"levels: {full: none, deep: 'attn:last=2', same: 'attn:last=2'}"};
+  Events events_;
+  std::unique_ptr<GenerateSink> sink_;
+};
+
+TEST_F(GenerateSinkTest, AcceptedReportsTheChoiceIfThatIsWhatRuns) {
+  Choose("custom", "attn:2-3");
+  const v1::Accepted accepted = Accept("attn:2-3");
+  EXPECT_EQ(accepted.applied_skip().level(), "custom") << "it was not chosen by the level's name";
+  EXPECT_EQ(accepted.applied_skip().spec(), "attn:2-3");
+  EXPECT_FALSE(accepted.browned_out());
+}
+
+TEST_F(GenerateSinkTest, AcceptedReportsWhatRunsInsteadOfTheChoice) {
+  Choose("full", "none");
+  const v1::Accepted level = Accept("attn:2-3");
+  EXPECT_TRUE(level.browned_out());
+  EXPECT_EQ(level.applied_skip().level(), "deep") << "the first of two equal levels";
+  EXPECT_EQ(level.applied_skip().spec(), "attn:2-3");
+  EXPECT_EQ(level.applied_skip().skip_id(), Skip("attn:2-3").id());
+  EXPECT_EQ(level.applied_skip().layers().attention_size(), 2);
+  EXPECT_EQ(level.applied_skip().experiment() + "/" + level.applied_skip().arm(), "e/a");
+  const v1::Accepted custom = Accept("attn:1-3");
+  EXPECT_EQ(custom.applied_skip().level(), "custom");
+  EXPECT_EQ(custom.applied_skip().spec(), "attn:1-3");
+}
+
+TEST_F(GenerateSinkTest, FinishedReportsTheRangesOfTokensIfLayersWereShed) {
+  Choose("full", "none");
+  Accept("none");
+  EXPECT_EQ(Finish({}).applied_size(), 0);
+  const v1::Finished shed = Finish({{0, Skip("none")}, {5, Skip("attn:3")}, {9, Skip("attn:2-3")}});
+  ASSERT_EQ(shed.applied_size(), 3);
+  const std::vector<std::pair<uint32_t, std::string>> expected = {
+      {0, "full none"}, {5, "custom attn:3"}, {9, "deep attn:2-3"}};
+  for (int i = 0; i < 3; ++i) {
+    const v1::AppliedSkip& applied = shed.applied(i).applied_skip();
+    EXPECT_EQ(shed.applied(i).from_token(), expected[i].first);
+    EXPECT_EQ(applied.level() + " " + applied.spec(), expected[i].second);
+    EXPECT_EQ(applied.arm(), "a");
+  }
+}
+
+TEST_F(GenerateSinkTest, TheEndIsPassedOn) {
+  Choose("full", "none");
+  Accept("none");
+  sink_->OnDone(absl::InternalError("device"));
+  EXPECT_EQ(events_.end, absl::InternalError("device"));
+  EXPECT_EQ(events_.events.size(), 1u);
+}
+
+}  // namespace
+}  // namespace skipstone::server
