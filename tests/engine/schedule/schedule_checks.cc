@@ -1,6 +1,8 @@
 #include "tests/engine/schedule/schedule_checks.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -25,6 +27,12 @@ bool MayFollow(const Scheduler& scheduler, const Sequence& sequence) {
   if (index == 0) return false;
   const Sequence* leader = scheduler.Find(sequence.spec.id - index);
   return leader != nullptr && (leader->output.empty() || leader->preemptions > 0);
+}
+
+// A class of priority is a head start of 30 s; equals go by id.
+bool GoesBefore(const SequenceSpec& a, const SequenceSpec& b) {
+  const Time arrival = a.arrival - std::chrono::seconds(30) * (a.priority - b.priority);
+  return arrival != b.arrival ? arrival < b.arrival : a.id < b.id;
 }
 
 bool IsLastAttentionSet(const SkipSet& skip) {
@@ -139,6 +147,17 @@ Failure PlanChecks::CheckBudget(const StepPlan& plan) const {
     return absl::StrFormat("%d decode rows and prefill work %.17g exceed the budget of %d",
                            plan.decode_rows, plan.prefill_work, options_.max_batch_tokens);
   }
+  double work = 0;
+  int rows = 0;
+  for (const SequenceChunk& chunk : plan.chunks) {
+    const double silent = SilentRowWork(options_.work, *chunk.skip);
+    work += (chunk.num_rows - chunk.logits_rows) * silent + chunk.logits_rows;
+    rows += chunk.num_rows;
+  }
+  if (std::abs(work - plan.decode_rows - plan.prefill_work) > 1e-6 || rows != plan.num_rows) {
+    return absl::StrFormat("rows of work %.17g are counted as %d and %.17g", work, plan.decode_rows,
+                           plan.prefill_work);
+  }
   if (plan.num_rows > kMaxRowsPerWork * options_.max_batch_tokens) {
     return absl::StrFormat("%d rows in a budget of %d", plan.num_rows, options_.max_batch_tokens);
   }
@@ -185,7 +204,7 @@ Failure PlanChecks::CheckStarts(const Scheduler& scheduler, const StepPlan& plan
   }
   for (size_t i = 0; i < started.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
-      if (comparable(started[i], started[j]) && Sequence::Before()(started[i], started[j])) {
+      if (comparable(started[i], started[j]) && GoesBefore(started[i]->spec, started[j]->spec)) {
         return absl::StrFormat("sequence %d started before %d", started[j]->spec.id,
                                started[i]->spec.id);
       }
@@ -193,7 +212,7 @@ Failure PlanChecks::CheckStarts(const Scheduler& scheduler, const StepPlan& plan
     for (const SequenceId id : waiting_) {
       const Sequence* other = scheduler.Find(id);
       if (other->running() || !comparable(started[i], other)) continue;
-      if (!Sequence::Before()(other, started[i])) continue;
+      if (!GoesBefore(other->spec, started[i]->spec)) continue;
       return absl::StrFormat("sequence %d overtook %d", started[i]->spec.id, id);
     }
   }

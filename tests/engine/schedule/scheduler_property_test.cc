@@ -19,7 +19,7 @@
 namespace skipstone {
 namespace {
 
-constexpr int kLists = 8;
+constexpr int kLists = 20;
 constexpr int kListOperations = 3000;
 
 int FromEnvironment(const char* name, int otherwise) {

@@ -30,6 +30,16 @@ int PromptResultsOf(const SequenceSpec& spec) {
   return spec.prompt_logprobs >= 0 ? prompt - 1 : 0;
 }
 
+// `after` skips more attention than `before`, from the top, and nothing else.
+bool IsShed(const SkipSet& before, const SkipSet& after) {
+  if (after.mlp() != before.mlp() || after == before) return false;
+  for (int layer = 0; layer < before.num_layers(); ++layer) {
+    const bool shed = before.KeepsAttention(layer) && !after.KeepsAttention(layer);
+    if (shed && layer < after.LastKeptAttention()) return false;
+  }
+  return after.Contains(before);
+}
+
 }  // namespace
 
 TrafficSimulation::TrafficSimulation(const TrafficSetting& setting)
@@ -174,7 +184,7 @@ Failure TrafficSimulation::CheckPromptResults(const SequenceUpdate& update, cons
   return std::nullopt;
 }
 
-// Ranges begin in order, each set contains the one before it, and none leaves the ceiling.
+// Ranges begin in order, each set sheds layers of the one before it, and none leaves the ceiling.
 Failure TrafficSimulation::CheckApplied(const SequenceUpdate& update, Live* live) {
   const int token = static_cast<int>(live->tokens.size() - live->spec.prompt.size());
   for (const AppliedRange& range : update.applied) {
@@ -184,7 +194,7 @@ Failure TrafficSimulation::CheckApplied(const SequenceUpdate& update, Live* live
     if (range.from_token < last.from_token || range.from_token > token) {
       return absl::StrFormat("a range from token %d on, told at token %d", range.from_token, token);
     }
-    if (!range.skip.Contains(last.skip) || !live->spec.ceiling->Contains(range.skip)) {
+    if (!IsShed(last.skip, range.skip) || !live->spec.ceiling->Contains(range.skip)) {
       return absl::StrFormat("%s after %s", range.skip.ToString(), last.skip.ToString());
     }
     live->applied.push_back(range);
