@@ -3,7 +3,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 CMAKE_BUILD := cmake --build -j $(JOBS) --preset
 
-.PHONY: help demo serve build test bench soak format tidy asan tsan clean
+.PHONY: help demo serve build test bench soak bundle format tidy asan tsan clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -46,6 +46,13 @@ tsan: ## the engine's tests under ThreadSanitizer
 	@cmake --preset tsan
 	@$(CMAKE_BUILD) tsan
 	@ctest --preset tsan -j $(JOBS)
+
+bundle: ## a relocatable tree for GPU hosts, in dist/ (BUNDLE_FLAGS=--with-cuda-libs adds cuBLASLt)
+	@scripts/install_deps.sh test
+	@cmake --preset cuda --log-level=WARNING
+	@$(CMAKE_BUILD) cuda --target skipstone-server skipstone skipstone-engine-bench engine_cuda_test
+	@mkdir -p dist
+	@scripts/bundle.sh build/cuda/bin dist/skipstone-cuda $(BUNDLE_FLAGS)
 
 format: ## clang-format over the sources
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i

@@ -22,13 +22,6 @@ bool PagePool::Allocate(std::span<PageId> pages) {
   return true;
 }
 
-void PagePool::AddReference(PageId id) {
-  Page& page = pages_[id];
-  SKIPSTONE_CHECK(page.references > 0);
-  if (page.retained && page.references == 1) --cached_;
-  ++page.references;
-}
-
 void PagePool::Release(std::span<const PageId> pages) {
   for (const PageId id : pages) {
     Page& page = pages_[id];
@@ -37,22 +30,6 @@ void PagePool::Release(std::span<const PageId> pages) {
     if (page.references == 0) free_.push_back(id);
     if (page.retained && page.references == 1) ++cached_;
   }
-}
-
-void PagePool::Retain(PageId id) {
-  Page& page = pages_[id];
-  SKIPSTONE_CHECK(page.references > 0 && !page.retained);
-  page.retained = 1;
-  ++page.references;
-}
-
-void PagePool::Forget(PageId id) {
-  Page& page = pages_[id];
-  SKIPSTONE_CHECK(page.retained);
-  page.retained = 0;
-  if (--page.references > 0) return;
-  --cached_;
-  free_.push_back(id);
 }
 
 }  // namespace skipstone

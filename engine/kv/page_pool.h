@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/base/check.h"
+
 namespace skipstone {
 
 using PageId = int32_t;
@@ -18,14 +20,33 @@ class PagePool {
   // Fills `pages` with pages of reference count 1, or changes nothing and returns false.
   bool Allocate(std::span<PageId> pages);
   // One more owner of a page that has one.
-  void AddReference(PageId page);
+  void AddReference(PageId id) {
+    Page& page = pages_[id];
+    SKIPSTONE_CHECK(page.references > 0);
+    if (page.retained && page.references == 1) --cached_;
+    ++page.references;
+  }
   // One owner less; the last one frees the page.
   void Release(std::span<const PageId> pages);
 
   // The prefix cache becomes one more owner of the page, or ceases to be one. A page that only the
   // cache owns is cached, not used.
-  void Retain(PageId page);
-  void Forget(PageId page);
+  void Retain(PageId id) {
+    Page& page = pages_[id];
+    SKIPSTONE_CHECK(page.references > 0 && !page.retained);
+    page.retained = 1;
+    ++page.references;
+  }
+  void Forget(PageId id) {
+    Page& page = pages_[id];
+    SKIPSTONE_CHECK(page.retained);
+    page.retained = 0;
+    if (--page.references > 0) return;
+    --cached_;
+    free_.push_back(id);
+  }
+  // A hint that the page is about to be retained or forgotten.
+  void Prefetch(PageId id) const { __builtin_prefetch(&pages_[id], 1); }
 
   int64_t size() const { return static_cast<int64_t>(pages_.size()); }
   int64_t free() const { return static_cast<int64_t>(free_.size()); }

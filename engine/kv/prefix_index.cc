@@ -114,28 +114,37 @@ bool PrefixIndex::Evict() {
   if (evictable_.empty()) return ForgetUnusedPages();
   Node* node = evictable_.front();
   evictable_.Remove(node);
-  for (const PageId page : Pages(node)) {
+  const std::span<const PageId> pages = Pages(node);
+  // What is evicted is cold: its pages' records are fetched while the node is taken out.
+  for (size_t i = 0; i < pages.size(); i += 8) {
+    if (pages[i] >= 0) pool_.Prefetch(pages[i]);
+  }
+  nodes_.erase(node);
+  RemoveChild(node->parent, node->last_used);
+  for (const PageId page : pages) {
     if (page >= 0) pool_.Forget(page);
   }
-  Node* parent = node->parent;
-  const uint64_t last_used = node->last_used;
-  nodes_.erase(node);
   slab_.Give(node);
-  if (--parent->children > 0 || parent->users > 0) return true;
-  if (!parent->parent) {
-    DropRoot(parent);
-    return true;
+  if (const Node* next = evictable_.front()) {
+    __builtin_prefetch(next->parent);
+    for (const PageId& page : Pages(next)) __builtin_prefetch(&page);
   }
-  if (parent->list) suspects_.Remove(parent);
+  return true;
+}
+
+// The child was last used at `child_used`.
+void PrefixIndex::RemoveChild(Node* node, uint64_t child_used) {
+  if (--node->children > 0 || node->users > 0) return;
+  if (!node->parent) return DropRoot(node);
+  if (node->list) suspects_.Remove(node);
   // It was in use as long as its last child, so it is the next to go, unless a cursor that went no
   // further was let go there since.
-  if (parent->last_used > last_used) {
-    evictable_.PushBack(parent);
+  if (node->last_used > child_used) {
+    evictable_.PushBack(node);
   } else {
-    evictable_.PushFront(parent);
+    evictable_.PushFront(node);
   }
-  AddSuspect(parent->parent);
-  return true;
+  AddSuspect(node->parent);
 }
 
 // A node in use may hold pages that its users do not share: of layers that they skip, or of blocks
@@ -201,7 +210,12 @@ PrefixIndex::Node* PrefixIndex::FindRoot(const RootKey& key) {
 
 PrefixIndex::NodeKey PrefixIndex::KeyOf(const Node* parent, std::span<const int32_t> tokens) const {
   uint64_t hash = Mix64(parent->hash);
-  for (const int32_t token : tokens) hash = Mix64(hash ^ static_cast<uint32_t>(token));
+  size_t i = 0;
+  for (; i + 1 < tokens.size(); i += 2) {
+    const uint64_t high = static_cast<uint32_t>(tokens[i]);
+    hash = Mix64(hash ^ (high << 32 | static_cast<uint32_t>(tokens[i + 1])));
+  }
+  if (i < tokens.size()) hash = Mix64(hash ^ static_cast<uint32_t>(tokens[i]));
   return {parent, tokens, hash & hash_mask_};
 }
 

@@ -32,8 +32,8 @@ class PrefixIndex {
   using Node = PrefixNode;
 
  public:
-  // Where a sequence stands in the index: a node per group of layers that share a set of skipped
-  // sublayers below. While it stands there the nodes up to it are not evicted. Move-only.
+  // Where a sequence stands: a node per group of layers that share a set of skipped sublayers
+  // below. While it stands there the nodes up to it are not evicted. Move-only.
   class Cursor {
    public:
     Cursor() = default;
@@ -42,8 +42,7 @@ class PrefixIndex {
     ~Cursor() { Reset(); }
     // Lets go of the nodes.
     void Reset();
-    // Follows SequencePages::ShedTop: only the lowest `kept_layers` kept layers go on. Lets go of
-    // the nodes of layers above them.
+    // Follows SequencePages::ShedTop: lets go of all but the lowest `kept_layers` kept layers.
     void ShedTop(int kept_layers);
     int blocks() const { return blocks_; }
 
@@ -59,15 +58,14 @@ class PrefixIndex {
     int blocks_ = 0;
   };
 
-  // `hash_mask`: bits of the nodes' hashes that are used; tests take few, so that hashes collide.
+  // `hash_mask`: the bits of hashes that are used; tests take few, so that hashes collide.
   PrefixIndex(PagePool& pool, int page_tokens, uint64_t hash_mask = ~uint64_t{0});
   ~PrefixIndex();
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
   // Puts the pages of the longest known prefix of `tokens`, at most `max_blocks` blocks, into the
-  // empty `pages`. A block counts if every kept layer's page is there. All skip sets are of one
-  // model.
+  // empty `pages`. A block counts if every kept layer's page is there. All skips are of one model.
   Cursor Adopt(std::span<const int32_t> tokens, int max_blocks, const SkipSet& skip,
                const std::string& salt, SequencePages& pages);
 
@@ -75,9 +73,9 @@ class PrefixIndex {
   // Layers that have a page there already keep it.
   void Insert(Cursor& cursor, std::span<const int32_t> tokens, const SequencePages& pages);
 
-  // Drops the least recently used node that nobody stands on or behind, and frees its pages;
-  // failing that, frees the pages of a chain in use that only the cache owns. False if there are
-  // none. O(pages of the node), or, once for a cursor let go, of its chain.
+  // Drops the least recently used node that nobody stands on or behind; failing that, frees those
+  // pages of a chain in use that only the cache owns. False if there are none. O(pages of the node
+  // or, once for a cursor let go, of its chain).
   bool Evict();
 
   int64_t num_nodes() const { return static_cast<int64_t>(nodes_.size()); }
@@ -122,9 +120,12 @@ class PrefixIndex {
   NodeKey KeyOf(const Node* parent, std::span<const int32_t> tokens) const;
   Node* Find(const NodeKey& key) const;
   Node* FindOrAdd(Node* parent, std::span<const int32_t> tokens);
-  std::span<PageId> Pages(Node* node) const { return {node->words + page_tokens_, num_layers_}; }
+  std::span<PageId> Pages(const Node* node) const {
+    return {node->words + page_tokens_, num_layers_};
+  }
   void Advance(Node** place, Node* child);
   void Leave(Node* node);
+  void RemoveChild(Node* node, uint64_t child_used);
   void AddSuspect(Node* node);
   void DropRoot(Node* node);
   bool ForgetUnusedPages();
@@ -139,10 +140,8 @@ class PrefixIndex {
   PrefixNodeSlab slab_;
   absl::flat_hash_set<Node*, NodeHash, NodeEqual> nodes_;
   absl::flat_hash_map<RootKey, std::unique_ptr<Root>> roots_;
-  // Leaves that nobody stands on, the least recently used first.
-  PrefixNodeList evictable_;
-  // Other nodes from which upwards there may be pages that only the cache owns.
-  PrefixNodeList suspects_;
+  PrefixNodeList evictable_;   // leaves that nobody stands on, the least recently used first
+  PrefixNodeList suspects_;    // others: from them upwards the cache alone may own pages
   std::vector<Node*> next_;    // scratch
   std::vector<PageId> block_;  // scratch
 };

@@ -15,6 +15,7 @@
 #include "engine/model/config.h"
 #include "engine/model/synthetic.h"
 #include "engine/sim/report.h"
+#include "engine/skip/skip_grammar.h"
 
 ABSL_FLAG(std::string, model, "synthetic:llama-2-7b", "Hugging Face directory or synthetic:...");
 ABSL_FLAG(std::string, profile, "",
@@ -35,11 +36,15 @@ ABSL_FLAG(uint64_t, seed, 1, "of all random choices");
 ABSL_FLAG(int, replicas, 1, "servers");
 ABSL_FLAG(std::string, routing, "least-loaded", "round-robin, least-loaded or prefix-affine");
 ABSL_FLAG(int, max_in_flight, 1, "steps a server plans ahead of the oldest result: 1, on CUDA 2");
-ABSL_FLAG(int, max_batch_tokens, 512, "rows of one step");
+ABSL_FLAG(int, max_batch_tokens, 512, "work of one step, in prompt rows without skipping");
 ABSL_FLAG(int, max_sequences, 256, "sequences that run at once");
 ABSL_FLAG(int, page_tokens, 16, "tokens of one K/V page");
 ABSL_FLAG(int64_t, kv_pages, 0, "K/V pages of a server (required)");
 ABSL_FLAG(bool, prefix_cache, true, "share pages of equal prefixes");
+ABSL_FLAG(double, itl_bound_ms, 0, "what prefill may add to a step with decode rows; 0: no bound");
+ABSL_FLAG(std::string, ceiling, "", "skip set up to which requests may be moved under load");
+ABSL_FLAG(int, brownout_waiting, 512, "waiting sequences above which requests start there");
+ABSL_FLAG(double, brownout_pages, 0.95, "share of the pages above which they do; > 1: never");
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 ABSL_FLAG(double, ttft_ms, kNoLimit, "goodput: limit of the time to the first token");
@@ -74,15 +79,26 @@ absl::StatusOr<MachineProfile> ReadProfile(const std::string& path) {
   return ParseMachineProfile({std::istreambuf_iterator<char>(file), {}});
 }
 
-absl::StatusOr<FleetOptions> ReadFleet() {
+// 16-bit weights.
+ModelWork WorkOf(const ModelShape& s) {
+  const double row_bytes = 2.0 * s.hidden;
+  return {.query_bytes = 2 * row_bytes * s.q_size(),
+          .kv_bytes = 2 * row_bytes * s.kv_size(),
+          .mlp_bytes = 3 * row_bytes * s.ffn,
+          .head_bytes = row_bytes * s.vocab};
+}
+
+absl::StatusOr<FleetOptions> ReadFleet(const ModelShape& shape) {
   FleetOptions fleet{.scheduler = {.max_batch_tokens = absl::GetFlag(FLAGS_max_batch_tokens),
                                    .max_sequences = absl::GetFlag(FLAGS_max_sequences),
                                    .page_tokens = absl::GetFlag(FLAGS_page_tokens),
                                    .num_pages = absl::GetFlag(FLAGS_kv_pages),
-                                   .prefix_cache = absl::GetFlag(FLAGS_prefix_cache)},
+                                   .prefix_cache = absl::GetFlag(FLAGS_prefix_cache),
+                                   .brownout_waiting = absl::GetFlag(FLAGS_brownout_waiting),
+                                   .work = WorkOf(shape)},
                      .replicas = absl::GetFlag(FLAGS_replicas),
                      .max_in_flight = absl::GetFlag(FLAGS_max_in_flight)};
-  const SchedulerOptions& scheduler = fleet.scheduler;
+  SchedulerOptions& scheduler = fleet.scheduler;
   SKIPSTONE_RETURN_IF_ERROR(Require(scheduler.num_pages >= 1, "--kv_pages must be at least 1"));
   SKIPSTONE_RETURN_IF_ERROR(Require(
       scheduler.max_batch_tokens >= 1 && scheduler.max_sequences >= 1 && scheduler.page_tokens >= 1,
@@ -92,6 +108,19 @@ absl::StatusOr<FleetOptions> ReadFleet() {
   SKIPSTONE_RETURN_IF_ERROR(Require(fleet.max_in_flight >= 1 && fleet.max_in_flight <= 2,
                                     "--max_in_flight must be 1 or 2"));
   SKIPSTONE_ASSIGN_OR_RETURN(fleet.routing, ParseRouting(absl::GetFlag(FLAGS_routing)));
+  const double bound_s = 1e-3 * absl::GetFlag(FLAGS_itl_bound_ms);
+  SKIPSTONE_RETURN_IF_ERROR(
+      Require(bound_s >= 0 && bound_s <= kMaxSeconds, "--itl_bound_ms must be from 0 to 1e12"));
+  fleet.itl_bound = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(bound_s));
+  const double pages = absl::GetFlag(FLAGS_brownout_pages);
+  SKIPSTONE_RETURN_IF_ERROR(Require(pages >= 0, "--brownout_pages must be at least 0"));
+  if (pages <= 1) {
+    scheduler.brownout_pages =
+        static_cast<int64_t>(pages * static_cast<double>(scheduler.num_pages));
+  }
+  if (const std::string ceiling = absl::GetFlag(FLAGS_ceiling); !ceiling.empty()) {
+    SKIPSTONE_ASSIGN_OR_RETURN(fleet.ceiling, ParseSkipSet(ceiling, shape.num_layers));
+  }
   return fleet;
 }
 
@@ -134,7 +163,7 @@ absl::StatusOr<SimReport> Simulate() {
   SKIPSTONE_ASSIGN_OR_RETURN(const ModelShape shape, ReadShape(absl::GetFlag(FLAGS_model)));
   SKIPSTONE_ASSIGN_OR_RETURN(const MachineProfile machine,
                              ReadProfile(absl::GetFlag(FLAGS_profile)));
-  SKIPSTONE_ASSIGN_OR_RETURN(const FleetOptions fleet, ReadFleet());
+  SKIPSTONE_ASSIGN_OR_RETURN(const FleetOptions fleet, ReadFleet(shape));
   SKIPSTONE_ASSIGN_OR_RETURN(const WorkloadOptions workload, ReadWorkload(shape.max_context));
   SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> levels,
                              ParseLevels(absl::GetFlag(FLAGS_skip), shape.num_layers));

@@ -7,10 +7,22 @@
 
 namespace skipstone {
 
-Replica::Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight)
-    : scheduler_(options), cost_(cost), max_in_flight_(max_in_flight) {}
+Replica::Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight,
+                 Duration itl_bound)
+    : scheduler_(options),
+      cost_(cost),
+      step_times_(itl_bound, options.max_batch_tokens),
+      max_in_flight_(max_in_flight) {}
+
+bool Replica::Add(SequenceSpec spec) {
+  const bool brown_out = spec.ceiling && scheduler_.Overloaded() && *spec.ceiling != spec.skip;
+  if (brown_out) spec.skip = *spec.ceiling;
+  scheduler_.Add(std::move(spec));
+  return brown_out;
+}
 
 bool Replica::LaunchStep(Time now) {
+  scheduler_.LimitPrefill(step_times_.PrefillLimit());
   StepPlan plan = scheduler_.Next(std::move(spare_));
   if (plan.empty()) {
     spare_ = std::move(plan);
@@ -21,12 +33,13 @@ bool Replica::LaunchStep(Time now) {
   busy_ += time;
   ++num_steps_;
   num_rows_ += plan.num_rows;
-  steps_.push_back({std::move(plan), begin + time});
+  steps_.push_back({std::move(plan), time, begin + time});
   return true;
 }
 
 std::span<SequenceUpdate> Replica::EndStep() {
   spare_ = std::move(steps_.front().plan);
+  step_times_.Observe(spare_, steps_.front().time);
   steps_.pop_front();
   return scheduler_.Commit(spare_, MakeResults(spare_));
 }

@@ -15,6 +15,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/schedule/scheduler.h"
+#include "engine/schedule/step_times.h"
 #include "engine/sim/cost_model.h"
 
 namespace skipstone {
@@ -22,10 +23,13 @@ namespace skipstone {
 // One thread.
 class Replica {
  public:
-  // `max_in_flight`: plans launched and not committed, as ModelRunner::max_in_flight.
-  Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight);
+  // `max_in_flight`: plans launched and not committed, as ModelRunner::max_in_flight. `itl_bound`:
+  // as StepTimes.
+  Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight,
+          Duration itl_bound = {});
 
-  void Add(SequenceSpec spec) { scheduler_.Add(std::move(spec)); }
+  // Under load a sequence that allows it starts at its ceiling; returns whether this one does.
+  bool Add(SequenceSpec spec);
   // Plans steps until max_in_flight are under way. The device runs them one after the other.
   // Calls `started` with each sequence that starts for the first time.
   template <class Started>
@@ -50,6 +54,7 @@ class Replica {
  private:
   struct Step {
     StepPlan plan;
+    Duration time;
     Time end;
   };
 
@@ -58,6 +63,7 @@ class Replica {
 
   Scheduler scheduler_;
   CostModel cost_;
+  StepTimes step_times_;
   const int max_in_flight_;
   std::deque<Step> steps_;
   StepPlan spare_;                     // whose memory the next plan takes

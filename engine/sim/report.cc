@@ -22,6 +22,9 @@ void Count(const RequestRecord& record, bool good, int64_t pages, GroupReport* g
   group->cached_tokens += record.cached_tokens;
   group->output_tokens += record.output_tokens;
   group->preemptions += record.preemptions;
+  group->browned_out += record.browned_out ? 1 : 0;
+  group->shed += record.shed ? 1 : 0;
+  group->kept_layers += record.kept_layers;
   group->pages += pages;
   group->ttft.Add(Seconds(record.first_token - record.arrival));
   group->e2e.Add(Seconds(record.last_token - record.arrival));
@@ -54,7 +57,8 @@ SimReport MakeReport(const SimResult& result, const FleetOptions& fleet,
   for (const Level& level : levels) report.levels.push_back({.name = level.name});
   for (const RequestRecord& record : result.requests) {
     const int64_t stored = int64_t{record.prompt_tokens} + record.output_tokens - 1;
-    const int64_t pages = PagesFor(stored, levels[record.level].skip, fleet.scheduler.page_tokens);
+    const int64_t pages =
+        int64_t{record.kept_layers} * BlocksFor(stored, fleet.scheduler.page_tokens);
     const bool good = limits.KeptBy(record);
     Count(record, good, pages, &report.levels[record.level]);
     Count(record, good, pages, &report.all);

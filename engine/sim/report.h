@@ -31,7 +31,10 @@ struct GroupReport {
   int64_t cached_tokens = 0;  // of the prompts, at the first start
   int64_t output_tokens = 0;
   int64_t preemptions = 0;
-  int64_t pages = 0;  // that the finished sequences held, shared ones included
+  int64_t browned_out = 0;  // requests that started at their ceiling
+  int64_t shed = 0;         // requests that lost layers while they ran
+  int64_t kept_layers = 0;  // of attention, at the end, over all requests
+  int64_t pages = 0;        // that the finished sequences held, shared ones included
   Histogram ttft;
   Histogram itl;
   Histogram tpot;  // mean gap of a request, from two tokens on

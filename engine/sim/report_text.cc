@@ -68,7 +68,10 @@ Json GroupJson(const GroupReport& group, const SimReport& report) {
                {"good", group.good},
                {"goodput_per_s", Rate(group.good, report)},
                {"kv_pages_per_request", PerRequest(group.pages, group)},
-               {"preemptions", group.preemptions}};
+               {"kept_attention_per_request", PerRequest(group.kept_layers, group)},
+               {"preemptions", group.preemptions},
+               {"browned_out", group.browned_out},
+               {"shed", group.shed}};
   for (const auto& latency : kLatencies) json[latency.key] = LatencyJson(group.*latency.histogram);
   return json;
 }
@@ -104,17 +107,19 @@ std::string ToTable(const SimReport& report) {
       Percent(report.pages.mean(), report.total_pages),
       Percent(report.pages.max(), report.total_pages), report.total_pages, report.waiting.mean(),
       report.waiting.max());
-  absl::StrAppendFormat(&text, "%-*s %9s %8s %10s %12s %12s %10s %7s %10s %11s %6s\n", width,
-                        "skip", "requests", "refused", "requests/s", "output tok/s", "total tok/s",
-                        "goodput/s", "good %", "pages/req.", "preemptions", "hit %");
+  absl::StrAppendFormat(&text, "%-*s %9s %8s %10s %12s %12s %10s %7s %10s %11s %6s %6s %9s %6s\n",
+                        width, "skip", "requests", "refused", "requests/s", "output tok/s",
+                        "total tok/s", "goodput/s", "good %", "pages/req.", "preemptions", "hit %",
+                        "kept", "brown-out", "shed");
   for (const GroupReport* group : Groups(report)) {
     absl::StrAppendFormat(
-        &text, "%-*s %9d %8d %10.2f %12.1f %12.1f %10.2f %7.2f %10.1f %11d %6.1f\n", width,
-        group->name, group->requests, group->refused,
+        &text, "%-*s %9d %8d %10.2f %12.1f %12.1f %10.2f %7.2f %10.1f %11d %6.1f %6.2f %9d %6d\n",
+        width, group->name, group->requests, group->refused,
         Rate(group->requests - group->refused, report), Rate(group->output_tokens, report),
         Rate(group->prompt_tokens + group->output_tokens, report), Rate(group->good, report),
         Percent(group->good, group->requests), PerRequest(group->pages, *group), group->preemptions,
-        100 * group->HitRate());
+        100 * group->HitRate(), PerRequest(group->kept_layers, *group), group->browned_out,
+        group->shed);
   }
   absl::StrAppendFormat(&text, "\n%-4s %-*s %10s %10s %10s %10s %10s\n", "ms", width, "skip",
                         "mean", "p50", "p90", "p99", "max");

@@ -14,7 +14,8 @@ Simulator::Simulator(const FleetOptions& options, const CostModel& cost, Workloa
       pages_(options.replicas),
       waiting_(options.replicas) {
   for (int i = 0; i < options.replicas; ++i) {
-    replicas_.push_back(std::make_unique<Replica>(options.scheduler, cost, options.max_in_flight));
+    replicas_.push_back(std::make_unique<Replica>(options.scheduler, cost, options.max_in_flight,
+                                                  options.itl_bound));
   }
   result_.gaps.resize(workload_.levels().size());
   result_.total_pages = options.scheduler.num_pages * options.replicas;
@@ -62,12 +63,17 @@ void Simulator::Arrive(const SimRequest& request) {
   std::optional<uint64_t> prefix;
   if (request.prefix >= 0) prefix = request.prefix;
   const int replica = router_.Choose(loads_, prefix);
-  result_.requests.back().replica = static_cast<int16_t>(replica);
-  replicas_[replica]->Add({.id = id,
-                           .prompt = request.PromptTokens(),
-                           .skip = skip,
-                           .max_tokens = request.output_tokens,
-                           .arrival = request.arrival});
+  SequenceSpec spec{.id = id,
+                    .prompt = request.PromptTokens(),
+                    .skip = skip,
+                    .max_tokens = request.output_tokens,
+                    .arrival = request.arrival};
+  if (options_.ceiling && options_.ceiling->Contains(skip)) spec.ceiling = options_.ceiling;
+  RequestRecord& record = result_.requests.back();
+  record.replica = static_cast<int16_t>(replica);
+  record.browned_out = replicas_[replica]->Add(std::move(spec));
+  record.kept_layers =
+      static_cast<int16_t>((record.browned_out ? *options_.ceiling : skip).KeptAttention());
   Touch(replica);
 }
 
@@ -83,6 +89,9 @@ void Simulator::EndStep(int replica, Time now) {
     }
     record.last_token = now;
     record.preemptions = update.preemptions;
+    if (update.applied.empty()) continue;
+    record.shed = true;
+    record.kept_layers = static_cast<int16_t>(update.applied.back().skip.KeptAttention());
   }
   Touch(replica);
 }

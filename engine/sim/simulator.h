@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct FleetOptions {
   int replicas = 1;
   int max_in_flight = 1;  // plans of a replica that are not committed
   Routing routing = Routing::kLeastLoaded;
+  std::optional<SkipSet> ceiling;  // how far requests may be moved under load, where it contains
+                                   // their set
+  Duration itl_bound{};            // what prefill may add to a step with decode rows; 0: no bound
 };
 
 // What one request experienced.
@@ -34,6 +38,9 @@ struct RequestRecord {
   int32_t cached_tokens = 0;
   int32_t output_tokens = 0;  // delivered
   int32_t preemptions = 0;
+  int16_t kept_layers = 0;  // of attention, at the end
+  bool browned_out = false;
+  bool shed = false;  // layers while it ran
   int16_t level = 0;
   int16_t replica = -1;  // -1: refused, because it can never fit the pool
 

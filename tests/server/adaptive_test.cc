@@ -1,5 +1,5 @@
 // Skipping that follows the load: what a request with a ceiling gets, and is told.
-#include <memory>
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -24,40 +24,44 @@ v1::GenerateRequest Adaptive(uint32_t max_tokens) {
   return request;
 }
 
-// The skip set in force at each token of an output.
-std::vector<SkipSet> SetsOf(const v1::Accepted& accepted, const v1::Finished& finished) {
-  const auto parse = [](const v1::AppliedSkip& applied) {
-    return ParseSkipSet(applied.spec(), kLayers).value();
-  };
-  std::vector<SkipSet> sets(finished.usage().completion_tokens(), parse(accepted.applied_skip()));
-  for (const v1::AppliedRange& range : finished.applied()) {
-    std::fill(sets.begin() + range.from_token(), sets.end(), parse(range.applied_skip()));
-  }
-  return sets;
+SkipSet SkipOf(const v1::AppliedSkip& applied) {
+  return ParseSkipSet(applied.spec(), kLayers).value();
 }
 
-// Each token is what its set draws after the tokens before it.
-void CheckTokens(const v1::GenerateOutput& output, const v1::Accepted& accepted) {
-  std::vector<int32_t> tokens = {5, 6, 7};
-  const std::vector<SkipSet> sets = SetsOf(accepted, output.finished());
-  ASSERT_EQ(output.delta().tokens_size(), static_cast<int>(sets.size()));
-  for (size_t i = 0; i < sets.size(); ++i) {
-    EXPECT_EQ(static_cast<int32_t>(output.delta().tokens(static_cast<int>(i)).id()),
-              FakeToken(tokens, sets[i], kVocab))
-        << "token " << i << " under " << sets[i].ToString();
-    tokens.push_back(static_cast<int32_t>(output.delta().tokens(static_cast<int>(i)).id()));
+const v1::Accepted& AcceptedOf(const Streaming& stream) { return stream.events()[0].accepted(); }
+
+// Each token is what the skip set in force drew after the tokens before it.
+void CheckTokens(const Streaming& stream) {
+  const v1::Finished finished = stream.Finished().at(0);
+  std::vector<SkipSet> sets(finished.usage().completion_tokens(),
+                            SkipOf(AcceptedOf(stream).applied_skip()));
+  for (const v1::AppliedRange& range : finished.applied()) {
+    ASSERT_LE(range.from_token(), sets.size());
+    std::fill(sets.begin() + range.from_token(), sets.end(), SkipOf(range.applied_skip()));
   }
+  std::vector<int32_t> tokens = {5, 6, 7};
+  size_t next = 0;
+  for (const v1::GenerateEvent& event : stream.events()) {
+    for (const v1::Token& token : event.delta().tokens()) {
+      ASSERT_LT(next, sets.size());
+      EXPECT_EQ(static_cast<int32_t>(token.id()), FakeToken(tokens, sets[next], kVocab))
+          << "token " << next << " under " << sets[next].ToString();
+      tokens.push_back(static_cast<int32_t>(token.id()));
+      ++next;
+    }
+  }
+  EXPECT_EQ(next, sets.size());
 }
 
 TEST(AdaptiveTest, WithoutLoadTheChoiceRuns) {
   FakeServer server({.yaml = kLevels});
-  const auto answer = server.Generate(Adaptive(5));
-  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
-  EXPECT_EQ(answer.response.accepted().applied_skip().spec(), "none");
-  EXPECT_FALSE(answer.response.accepted().browned_out());
-  EXPECT_EQ(answer.response.outputs(0).finished().applied_size(), 0);
+  Streaming stream(server.stub(), Adaptive(5));
+  ASSERT_TRUE(stream.ReadAll().ok());
+  EXPECT_EQ(AcceptedOf(stream).applied_skip().spec(), "none");
+  EXPECT_FALSE(AcceptedOf(stream).browned_out());
+  EXPECT_EQ(stream.Finished().at(0).applied_size(), 0);
   EXPECT_EQ(server.Metric("skipstone_brownouts_total"), 0);
-  CheckTokens(answer.response.outputs(0), answer.response.accepted());
+  CheckTokens(stream);
 }
 
 // While one request runs, so that pages are in use, the others start.
@@ -71,12 +75,13 @@ void CheckBrownOut(const std::string& marks, bool browned_out) {
   ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 2; }));
   server.gate().Open();
   for (Streaming* stream : {&running, &adaptive, &fixed}) ASSERT_TRUE(stream->ReadAll().ok());
-  const v1::Accepted& accepted = adaptive.events()[0].accepted();
+  const v1::Accepted& accepted = AcceptedOf(adaptive);
+  CheckTokens(adaptive);
   EXPECT_EQ(accepted.browned_out(), browned_out);
   EXPECT_EQ(accepted.applied_skip().level(), browned_out ? "deep" : "full");
   EXPECT_EQ(accepted.applied_skip().spec(), browned_out ? "attn:2-3" : "none");
-  EXPECT_EQ(fixed.events()[0].accepted().applied_skip().level(), "full");
-  EXPECT_FALSE(fixed.events()[0].accepted().browned_out()) << "it did not allow it";
+  EXPECT_EQ(AcceptedOf(fixed).applied_skip().level(), "full");
+  EXPECT_FALSE(AcceptedOf(fixed).browned_out()) << "it did not allow it";
   EXPECT_EQ(CopyOf(adaptive.context().GetServerTrailingMetadata()).at("skipstone-level"), "full")
       << "the requested one";
   EXPECT_EQ(server.Metric("skipstone_brownouts_total", {"skip_level=\"full\""}), browned_out);
@@ -96,45 +101,35 @@ TEST(AdaptiveTest, MarksAboveOneAreNeverReached) {
 }
 
 TEST(AdaptiveTest, ShedsLayersWhenThePagesRunOutAndSaysSo) {
-  // Two requests of 4 + 20 tokens keep 4 x 6 pages each at their ends, and 2 x 6 at the ceiling.
+  // At their ends two requests of 23 stored tokens keep 4 x 6 pages each, or 2 x 6 at the ceiling.
   FakeServer server({.yaml = kLevels + "brownout: {queue: 2, pages: 2}", .num_pages = 28});
   server.gate().Close();
-  std::vector<v1::GenerateResponse> answers(2);
-  std::vector<std::thread> callers;
-  for (v1::GenerateResponse& answer : answers) {
-    callers.emplace_back([&] {
-      const auto call = server.Generate(Adaptive(21));
-      EXPECT_TRUE(call.status.ok()) << call.status.error_message();
-      answer = call.response;
-    });
-  }
+  Streaming older(server.stub(), Adaptive(21));
   server.gate().WaitArrivals(1);
-  ASSERT_TRUE(Eventually([&] {
-    const v1::GetLoadResponse load = server.Load();
-    return load.running() + load.waiting() == 2;
-  }));
+  Streaming younger(server.stub(), Adaptive(21));
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 1; }));
   server.gate().Open();
-  for (std::thread& caller : callers) caller.join();
   int shed = 0;
-  for (const v1::GenerateResponse& answer : answers) {
-    ASSERT_EQ(answer.outputs_size(), 1);
-    const v1::Finished& finished = answer.outputs(0).finished();
-    CheckTokens(answer.outputs(0), answer.accepted());
+  for (Streaming* stream : {&older, &younger}) {
+    ASSERT_TRUE(stream->ReadAll().ok());
+    EXPECT_FALSE(AcceptedOf(*stream).browned_out());
+    CheckTokens(*stream);
+    const v1::Finished finished = stream->Finished().at(0);
     if (finished.applied_size() == 0) continue;
     ++shed;
+    EXPECT_GE(finished.applied_size(), 2);
     EXPECT_EQ(finished.applied(0).from_token(), 0u);
     EXPECT_EQ(finished.applied(0).applied_skip().level(), "full");
-    EXPECT_GE(finished.applied_size(), 2);
-    EXPECT_FALSE(answer.accepted().browned_out());
-    const auto kept =
-        kLayers - static_cast<uint64_t>(
-                      finished.applied().rbegin()->applied_skip().layers().attention_size());
-    EXPECT_EQ(finished.kv_pages_used(), kept * 6);
+    const SkipSet last = SkipOf(finished.applied().rbegin()->applied_skip());
+    EXPECT_GT(last.SkippedAttention(), 0);
+    EXPECT_LE(last.SkippedAttention(), 2);
+    EXPECT_EQ(finished.kv_pages_used(),
+              static_cast<uint64_t>(kLayers - last.SkippedAttention()) * 6);
   }
   EXPECT_GT(shed, 0);
   EXPECT_GE(server.Metric("skipstone_shed_attention_layers_total"), shed);
   EXPECT_GT(server.Metric("skipstone_shed_pages_total"), 0);
-  EXPECT_EQ(server.Metric("skipstone_kv_pages", {"state=\"used\""}), 0);
+  EXPECT_EQ(server.Load().kv_pages_used(), 0u);
 }
 
 }  // namespace

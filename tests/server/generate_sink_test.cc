@@ -6,6 +6,7 @@
 
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
+#include "server/convert.h"
 #include "tests/server/fake_serving.h"
 
 namespace skipstone::server {

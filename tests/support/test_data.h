@@ -1,7 +1,9 @@
-// Where test data lies: in the source tree, or beside it where a machine has more than the tree
-// carries (published configurations and tokenizers). A test that wants the latter skips without.
+// Where test data lies: in the source tree (in a bundle, SKIPSTONE_TEST_ROOT), or beside it where a
+// machine has more than the tree carries (published configurations and tokenizers). A test that
+// wants the latter skips without.
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -12,7 +14,8 @@
 namespace skipstone {
 
 inline std::string SourcePath(const std::string& path) {
-  return std::string(SKIPSTONE_SOURCE_DIR) + "/" + path;
+  const char* root = std::getenv("SKIPSTONE_TEST_ROOT");
+  return std::string(root ? root : SKIPSTONE_SOURCE_DIR) + "/" + path;
 }
 
 // Empty where it is absent.

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
 #include "tests/engine/sim/sim_fixture.h"
 
@@ -55,6 +56,42 @@ TEST(SimulatorTest, AnIdleFleetWaitsForTheNextRequest) {
   EXPECT_EQ(result.requests[1].first_token, AtMs(510));
   EXPECT_DOUBLE_EQ(result.busy_seconds, 0.02);
   EXPECT_DOUBLE_EQ(result.seconds, 0.51);
+}
+
+TEST(SimulatorTest, RequestsShedLayersWithinTheCeilingInsteadOfBeingPreempted) {
+  // Two requests of 8 + 8 stored tokens want 16 pages each of 24: one has to give way.
+  FleetOptions fleet = Fleet(64, 4, 24);
+  const SimResult rigid = RunTrace(fleet, {Row(0, 8, 9), Row(0, 8, 9)});
+  EXPECT_EQ(rigid.requests[1].preemptions, 1);
+  EXPECT_FALSE(rigid.requests[1].shed);
+  EXPECT_EQ(rigid.requests[1].kept_layers, 4);
+  fleet.ceiling = *ParseSkipSet("attn:last=50%", kSimLayers);
+  const SimResult adaptive = RunTrace(fleet, {Row(0, 8, 9), Row(0, 8, 9)});
+  EXPECT_EQ(adaptive.requests[1].preemptions, 0);
+  EXPECT_TRUE(adaptive.requests[1].shed);
+  EXPECT_EQ(adaptive.requests[1].kept_layers, 2);
+  EXPECT_LT(adaptive.seconds, rigid.seconds);
+}
+
+TEST(SimulatorTest, RequestsStartAtTheCeilingWhileTheQueueIsAboveItsMark) {
+  FleetOptions fleet = Fleet(64, 1, 100);
+  fleet.ceiling = *ParseSkipSet("attn:last=50%", kSimLayers);
+  fleet.scheduler.brownout_waiting = 1;
+  // One runs at a time. At its arrival the third finds one waiting, the fourth two.
+  const SimResult result =
+      RunTrace(fleet, {Row(0, 5, 9), Row(11, 5, 9), Row(12, 5, 9), Row(13, 5, 9)}, "none");
+  const std::vector<bool> browned_out = {
+      result.requests[0].browned_out, result.requests[1].browned_out,
+      result.requests[2].browned_out, result.requests[3].browned_out};
+  EXPECT_EQ(browned_out, (std::vector<bool>{false, false, false, true}));
+  EXPECT_EQ(result.requests[3].kept_layers, 2);
+}
+
+TEST(SimulatorTest, ARequestBeyondTheCeilingStaysAsItIs) {
+  FleetOptions fleet = Fleet(64, 4, 24);
+  fleet.ceiling = *ParseSkipSet("attn:3", kSimLayers);
+  const SimResult result = RunTrace(fleet, {Row(0, 8, 9), Row(0, 8, 9)}, "attn:last=50%");
+  EXPECT_FALSE(result.requests[0].shed || result.requests[1].shed);
 }
 
 TEST(SimulatorTest, RefusesWhatCanNeverFit) {
