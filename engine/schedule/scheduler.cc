@@ -168,9 +168,12 @@ int64_t Scheduler::ReservedPages() const {
 bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
   while (!kv_.MakeRoom(sequence.pages.MissingPages(tokens))) {
     if (ShedFor(sequence, tokens, plan)) continue;
-    Sequence* victim = running_.back();
-    if (victim == &sequence || victim->last_plan == plan->id) return false;
-    Preempt(*victim, plan);
+    // The last that has pages to give; those behind `sequence` have no rows in this plan.
+    const auto victim = std::find_if(running_.rbegin(), running_.rend(), [&](const Sequence* s) {
+      return s == &sequence || s->pages.num_pages() > 0;
+    });
+    if (*victim == &sequence) return false;
+    Preempt(**victim, plan);
   }
   kv_.Grow(sequence, tokens, &plan->page_updates);
   return true;

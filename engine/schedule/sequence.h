@@ -86,8 +86,7 @@ class Sequence {
     if (spec.scores()) return RowsLeft() == 0;
     return static_cast<int>(output.size()) + in_flight >= spec.max_tokens;
   }
-  // One row that draws a token is all that is left to run, and since its start it has paid for one
-  // from the budget of prefill. A recomputed row has not: it may come after rows that cost less.
+  // All that is left to run is a row that draws a token, and not the first one since its start.
   bool DecodeReady() const { return decoding && RowsLeft() == 1; }
   // Token at `position` as a plan's row takes it.
   int32_t TokenAt(int position) const {
@@ -140,7 +139,7 @@ class Sequence {
   int32_t slot = -1;           // -1: waiting
   int planned = 0;
   int in_flight = 0;      // tokens that planned, uncommitted steps sample: 0 to 2
-  bool decoding = false;  // a token was drawn, or is being drawn, since it started last
+  bool decoding = false;  // since its start it has paid for a row that draws a token, in full
   // First prompt position whose row still has to deliver the log-probability of the next token.
   int next_prompt_logprob = 0;
   uint64_t last_plan = 0;  // id of the last plan with rows of this sequence

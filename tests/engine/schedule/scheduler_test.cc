@@ -94,10 +94,11 @@ TEST(SchedulerTest, SkippedLayersMakeRoomForMoreSequences) {
   EXPECT_EQ(full.Next().chunks.size(), 2u);
 }
 
-TEST(SchedulerTest, PreemptsYoungestWhenPagesRunOut) {
+TEST(SchedulerTest, PreemptsYoungestThatHasPagesWhenPagesRunOut) {
   Scheduler scheduler(Options(64, 24));
   scheduler.Add(Spec(1, 8, 13));
   scheduler.Add(Spec(2, 8, 13));
+  scheduler.Add(Spec(3, 8, 13, "attn:0-3"));
   int preempted_at = 0;
   for (int step = 1; step < 10 && preempted_at == 0; ++step) {
     const StepPlan plan = scheduler.Next();
@@ -105,7 +106,9 @@ TEST(SchedulerTest, PreemptsYoungestWhenPagesRunOut) {
       preempted_at = step;
       EXPECT_EQ(scheduler.Find(2)->preemptions, 1);
       EXPECT_FALSE(scheduler.Find(2)->running());
-      EXPECT_EQ(plan.chunks.size(), 1u);
+      EXPECT_EQ(plan.preemptions, 1);
+      EXPECT_TRUE(scheduler.Find(3)->running()) << "it has no page to give";
+      EXPECT_EQ(plan.chunks.size(), 2u);
       EXPECT_EQ(plan.chunks[0].sequence, 1u);
     }
     scheduler.Commit(plan, Ones(plan));
