@@ -474,7 +474,8 @@ TEST_P(EngineTest, AStalledStepShowsInTheHealth) {
   EXPECT_TRUE(recording->WaitDone().ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(StepsInFlight, EngineTest, testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(StepsInFlight, EngineTest, testing::Values(1, 2),
+                         testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace skipstone

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
 #include "tests/support/fake_runner.h"
@@ -261,6 +262,14 @@ struct Traffic {
   bool common_prefixes = false;
 };
 
+// Such as Rows16Pages40InFlight2Removals.
+std::string NameOfTraffic(const testing::TestParamInfo<Traffic>& info) {
+  const Traffic& traffic = info.param;
+  return absl::StrFormat("Rows%dPages%dInFlight%d%s%s", traffic.max_batch_tokens, traffic.num_pages,
+                         traffic.max_in_flight, traffic.removals ? "Removals" : "",
+                         traffic.common_prefixes ? "CommonPrefixes" : "");
+}
+
 class SchedulerTrafficTest : public testing::TestWithParam<Traffic> {};
 
 // What the sequence must produce, one token after the other.
@@ -423,7 +432,8 @@ INSTANTIATE_TEST_SUITE_P(All, SchedulerTrafficTest,
                          testing::Values(Traffic{512, 1000, 1, false}, Traffic{512, 1000, 2, true},
                                          Traffic{7, 1000, 2, false}, Traffic{16, 40, 1, false},
                                          Traffic{16, 40, 2, true}, Traffic{3, 32, 2, true},
-                                         Traffic{64, 32, 2, false}));
+                                         Traffic{64, 32, 2, false}),
+                         NameOfTraffic);
 
 }  // namespace
 }  // namespace skipstone
