@@ -30,9 +30,9 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset cuda -DSKIPSTONE_TESTS=OFF && \
     cmake --build --preset cuda --target skipstone-server skipstone && \
     strip build/cuda/bin/skipstone-server build/cuda/bin/skipstone
-# The libraries a CUDA program links; the driver (libcuda) comes from the host.
+# The libraries that the server links or opens; the driver (libcuda) comes from the host.
 RUN mkdir /runtime && cd /usr/local/cuda/lib64 && \
-    cp -a libcudart.so.13* libcublas.so.13* libcublasLt.so.13* /runtime/
+    cp -a libcudart.so.13* libcublasLt.so.13* /runtime/
 
 FROM debian:bookworm-slim
 ARG VERSION=0.1.0

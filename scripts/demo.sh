@@ -49,4 +49,6 @@ else
   "$BIN/skipstone" generate --server "$GRPC" --max_tokens 64 --ignore_eos "$PROMPT" >/dev/null 2>&1
   "$BIN/skipstone" generate --server "$GRPC" --temperature 0 --max_tokens 64 --ignore_eos \
     --skip "$SKIPS" "$PROMPT"
+  kill "$SERVER"
+  wait "$SERVER"  # a server that does not end well fails the demo
 fi

@@ -118,6 +118,7 @@ class GenerateCommand : public Command {
   // Prints what came, even where the stream broke.
   absl::Status Generate(const Client& client, v1::GenerateRequest request, Generation& generation,
                         Io& io) const;
+  // One after the other until one fails; what came until then is printed all the same.
   absl::Status Compare(const Client& client, const v1::GenerateRequest& request, Io& io) const;
   void Print(const Generation& generation, Io& io) const;
 
@@ -166,15 +167,15 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
                                       Io& io) const {
   Table table({"skip", "tokens", "tokens/s", "TTFT ms", "KV pages used", "omitted"});
   auto json = nlohmann::ordered_json::array();
+  absl::Status status;
   for (const std::string& skip : flags_.Skips()) {
     v1::GenerateRequest one = request;
     one.mutable_skip()->MergeFrom(SkipFromText(skip));
     one.set_cache_salt(skip);  // or the later ones would profit from the prompt pages of the first
     if (!flags_.connection.json) io.out << "--- " << skip << " ---\n";
     Generation generation(steady_clock::now());
-    const absl::Status status = Generate(client, std::move(one), generation, io);
-    if (!status.ok()) return status;
-    json.push_back(generation.ToJson());
+    status = Generate(client, std::move(one), generation, io);
+    if (!generation.outputs().empty()) json.push_back(generation.ToJson());
     for (const auto& [index, output] : generation.outputs()) {
       if (!output.finished) continue;
       const v1::Finished& finished = *output.finished;
@@ -183,13 +184,15 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
                     std::to_string(finished.kv_pages_used()),
                     std::to_string(finished.kv_pages_omitted())});
     }
+    if (!status.ok()) break;
   }
+  if (json.empty()) return status;
   if (flags_.connection.json) {
     PrintJson(json, io.out);
   } else {
     table.Print(io.out << '\n');
   }
-  return absl::OkStatus();
+  return status;
 }
 
 void GenerateCommand::Print(const Generation& generation, Io& io) const {

@@ -175,6 +175,17 @@ class DockerfileTest(unittest.TestCase):
         self.assertEqual(final.only("STOPSIGNAL"), "SIGTERM")
         self.assertEqual(final.all("HEALTHCHECK"), [])
 
+    def test_the_cuda_image_has_the_libraries_that_the_server_loads(self):
+        stages = parse(SOURCE / "docker/cuda.Dockerfile")
+        (build,) = [s for s in stages if s.name == "build"]
+        copied = re.findall(r"(lib\w+\.so\.\d+)\*", " ".join(build.all("RUN")))
+        cuda = SOURCE / "engine/cuda"
+        linked = re.findall(r"CUDA::(\w+)", (cuda / "CMakeLists.txt").read_text())
+        opened = re.findall(r'"(lib\w+\.so\.(\d+))"', (cuda / "cublas_lt.cc").read_text())
+        ((_, version),) = opened
+        wanted = [f"lib{name}.so.{version}" for name in linked] + [name for name, _ in opened]
+        self.assertCountEqual(copied, wanted)
+
     @on_each_dockerfile
     def test_carries_the_project_version_in_a_label(self, stages, _):
         version = re.search(r"project\(skipstone VERSION (\S+)",

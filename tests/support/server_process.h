@@ -1,4 +1,5 @@
-// A skipstone-server as a child process on loopback and free ports. Ended in the destructor.
+// A skipstone-server as a child process on loopback and free ports. Ended in the destructor,
+// where a crash fails the test.
 #pragma once
 
 #include <sys/types.h>

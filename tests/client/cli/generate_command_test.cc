@@ -3,6 +3,8 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/cli/fake_model.h"
@@ -17,8 +19,12 @@ namespace {
 using nlohmann::json;
 using server::FakeServer;
 using testing::AllOf;
+using testing::ContainsRegex;
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::MatchesRegex;
 using testing::Not;
+using testing::StartsWith;
 
 CliResult Generate(const std::string& address, std::vector<std::string> flags,
                    const std::string& input = "") {
@@ -145,6 +151,100 @@ TEST(GenerateCommandTest, SeveralOutputsAreNumbered) {
   ASSERT_EQ(outputs.size(), 2);
   EXPECT_EQ(outputs[1]["index"], 1);
   EXPECT_EQ(outputs[1]["text"], text);
+}
+
+TEST(GenerateCommandTest, SeveralSkipsAreComparedInATable) {
+  FakeServer server({.yaml = "levels: {full: none, half: 'attn:last=50%'}"});
+  const CliResult result =
+      Generate(server, {"5 6", "--max_tokens=5", "--skip", "none;attn:last=1;half"});
+  EXPECT_EQ(result.exit_code, 0);
+  std::string texts;
+  texts += "--- none ---\n" + FakeText(FakeOutput({5, 6}, "none", 5)) + "\n";
+  texts += "--- attn:last=1 ---\n" + FakeText(FakeOutput({5, 6}, "attn:last=1", 5)) + "\n";
+  texts += "--- half ---\n" + FakeText(FakeOutput({5, 6}, "attn:last=2", 5)) + "\n\n";
+  ASSERT_THAT(result.out, StartsWith(texts));
+  // 6 of 7 tokens are stored: 2 pages of 4 tokens in each of 4 layers, but for those skipped.
+  EXPECT_THAT(result.out.substr(texts.size()),
+              MatchesRegex("skip +tokens +tokens/s +TTFT ms +KV pages used +omitted\n"
+                           "none +5 +[-.0-9]+ +[.0-9]+ +8 +0\n"
+                           "attn:last=1 +5 +[-.0-9]+ +[.0-9]+ +6 +2\n"
+                           "half +5 +[-.0-9]+ +[.0-9]+ +4 +4\n"));
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("skip custom (attn:3)"), HasSubstr("skip half (attn:2-3)")));
+}
+
+TEST(GenerateCommandTest, ComparedSkipsAsJsonAreAnArrayInTheirOrder) {
+  FakeServer server;
+  const std::vector<std::string> skips = {"attn:last=2", "none", "attn:last=2"};
+  const CliResult result =
+      Generate(server, {"5 6", "--max_tokens=5", "--json", "--skip", absl::StrJoin(skips, ";")});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.err, "");
+  const json answers = json::parse(result.out);
+  ASSERT_EQ(answers.size(), skips.size());
+  for (size_t i = 0; i < skips.size(); ++i) {
+    const json& output = answers[i]["outputs"][0];
+    EXPECT_EQ(output["text"], FakeText(FakeOutput({5, 6}, skips[i], 5))) << i;
+    EXPECT_EQ(output["kv_pages_omitted"], skips[i] == "none" ? 0 : 4) << i;
+  }
+}
+
+TEST(GenerateCommandTest, ComparedRequestsShareNoPromptPages) {
+  ScriptedServer server;
+  EXPECT_EQ(Generate(server.address(), {"a", "--seed=7", "--skip=attn-33;attn:1"}).exit_code, 0);
+  v1::GenerateRequest want;
+  want.set_text("a");
+  want.mutable_sampling()->set_seed(7);
+  want.mutable_stopping();
+  want.mutable_skip()->set_level("attn-33");
+  want.set_cache_salt("attn-33");
+  ASSERT_EQ(server.calls().size(), 2);
+  EXPECT_EQ(server.calls()[0].request, want.ShortDebugString());
+  want.mutable_skip()->set_spec("attn:1");
+  want.set_cache_salt("attn:1");
+  EXPECT_EQ(server.calls()[1].request, want.ShortDebugString());
+}
+
+TEST(GenerateCommandTest, AComparisonEndsAtAnUnknownLevelAndShowsWhatRan) {
+  FakeServer server({.yaml = "levels: {full: none, half: 'attn:last=50%'}"});
+  const std::string text = FakeText(FakeOutput({5, 6}, "attn:last=2", 3));
+  const CliResult result =
+      Generate(server, {"5 6", "--max_tokens=3", "--skip", "half;deeper;none"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("NOT_FOUND"), HasSubstr("deeper")));
+  EXPECT_THAT(result.out, StartsWith("--- half ---\n" + text + "\n--- deeper ---\n"));
+  EXPECT_THAT(result.out, ContainsRegex("\nhalf +3 .* 2 +2\n$"));
+  EXPECT_THAT(result.out, Not(HasSubstr("--- none ---")));
+
+  const CliResult first = Generate(server, {"5 6", "--json", "--skip", "deeper;none"});
+  EXPECT_EQ(first.exit_code, 1);
+  EXPECT_EQ(first.out, "");
+}
+
+TEST(GenerateCommandTest, AComparisonEndsAtABrokenStreamAndShowsWhatCame) {
+  ScriptedServer server;
+  server.SetStream([&](grpc::ServerContext&, ScriptedServer::Writer& writer) {
+    if (absl::StrContains(server.calls().back().request, "low")) {
+      writer.Write(DeltaEvent("so far"));
+      return grpc::Status(grpc::StatusCode::INTERNAL, "out of luck");
+    }
+    writer.Write(DeltaEvent("all of it"));
+    writer.Write(FinishedEvent(v1::STOP));
+    return grpc::Status::OK;
+  });
+  const CliResult result = Generate(server.address(), {"a", "--skip=none;low;high"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.out, StartsWith("--- none ---\nall of it\n--- low ---\nso far\n\nskip "));
+  EXPECT_THAT(result.out, ContainsRegex("\nnone +0 .* 0\n$"));
+  EXPECT_THAT(result.err, EndsWith("skipstone generate: INTERNAL: out of luck\n"));
+  ASSERT_EQ(server.calls().size(), 2);
+
+  const CliResult as_json = Generate(server.address(), {"a", "--json", "--skip=none;low;high"});
+  EXPECT_EQ(as_json.exit_code, 1);
+  const json answers = json::parse(as_json.out);
+  ASSERT_EQ(answers.size(), 2);
+  EXPECT_EQ(answers[0]["outputs"][0]["text"], "all of it");
+  EXPECT_EQ(answers[1]["outputs"][0]["text"], "so far");
 }
 
 TEST(GenerateCommandTest, ADashReadsStandardInput) {
