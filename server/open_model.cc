@@ -7,6 +7,7 @@
 #include "engine/llama_runner.h"
 #include "engine/make_backend.h"
 #include "engine/model/synthetic.h"
+#include "engine/schedule/scheduler.h"
 #include "server/logging.h"
 #include "server/server.h"
 
@@ -97,7 +98,7 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   served.options.eos_ids = model.config.eos_ids;
   served.options.work = ModelWorkOf(model);
   // Of rows that liveness stops early a step takes up to twice as many.
-  const RunnerOptions runner{.limits = {.max_rows = 2 * config.max_batch_tokens,
+  const RunnerOptions runner{.limits = {.max_rows = kMaxRowsPerWork * config.max_batch_tokens,
                                         .max_logits_rows = config.max_batch_tokens,
                                         .max_slots = config.max_sequences,
                                         .page_tokens = config.page_tokens,

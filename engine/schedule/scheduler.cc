@@ -52,10 +52,6 @@ const Sequence* Scheduler::Find(SequenceId id) const {
   return it == sequences_.end() ? nullptr : it->second.get();
 }
 
-bool Scheduler::Overloaded() const {
-  return waiting_.size() > options_.brownout_waiting || pool().used() > options_.brownout_pages;
-}
-
 StepPlan Scheduler::Next(StepPlan recycled) {
   StepPlan plan = std::move(recycled);
   plan.Clear();
@@ -66,10 +62,6 @@ StepPlan Scheduler::Next(StepPlan recycled) {
   const bool short_of_pages = plan.preemptions > 0 || plan.shed_layers > 0;
   if (!short_of_pages) Admit(&plan, &budget);
   return plan;
-}
-
-int Scheduler::RowsFor(const Sequence& sequence, const Budget& budget) const {
-  return std::min(sequence.RowsWithin(budget.work), budget.rows);
 }
 
 // Decode rows go first: what they leave of the budget is for prefill. A sequence becomes ready to

@@ -10,6 +10,7 @@
 // and Commit drops the overrun row of one that did not.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -66,7 +67,9 @@ class Scheduler {
   // Ends a sequence at once; its pages and slot are free for later plans. False if it has ended.
   bool Remove(SequenceId id);
   // The load is above one of the brown-out marks.
-  bool Overloaded() const;
+  bool Overloaded() const {
+    return waiting_.size() > options_.brownout_waiting || pool().used() > options_.brownout_pages;
+  }
 
   // Empty if there is nothing to run. `recycled`: a plan that is done, whose memory is used again.
   StepPlan Next(StepPlan recycled = {});
@@ -99,7 +102,9 @@ class Scheduler {
   };
 
   static std::vector<SequenceId> PastOf(const Expiries& expiries, Time now);
-  int RowsFor(const Sequence& sequence, const Budget& budget) const;
+  static int RowsFor(const Sequence& sequence, const Budget& budget) {
+    return std::min(sequence.RowsWithin(budget.work), budget.rows);
+  }
   void PlanRunning(StepPlan* plan, Budget* budget);
   void Admit(StepPlan* plan, Budget* budget);
   int PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserved);
