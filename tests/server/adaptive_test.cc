@@ -64,14 +64,15 @@ TEST(AdaptiveTest, WithoutLoadTheChoiceRuns) {
   CheckTokens(stream);
 }
 
-// While one request runs, so that pages are in use, the others start.
+// One request runs, so that pages are in use, and one waits, when the one that allows it comes.
 void CheckBrownOut(const std::string& marks, bool browned_out) {
   FakeServer server({.yaml = kLevels + marks});
   server.gate().Close();
   Streaming running(server.stub(), Prompt("1 2 3 4 5", 4));
   server.gate().WaitArrivals(1);
-  Streaming adaptive(server.stub(), Adaptive(5));
   Streaming fixed(server.stub(), Prompt("5 6 7", 5));
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 1; })) << "before the next comes";
+  Streaming adaptive(server.stub(), Adaptive(5));
   ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 2; }));
   server.gate().Open();
   for (Streaming* stream : {&running, &adaptive, &fixed}) ASSERT_TRUE(stream->ReadAll().ok());
