@@ -271,7 +271,9 @@ void StepLoop::Publish() {
 EngineLoad StepLoop::load() const {
   MutexLock lock(mutex_);
   EngineLoad load = load_;
-  load.waiting = std::max(load.waiting, queue_.waiting().sequences);
+  const QueueMeter::Amount waiting = queue_.waiting();
+  load.waiting = std::max(load.waiting, waiting.sequences);
+  load.waiting_tokens = waiting.prompt_tokens;
   return load;
 }
 
