@@ -23,7 +23,7 @@
 namespace skipstone {
 
 struct EngineOptions {
-  int max_batch_tokens = 512;          // rows per step
+  int max_batch_tokens = 512;          // work of a step: SchedulerOptions
   int max_sequences = 256;             // running at once
   int max_queue = 1024;                // sequences waiting
   int64_t max_queue_tokens = 1 << 20;  // prompt tokens waiting
