@@ -116,8 +116,8 @@ bool PrefixIndex::Evict() {
   evictable_.Remove(node);
   const std::span<const PageId> pages = Pages(node);
   // What is evicted is cold: its pages' records are fetched while the node is taken out.
-  for (size_t i = 0; i < pages.size(); i += 8) {
-    if (pages[i] >= 0) pool_.Prefetch(pages[i]);
+  for (const PageId page : pages) {
+    if (page >= 0) pool_.Prefetch(page);
   }
   nodes_.erase(node);
   RemoveChild(node->parent, node->last_used);

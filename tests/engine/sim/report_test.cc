@@ -23,6 +23,7 @@ RequestRecord Record(int level) {
           .cached_tokens = 8,
           .output_tokens = 3,
           .preemptions = 1,
+          .kept_layers = static_cast<int16_t>(level == 0 ? 4 : 2),
           .level = static_cast<int16_t>(level),
           .replica = 0};
 }
