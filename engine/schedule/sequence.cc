@@ -14,7 +14,9 @@ int Sequence::RowsWithin(double work) const {
 
 int Sequence::SheddableLayers() const {
   int layers = 0;
-  if (!spec.ceiling) return layers;
+  // What was applied is reported of generated tokens only, so the log-probabilities of a prompt are
+  // all of the set it started with.
+  if (!spec.ceiling || next_prompt_logprob < PromptTokens() - 1) return layers;
   const std::vector<int16_t>& kept = pages.layers();
   while (layers < std::ssize(kept) && !spec.ceiling->KeepsAttention(*(kept.rbegin() + layers))) {
     ++layers;

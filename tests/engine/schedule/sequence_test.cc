@@ -79,6 +79,18 @@ TEST_F(SequenceTest, ShedsOnlyFromTheTopAndWithinTheCeiling) {
   EXPECT_EQ(Make(5, "none", "attn:0-3").SheddableLayers(), 4);
 }
 
+TEST_F(SequenceTest, ShedsNothingBeforeTheLogprobsOfItsPrompt) {
+  SequenceSpec spec{.id = 1, .skip = SkipSet(kLayers), .max_tokens = 4, .prompt_logprobs = 0};
+  spec.prompt.assign(8, 3);
+  spec.ceiling = *ParseSkipSet("attn:2-3", kLayers);
+  Sequence sequence(std::move(spec), pool_, 4);
+  EXPECT_EQ(sequence.SheddableLayers(), 0);
+  Plan(&sequence, 6);
+  EXPECT_EQ(sequence.SheddableLayers(), 0);
+  Plan(&sequence, 2);
+  EXPECT_EQ(sequence.SheddableLayers(), 2);
+}
+
 TEST_F(SequenceTest, AShedSetIsInForceFromTheNextPlannedToken) {
   Sequence sequence = Make(5, "none", "attn:last=50%");
   sequence.slot = 0;

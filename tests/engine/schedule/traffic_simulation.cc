@@ -120,29 +120,28 @@ Failure TrafficSimulation::Plan() {
   if (std::ssize(in_flight_) >= setting_.max_in_flight) return std::nullopt;
   const std::vector<SequenceId> live = LiveIds();
   plan_checks_.Before(scheduler_, live, prefill_limit_);
-  InFlight step{.plan = scheduler_.Next()};
-  counts_.preemptions += step.plan.preemptions;
-  counts_.shed_layers += step.plan.shed_layers;
-  counts_.prefix_hits += step.plan.prefix_hit_tokens;
-  if (step.plan.empty()) {
+  StepPlan plan = scheduler_.Next();
+  counts_.preemptions += plan.preemptions;
+  counts_.shed_layers += plan.shed_layers;
+  counts_.prefix_hits += plan.prefix_hit_tokens;
+  if (plan.empty()) {
     // With work left and nothing in flight it would be a deadlock.
     if (!in_flight_.empty() || live.empty()) return std::nullopt;
     return "nothing is in flight, and the plan is empty";
   }
-  if (Failure failure = plan_checks_.After(scheduler_, step.plan)) return failure;
-  for (const SequenceChunk& chunk : step.plan.chunks) step.skips.push_back(*chunk.skip);
-  runner_.Launch(step.plan);
-  in_flight_.push_back(std::move(step));
+  if (Failure failure = plan_checks_.After(scheduler_, plan)) return failure;
+  runner_.Launch(plan);
+  in_flight_.push_back(std::move(plan));
   return std::nullopt;
 }
 
 Failure TrafficSimulation::Commit() {
   if (in_flight_.empty()) return std::nullopt;
-  const InFlight step = std::move(in_flight_.front());
+  const StepPlan plan = std::move(in_flight_.front());
   in_flight_.pop_front();
   const StepResults results = runner_.Collect();
-  for (const SequenceUpdate& update : scheduler_.Commit(step.plan, results.logits)) {
-    if (Failure failure = CheckUpdate(update, step)) {
+  for (const SequenceUpdate& update : scheduler_.Commit(plan, results.logits)) {
+    if (Failure failure = CheckUpdate(update)) {
       return absl::StrFormat("sequence %d: %s", update.id, *failure);
     }
     if (update.end == SequenceEnd::kNone) continue;
@@ -152,11 +151,11 @@ Failure TrafficSimulation::Commit() {
   return std::nullopt;
 }
 
-Failure TrafficSimulation::CheckUpdate(const SequenceUpdate& update, const InFlight& step) {
+Failure TrafficSimulation::CheckUpdate(const SequenceUpdate& update) {
   const auto it = live_.find(update.id);
   if (it == live_.end()) return "an update of a sequence that ended";
   Live& live = it->second;
-  if (Failure failure = CheckPromptResults(update, step, &live)) return failure;
+  if (Failure failure = CheckPromptResults(update, &live)) return failure;
   if (Failure failure = CheckApplied(update, &live)) return failure;
   if (update.sampled) {
     if (Failure failure = CheckToken(update, &live)) return failure;
@@ -164,12 +163,8 @@ Failure TrafficSimulation::CheckUpdate(const SequenceUpdate& update, const InFli
   return CheckEnd(update, live);
 }
 
-// Each once, in order, as the set in force at the launch has it.
-Failure TrafficSimulation::CheckPromptResults(const SequenceUpdate& update, const InFlight& step,
-                                              Live* live) {
-  if (update.prompt.empty()) return std::nullopt;
-  const auto chunk = std::ranges::find(step.plan.chunks, update.id, &SequenceChunk::sequence);
-  const SkipSet& skip = step.skips[chunk - step.plan.chunks.begin()];
+// Each once, in order, under the set that it started with.
+Failure TrafficSimulation::CheckPromptResults(const SequenceUpdate& update, Live* live) {
   const SequenceSpec& spec = live->spec;
   const int first = spec.scores() ? spec.score_from : 1;
   for (const LogitsResult& result : update.prompt) {
@@ -177,7 +172,7 @@ Failure TrafficSimulation::CheckPromptResults(const SequenceUpdate& update, cons
     if (position >= std::ssize(spec.prompt)) return "too many results of prompt tokens";
     const std::span<const int32_t> before(spec.prompt.data(), position);
     if (result.target.id != spec.prompt[position] ||
-        result.target.logprob != FakeLogprob(before, skip, result.target.id)) {
+        result.target.logprob != FakeLogprob(before, spec.skip, result.target.id)) {
       return absl::StrFormat("wrong log-probability of prompt token %d", position);
     }
   }

@@ -48,10 +48,6 @@ class TrafficSimulation {
     std::vector<AppliedRange> applied;
     int prompt_results = 0;
   };
-  struct InFlight {
-    StepPlan plan;
-    std::vector<SkipSet> skips;  // of the chunks, as they were launched
-  };
 
   Failure Apply(const Operation& operation);
   void Add(const Operation& operation);
@@ -59,8 +55,8 @@ class TrafficSimulation {
   void End(SequenceId id);
   Failure Plan();
   Failure Commit();
-  Failure CheckUpdate(const SequenceUpdate& update, const InFlight& step);
-  Failure CheckPromptResults(const SequenceUpdate& update, const InFlight& step, Live* live);
+  Failure CheckUpdate(const SequenceUpdate& update);
+  Failure CheckPromptResults(const SequenceUpdate& update, Live* live);
   Failure CheckApplied(const SequenceUpdate& update, Live* live);
   Failure CheckToken(const SequenceUpdate& update, Live* live);
   Failure CheckEnd(const SequenceUpdate& update, const Live& live) const;
@@ -77,7 +73,7 @@ class TrafficSimulation {
   PageChecks page_checks_;
   PlanChecks plan_checks_;
   double prefill_limit_;
-  std::deque<InFlight> in_flight_;
+  std::deque<StepPlan> in_flight_;
   std::map<SequenceId, Live> live_;
   SequenceId next_id_ = 1;
   TrafficCounts counts_;
