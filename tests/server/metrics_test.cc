@@ -244,7 +244,8 @@ TEST_F(MetricsTest, CountsTokensOfWhateverEnd) {
 
 std::vector<double> BoundsOf(const std::string& text, const std::string& histogram) {
   std::set<double> bounds;
-  for (const std::string& bound : LabelsOf(text, "skipstone_" + histogram + "_bucket")["le"]) {
+  auto labels = LabelsOf(text, "skipstone_" + histogram + "_bucket");
+  for (const std::string& bound : labels["le"]) {
     if (bound != "+Inf") bounds.insert(std::stod(bound));
   }
   return {bounds.begin(), bounds.end()};
