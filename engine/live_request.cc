@@ -168,8 +168,8 @@ void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> 
   // Stored tokens: the last drawn one never ran. Nothing is stored before the first step.
   const int64_t stored = scheduled_ ? finished.prompt_tokens + std::max(output.tokens, 1) - 1 : 0;
   const SkipSet& skip = output.applied.empty() ? skip_ : output.applied.back().skip;
-  const int64_t blocks =
-      BlocksFor(stored - (request_.score_from > 0 ? 1 : 0), context_.page_tokens);
+  const int64_t unstored = request_.score_from > 0 ? 1 : 0;  // the last token is only a target
+  const int64_t blocks = BlocksFor(std::max<int64_t>(0, stored - unstored), context_.page_tokens);
   finished.kv_pages_used = blocks * skip.KeptAttention();
   finished.kv_pages_omitted = blocks * skip.SkippedAttention();
   pages_omitted_ += finished.kv_pages_omitted;

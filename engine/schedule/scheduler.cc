@@ -171,11 +171,12 @@ bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
   return true;
 }
 
-// Sheds layers of the sequence of least precedence that allows it. False if none does.
+// Sheds layers of the sequence of least precedence that allows it, at last of `sequence` itself.
+// False if none does.
 bool Scheduler::ShedFor(const Sequence& sequence, int tokens, StepPlan* plan) {
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
     Sequence& giver = **it;
-    if (giver.last_plan == plan->id) break;  // it has rows in this plan, and so have all before it
+    if (Sequence::Before()(&giver, &sequence)) break;
     const int most = giver.SheddableLayers();
     if (most == 0 || giver.pages.num_blocks() == 0) continue;
     const int64_t missing = sequence.pages.MissingPages(tokens) - kv_.unowned_pages();

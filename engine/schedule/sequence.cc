@@ -6,6 +6,7 @@
 namespace skipstone {
 
 int Sequence::RowsWithin(double work) const {
+  work = std::max(0.0, work);
   const int left = RowsLeft();
   const int silent = std::clamp(FirstLogitsRow() - planned, 0, left);
   if (silent * silent_row_work > work) return static_cast<int>(work / silent_row_work);
@@ -56,7 +57,9 @@ void Sequence::Shed(int layers) {
   for (int i = 0; i < layers; ++i) skip.SkipAttention(*(pages.layers().rbegin() + i));
   pages.ShedTop(layers);
   cursor.ShedTop(static_cast<int>(pages.layers().size()));
-  unreported.push_back({static_cast<int>(output.size()) + in_flight, skip});
+  const int from_token = static_cast<int>(output.size()) + in_flight;
+  if (!unreported.empty() && unreported.back().from_token == from_token) unreported.pop_back();
+  unreported.push_back({from_token, skip});
 }
 
 SequenceEnd Sequence::AddToken(int32_t token) {
