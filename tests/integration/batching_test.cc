@@ -10,7 +10,11 @@
 namespace skipstone {
 namespace {
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr int kRequests = 16;  // each takes ten times as long
+#else
 constexpr int kRequests = 64;
+#endif
 constexpr int kDemoVocab = 2048;
 
 const std::vector<std::string>& Specs() {
@@ -89,7 +93,7 @@ TEST(BatchingTest, DecodeStepsHoldManySequences) {
   const double tokens = server->Metric("skipstone_generation_tokens_total");
   const double steps = server->Metric("skipstone_step_rows_count");
   // Each decode step draws one token for each of its sequences.
-  EXPECT_GE(tokens / steps, 16);
+  EXPECT_GE(tokens / steps, kRequests / 4);
 }
 
 }  // namespace
