@@ -64,6 +64,7 @@ void Sequence::Shed(int layers) {
 
 SequenceEnd Sequence::AddToken(int32_t token) {
   output.push_back(token);
+  last_token = token;
   --in_flight;
   if (std::ranges::find(spec.stop_ids, token) != spec.stop_ids.end()) {
     return SequenceEnd::kStopToken;

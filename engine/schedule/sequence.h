@@ -92,6 +92,7 @@ class Sequence {
   int32_t TokenAt(int position) const {
     if (position < PromptTokens()) return spec.prompt[position];
     const size_t i = position - PromptTokens();
+    if (i + 1 == output.size()) return last_token;
     return i < output.size() ? output[i] : kSampledToken;
   }
   bool running() const { return slot >= 0; }
@@ -138,8 +139,9 @@ class Sequence {
   uint64_t start_plan = 0;     // id of the plan that started it last
   int32_t slot = -1;           // -1: waiting
   int planned = 0;
-  int in_flight = 0;      // tokens that planned, uncommitted steps sample: 0 to 2
-  bool decoding = false;  // since its start it has paid for a row that draws a token, in full
+  int in_flight = 0;       // tokens that planned, uncommitted steps sample: 0 to 2
+  int32_t last_token = 0;  // of `output`, where planning a row finds it sooner
+  bool decoding = false;   // since its start it has paid for a row that draws a token, in full
   // First prompt position whose row still has to deliver the log-probability of the next token.
   int next_prompt_logprob = 0;
   uint64_t last_plan = 0;  // id of the last plan with rows of this sequence
