@@ -5,6 +5,15 @@
 
 namespace skipstone {
 
+Sequence::Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
+    : spec(std::move(spec)), skip(this->spec.skip), pages(pool, this->spec.skip, page_tokens) {
+  if (this->spec.scores()) {
+    next_prompt_logprob = this->spec.score_from - 1;
+  } else {
+    next_prompt_logprob = this->spec.prompt_logprobs >= 0 ? 0 : PromptTokens();
+  }
+}
+
 int Sequence::RowsWithin(double work) const {
   work = std::max(0.0, work);
   const int left = RowsLeft();

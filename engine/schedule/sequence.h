@@ -55,14 +55,7 @@ inline constexpr std::chrono::seconds kPriorityAging{30};
 
 class Sequence {
  public:
-  Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
-      : spec(std::move(spec)), skip(this->spec.skip), pages(pool, this->spec.skip, page_tokens) {
-    if (this->spec.scores()) {
-      next_prompt_logprob = this->spec.score_from - 1;
-    } else {
-      next_prompt_logprob = this->spec.prompt_logprobs >= 0 ? 0 : PromptTokens();
-    }
-  }
+  Sequence(SequenceSpec spec, PagePool& pool, int page_tokens);
 
   int PromptTokens() const { return static_cast<int>(spec.prompt.size()); }
   // Sequences go in this order: arrival, moved forward by priority. It never changes, so queues
