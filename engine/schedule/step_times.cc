@@ -6,16 +6,19 @@
 namespace skipstone {
 namespace {
 
-// Weight of a new measurement: a few steps follow a longer context, one outlier does not rule.
-constexpr double kNewest = 0.25;
+// Weights of a new measurement. What makes prefill dearer is believed at once, since the bound is
+// at stake, what makes it cheaper slowly; one outlier does not rule.
+constexpr double kAtOnce = 0.5;
+constexpr double kSlowly = 0.1;
 // A prompt gets on by so many rows a step whatever the bound.
 constexpr double kLeastWork = 16;
 constexpr double kForgetting = 0.9;  // of the work tried, a step
 // The best rate fades by half in some 14,000 steps, so that one lucky reading does not last.
 constexpr double kFading = 0.99995;
 
-void Blend(double measured, double* mean) {
-  *mean = *mean == 0 ? measured : *mean + kNewest * (measured - *mean);
+void Blend(double measured, double up, double down, double* mean) {
+  const double weight = measured > *mean ? up : down;
+  *mean = *mean == 0 ? measured : *mean + weight * (measured - *mean);
 }
 
 }  // namespace
@@ -28,12 +31,12 @@ void StepTimes::Observe(const StepPlan& plan, Duration duration) {
     ++full_steps_;
   }
   if (plan.prefill_work == 0) {
-    Blend(time, &decode_time_);
+    Blend(time, kSlowly, kAtOnce, &decode_time_);
   } else if (plan.decode_rows == 0) {
     // Too much by the time of an empty step: a cautious start.
-    if (reached_work_ == 0) Blend(time / plan.prefill_work, &work_time_);
+    if (reached_work_ == 0) Blend(time / plan.prefill_work, kAtOnce, kSlowly, &work_time_);
   } else {
-    Blend(std::max(0.0, time - decode_time_) / plan.prefill_work, &work_time_);
+    Blend(std::max(0.0, time - decode_time_) / plan.prefill_work, kAtOnce, kSlowly, &work_time_);
     reached_work_ = std::max(reached_work_ * kForgetting, plan.prefill_work);
   }
 }

@@ -30,7 +30,7 @@ TEST(StepTimesTest, LearnsHowMuchPrefillTheBoundAllows) {
   Step(&times, 0, 512);  // 61.2 ms: 120 us a row, the empty step included
   EXPECT_NEAR(times.PrefillLimit(), 20.0 / 0.1195, 1);
   Step(&times, 8, 0);
-  for (int i = 0; i < 20; ++i) Step(&times, 8, times.PrefillLimit());
+  for (int i = 0; i < 60; ++i) Step(&times, 8, times.PrefillLimit());
   EXPECT_NEAR(times.PrefillLimit(), 200, 2) << "20 ms of 100 us";
 }
 
