@@ -4,9 +4,7 @@
 //
 //   kv_benchmark --benchmark_filter=Evict
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <numeric>
 #include <vector>
 
@@ -16,17 +14,7 @@
 #include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"
 #include "engine/skip/skip_set.h"
-
-static int64_t allocations = 0;
-
-// Not inline: the compiler would take malloc() and free() for halves of different pairs.
-[[gnu::noinline]] void* operator new(size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/benchmarks/allocation_counter.h"
 
 namespace skipstone {
 namespace {

@@ -5,8 +5,6 @@
 //   scheduler_benchmark --benchmark_filter=Plan
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <utility>
 #include <vector>
 
@@ -16,16 +14,7 @@
 #include "engine/schedule/row_lists.h"
 #include "engine/schedule/scheduler.h"
 #include "engine/skip/skip_grammar.h"
-
-static int64_t allocations = 0;
-
-[[gnu::noinline]] void* operator new(size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "tests/benchmarks/allocation_counter.h"
 
 namespace skipstone {
 namespace {
