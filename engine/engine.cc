@@ -241,7 +241,8 @@ RequestLimits Engine::Impl::limits() const {
           .max_context = options_.max_context,
           .page_tokens = options_.page_tokens,
           .num_pages = options_.num_pages,
-          .max_sequences = options_.max_sequences};
+          .max_sequences = options_.max_sequences,
+          .max_queue = options_.max_queue};
 }
 
 Duration Engine::Impl::RetryAfter(const EngineRequest& request) const {

@@ -41,7 +41,7 @@ struct EngineOptions {
   int vocab = 0;
   int max_context = 0;
   std::vector<int32_t> eos_ids;
-  ModelWork work;  // for attributed times
+  ModelWork work;  // unit of the step budget and of attributed times
   // A step that takes longer means the device hangs: healthy() turns false.
   Duration stall_timeout = std::chrono::minutes(5);
 };

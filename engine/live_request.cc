@@ -57,6 +57,10 @@ void LiveRequest::OnEnd(int index, FinishReason reason, int preemptions) {
   if (done_ || outputs_[index].finished) return;
   any_time_limit_ |= reason == FinishReason::kTimeLimit;
   any_aborted_ |= reason == FinishReason::kAborted;
+  // It ends in the queue; clients are told what was taken before they are told its end.
+  if (!scheduled_ && finished_outputs_ == 0) {
+    sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size()), .skip = skip_});
+  }
   Deliver({.index = index, .text = outputs_[index].text.Flush()});
   Finish(index, reason, std::nullopt, preemptions);
 }
@@ -124,7 +128,7 @@ bool LiveRequest::AddToken(int index, const LogitsResult& sampled, Time time, Ou
   delta->tokens.push_back(Generated(sampled.sampled, sampled, request_.output.logprobs >= 0));
   if (output.tokens == 0) {
     output.first_token = time;
-    if (scheduled_) timing_.prefill = time - *scheduled_;
+    if (scheduled_ && timing_.prefill == Duration{}) timing_.prefill = time - *scheduled_;
   } else {
     context_.observer.OnInterTokenLatency(request_.labels, time - output.last_token);
   }
@@ -183,6 +187,7 @@ void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> 
   timing_.preemptions += preemptions;
   finished.timing = timing_;
   finished.timing.decode = output.last_token - output.first_token;
+  finished.timing.preemptions = preemptions;
   context_.observer.OnOutputFinished(request_.labels, finished);
   sink_->OnFinished(finished);
 }

@@ -17,10 +17,15 @@ void QueueMeter::Enter(const Amount& amount) {
   waiting_.prompt_tokens += amount.prompt_tokens;
 }
 
-void QueueMeter::Leave(const Amount& amount, Time now) {
+void QueueMeter::GiveUp(const Amount& amount) {
   MutexLock lock(mutex_);
   waiting_.sequences -= amount.sequences;
   waiting_.prompt_tokens -= amount.prompt_tokens;
+}
+
+void QueueMeter::Start(const Amount& amount, Time now) {
+  GiveUp(amount);
+  MutexLock lock(mutex_);
   const int64_t index = SecondOf(now);
   Second& second = seconds_[index % kSeconds];
   if (second.index != index) second = {.index = index};

@@ -19,8 +19,10 @@ class QueueMeter {
   };
 
   void Enter(const Amount& amount);
-  // Scheduled, or ended before it was.
-  void Leave(const Amount& amount, Time now);
+  // Scheduled: this is what drains a queue.
+  void Start(const Amount& amount, Time now);
+  // Ended before it was scheduled.
+  void GiveUp(const Amount& amount);
   Amount waiting() const;
   // How long until `amount` drains, at the rate of the last seconds; a second if nothing did.
   Duration TimeToDrain(const Amount& amount, Time now) const;

@@ -11,7 +11,7 @@
 namespace skipstone {
 namespace {
 
-constexpr char kNeverFits[] = "can never fit the K/V pool";
+constexpr char kNeverFits[] = "can never fit";
 
 absl::Status ValidatePrompt(const EngineRequest& request, const RequestLimits& limits) {
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
@@ -45,9 +45,10 @@ absl::Status ValidatePages(const EngineRequest& request, const RequestLimits& li
   }
   const int64_t pages = PagesFor(stored, request.skip, limits.page_tokens);
   if (pages <= limits.num_pages) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrFormat(
-      "the request %s: prompt and max_tokens need %d pages of %d tokens, the pool has %d",
-      kNeverFits, pages, limits.page_tokens, limits.num_pages));
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("the request %s the K/V pool: prompt and max_tokens need %d pages of %d "
+                      "tokens, the pool has %d",
+                      kNeverFits, pages, limits.page_tokens, limits.num_pages));
 }
 
 }  // namespace
@@ -63,6 +64,11 @@ absl::Status ValidateRequest(const EngineRequest& request, const RequestLimits& 
   if (request.stopping.max_tokens && *request.stopping.max_tokens < 1) {
     return absl::InvalidArgumentError(
         absl::StrFormat("stopping.max_tokens: %d < 1", *request.stopping.max_tokens));
+  }
+  if (request.n > limits.max_queue) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the request %s the queue: n is %d, %d sequences may wait", kNeverFits,
+                        request.n, limits.max_queue));
   }
   SKIPSTONE_RETURN_IF_ERROR(ValidatePrompt(request, limits));
   return ValidatePages(request, limits);

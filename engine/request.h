@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -136,6 +137,7 @@ struct RequestLimits {
   int page_tokens = 16;
   int64_t num_pages = 0;
   int max_sequences = 0;
+  int max_queue = std::numeric_limits<int>::max();  // sequences
 };
 
 // INVALID_ARGUMENT naming field, value and limit; RESOURCE_EXHAUSTED ("can never fit") where even

@@ -81,7 +81,7 @@ void StepLoop::Apply(StepCommand& command) {
 
 void StepLoop::AddRequest(StepCommand& command) {
   if (const absl::Status broken = error(); !broken.ok()) {
-    queue_.Leave(AmountOf(command.sequences), clock_.Now());
+    queue_.GiveUp(AmountOf(command.sequences));
     outgoing_.push_back({.kind = OutputEvent::Kind::kDone,
                          .request = std::move(command.request),
                          .status = broken,
@@ -104,7 +104,7 @@ int StepLoop::RemoveSequence(SequenceId id) {
   const Sequence* sequence = scheduler_.Find(id);
   const int preemptions = sequence ? sequence->preemptions : 0;
   if (sequence && !sequence->running() && preemptions == 0) {
-    queue_.Leave(AmountOf(*sequence), clock_.Now());
+    queue_.GiveUp(AmountOf(*sequence));
   }
   scheduler_.Remove(id);
   const auto owner = owners_.find(id);
@@ -139,10 +139,7 @@ void StepLoop::EndRequest(StepCommand& command) {
 
 void StepLoop::Expire(Time now) {
   for (const SequenceId id : scheduler_.PastDeadline(now)) ExpireDeadline(id, DeadlinePassed());
-  for (const SequenceId id : scheduler_.Unreachable(now, step_times_.BestPrefillRate())) {
-    ExpireDeadline(id, absl::DeadlineExceededError(
-                           "the request waits, and its deadline would pass before a first token"));
-  }
+  DropUnreachable(now);
   for (const SequenceId id : scheduler_.PastTimeLimit(now)) {
     const Owner owner = owners_.at(id);
     outgoing_.push_back({.kind = OutputEvent::Kind::kEndOutput,
@@ -150,6 +147,26 @@ void StepLoop::Expire(Time now) {
                          .index = owner.index,
                          .reason = FinishReason::kTimeLimit,
                          .preemptions = RemoveSequence(id)});
+  }
+}
+
+// Requests of which nothing has started and nothing will in time.
+void StepLoop::DropUnreachable(Time now) {
+  constexpr auto kInterval = std::chrono::milliseconds(50);  // it may look up many prompts
+  if (now < next_reach_check_) return;
+  next_reach_check_ = now + kInterval;
+  for (const SequenceId id : scheduler_.Unreachable(now, step_times_.BestPrefillRate())) {
+    const auto owner = owners_.find(id);
+    if (owner == owners_.end()) continue;  // ended with another output of its request
+    LiveRequest* const request = owner->second.request.get();
+    const std::vector<SequenceId>& ids = sequences_.at(request);
+    const bool waits = std::ranges::all_of(ids, [this](SequenceId other) {
+      const Sequence& sequence = *scheduler_.Find(other);
+      return !sequence.running() && sequence.preemptions == 0;
+    });
+    if (!waits || std::ssize(ids) < request->request().n) continue;
+    ExpireDeadline(id, absl::DeadlineExceededError(
+                           "the request waits, and its deadline would pass before a first token"));
   }
 }
 
@@ -185,7 +202,7 @@ void StepLoop::LaunchSteps() {
 void StepLoop::ReportStarts(const StepPlan& plan, Time now) {
   for (const SequenceId id : plan.started) {
     const Sequence& sequence = *scheduler_.Find(id);
-    queue_.Leave(AmountOf(sequence), now);
+    queue_.Start(AmountOf(sequence), now);
     outgoing_.push_back({.kind = OutputEvent::Kind::kScheduled,
                          .request = owners_.at(id).request,
                          .time = now,

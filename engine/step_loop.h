@@ -95,6 +95,7 @@ class StepLoop {
   void EndRequest(StepCommand& command);
   int RemoveSequence(SequenceId id);
   void Expire(Time now);
+  void DropUnreachable(Time now);
   void ExpireDeadline(SequenceId id, const absl::Status& status);
   void LaunchSteps();
   void ReportStarts(const StepPlan& plan, Time now);
@@ -118,6 +119,7 @@ class StepLoop {
   std::vector<OutputEvent> outgoing_;
   SequenceId next_sequence_ = 1;
   Time last_collected_{};
+  Time next_reach_check_{};
   QueueMeter queue_;
   std::atomic<Time> step_started_{kNever};
   mutable Mutex mutex_;

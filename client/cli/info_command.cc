@@ -22,10 +22,10 @@ void PrintModel(const v1::GetModelResponse& model, std::ostream& out) {
                                 model.num_layers(), model.hidden_size(), model.num_heads(),
                                 model.num_kv_heads(), model.head_dim(), model.ffn_size(),
                                 model.vocab_size(), model.max_context_tokens())});
-  table.AddRow(
-      {"limits", absl::StrFormat("%d sequences, %d queued of %d prompt tokens, %d tokens a step",
-                                 model.max_sequences(), model.max_queue(), model.max_queue_tokens(),
-                                 model.max_batch_tokens())});
+  table.AddRow({"limits", absl::StrFormat(
+                              "%d sequences, %d queued of %d prompt tokens, %d rows of work a step",
+                              model.max_sequences(), model.max_queue(), model.max_queue_tokens(),
+                              model.max_batch_tokens())});
   table.AddRow({"skips", absl::StrFormat("default %s, custom specs %s, at most %d attention "
                                          "sublayers",
                                          model.default_level(),

@@ -52,6 +52,10 @@ class PagePool {
   int64_t free() const { return static_cast<int64_t>(free_.size()); }
   int64_t cached() const { return cached_; }
   int64_t used() const { return size() - free() - cached(); }
+  // One owner besides the cache: without it the page is free or cached.
+  bool HasOneOwner(PageId id) const {
+    return pages_[id].references == (pages_[id].retained ? 2u : 1u);
+  }
   int references(PageId page) const { return static_cast<int>(pages_[page].references); }
 
  private:

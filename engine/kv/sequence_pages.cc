@@ -49,6 +49,15 @@ void SequencePages::Share(std::span<const PageId> block) {
   ++num_blocks_;
 }
 
+int SequencePages::UnsharedPagesOnTop() const {
+  const int top = static_cast<int>(layers_.size()) - 1;
+  int pages = 0;
+  for (int block = 0; top >= 0 && block < num_blocks_; ++block) {
+    pages += pool_->HasOneOwner(page(block, top)) ? 1 : 0;
+  }
+  return pages;
+}
+
 void SequencePages::Release() {
   pool_->Release(pages_);
   pages_.clear();

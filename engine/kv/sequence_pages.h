@@ -43,6 +43,9 @@ class SequencePages {
   // Memory for the page ids of so many tokens, so that growth up to them allocates nothing.
   void Reserve(int64_t tokens);
 
+  // Of the deepest kept layer: pages that no other sequence shares, which shedding it would free.
+  int UnsharedPagesOnTop() const;
+
   int num_blocks() const { return num_blocks_; }
   int64_t num_pages() const { return static_cast<int64_t>(pages_.size()); }
   // The layers that have pages, ascending.

@@ -23,6 +23,14 @@ void KvManager::Adopt(Sequence& sequence) {
   sequence.planned = sequence.pages.num_blocks() * page_tokens_;
 }
 
+int KvManager::RowsThatFit(const Sequence& sequence, int rows) const {
+  if (sequence.pages.MissingPages(sequence.planned + rows) <= unowned_pages()) return rows;
+  const int layers = static_cast<int>(sequence.pages.layers().size());
+  const int64_t blocks = sequence.pages.num_blocks() + unowned_pages() / layers;
+  const int64_t fit = blocks * page_tokens_ - sequence.planned;
+  return static_cast<int>(std::min<int64_t>(rows, fit > 0 ? fit : page_tokens_));
+}
+
 void KvManager::Grow(Sequence& sequence, int tokens, std::vector<PageUpdate>* updates) {
   const int before = sequence.pages.num_blocks();
   SKIPSTONE_CHECK(sequence.pages.Grow(tokens));

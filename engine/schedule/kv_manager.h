@@ -26,6 +26,9 @@ class KvManager {
   // Takes what the prefix cache has of a sequence without pages; its rows are planned from there
   // on.
   void Adopt(Sequence& sequence);
+  // Of `rows` prompt rows that are next: those whose pages are to be had, or else those of one
+  // block. A prompt takes the room there is before it takes others'.
+  int RowsThatFit(const Sequence& sequence, int rows) const;
   // Makes room for `tokens` positions, whose pages are free, and tells the backend.
   void Grow(Sequence& sequence, int tokens, std::vector<PageUpdate>* updates);
   // Tells the backend the pages of blocks [first_block, ...).

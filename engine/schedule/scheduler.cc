@@ -79,7 +79,8 @@ void Scheduler::PlanRunning(StepPlan* plan, Budget* budget) {
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
     if (sequence.AllPlanned()) continue;
-    const int rows = sequence.DecodeReady() ? 1 : RowsFor(sequence, *budget);
+    const int rows =
+        sequence.DecodeReady() ? 1 : kv_.RowsThatFit(sequence, RowsFor(sequence, *budget));
     if (rows == 0 || !GrowOrPreempt(sequence, sequence.planned + rows, plan)) continue;
     AddChunk(sequence, rows, plan, budget);
   }
@@ -105,6 +106,7 @@ void Scheduler::Admit(StepPlan* plan, Budget* budget) {
 // Takes what the prefix cache has, and returns how many rows can run: 0, and nothing taken, if the
 // budget or the pages do not suffice.
 int Scheduler::PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserved) {
+  if (budget.rows == 0 || budget.work < std::min(1.0, sequence.silent_row_work)) return 0;
   const int64_t unowned = kv_.unowned_pages();
   kv_.Adopt(sequence);
   const int rows = RowsFor(sequence, budget);
@@ -120,6 +122,7 @@ int Scheduler::PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserve
 
 void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
   waiting_.Start(sequence);
+  blocked_ = nullptr;
   const auto place = std::ranges::upper_bound(running_, &sequence, Sequence::Before());
   running_.insert(place, &sequence);
   sequence.slot = free_slots_.back();
@@ -132,9 +135,9 @@ void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
     sequence.cached_tokens = sequence.planned;
     plan->started.push_back(sequence.spec.id);
     waiting_.Serve(sequence, sequence.RowsLeft());
+    plan->prefix_query_tokens += options_.prefix_cache ? sequence.RowsWanted() : 0;
+    plan->prefix_hit_tokens += sequence.planned;
   }
-  plan->prefix_query_tokens += sequence.RowsWanted();
-  plan->prefix_hit_tokens += sequence.planned;
   plan->slot_starts.push_back({.slot = sequence.slot,
                                .output_index = sequence.spec.output_index,
                                .sampling = &sequence.spec.sampling,
@@ -178,14 +181,16 @@ bool Scheduler::ShedFor(const Sequence& sequence, int tokens, StepPlan* plan) {
     Sequence& giver = **it;
     if (Sequence::Before()(&giver, &sequence)) break;
     const int most = giver.SheddableLayers();
-    if (most == 0 || giver.pages.num_blocks() == 0) continue;
-    const int64_t missing = sequence.pages.MissingPages(tokens) - kv_.unowned_pages();
-    const int blocks = giver.pages.num_blocks();
-    const int layers = static_cast<int>(std::min<int64_t>(most, (missing + blocks - 1) / blocks));
+    // A page that others share would not be free.
+    const int own = most == 0 ? 0 : giver.pages.UnsharedPagesOnTop();
+    if (own == 0) continue;
+    const int64_t unowned = kv_.unowned_pages();
+    const int64_t missing = sequence.pages.MissingPages(tokens) - unowned;
+    const int layers = static_cast<int>(std::min<int64_t>(most, (missing + own - 1) / own));
     giver.Shed(layers);
     giver.silent_row_work = SilentRowWork(options_.work, giver.skip);
     plan->shed_layers += layers;
-    plan->shed_pages += static_cast<int64_t>(layers) * blocks;
+    plan->shed_pages += kv_.unowned_pages() - unowned;
     return true;
   }
   return false;
@@ -251,6 +256,8 @@ SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
   if (sequence.running() && sequence.start_plan <= plan_id) {
     kv_.EnterBlocks(sequence, chunk.first_position + chunk.num_rows);
     if (kv_.PromptEntered(sequence)) waiting_.ReleaseFollowers(sequence.spec.id);
+    // What a prompt has entered may be what the blocked sequence lacks.
+    if (chunk.first_position < sequence.PromptTokens()) blocked_ = nullptr;
   }
   const SequenceSpec& spec = sequence.spec;
   SequenceUpdate update{.id = spec.id};
@@ -266,15 +273,6 @@ SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
     update.end = SequenceEnd::kScored;
   }
   return update;
-}
-
-std::vector<SequenceId> Scheduler::PastOf(const Expiries& expiries, Time now) {
-  std::vector<SequenceId> ids;
-  for (const auto& [time, id] : expiries) {
-    if (time > now) break;
-    ids.push_back(id);
-  }
-  return ids;
 }
 
 std::vector<SequenceId> Scheduler::Unreachable(Time now, double prefill_rate) {

@@ -101,7 +101,13 @@ class Scheduler {
     int rows;
   };
 
-  static std::vector<SequenceId> PastOf(const Expiries& expiries, Time now);
+  static std::vector<SequenceId> PastOf(const Expiries& expiries, Time now) {
+    std::vector<SequenceId> ids;
+    for (auto it = expiries.begin(); it != expiries.end() && it->first <= now; ++it) {
+      ids.push_back(it->second);
+    }
+    return ids;
+  }
   static int RowsFor(const Sequence& sequence, const Budget& budget) {
     return std::min(sequence.RowsWithin(budget.work), budget.rows);
   }
@@ -132,7 +138,7 @@ class Scheduler {
   double prefill_limit_ = std::numeric_limits<double>::infinity();
   int longest_prompt_ = 0;  // so far
   // The sequence that could not start for lack of pages, and how many without an owner it takes:
-  // until there are so many, trying again is in vain.
+  // until there are so many, or a prompt has entered the prefix cache, trying again is in vain.
   const Sequence* blocked_ = nullptr;
   int64_t blocked_pages_ = 0;
   uint64_t next_plan_ = 1;

@@ -10,6 +10,8 @@ namespace {
 // at stake, what makes it cheaper slowly; one outlier does not rule.
 constexpr double kAtOnce = 0.5;
 constexpr double kSlowly = 0.1;
+// Steps with prefill in a row before one without.
+constexpr int kProbeAfter = 32;
 // A prompt gets on by so many rows a step whatever the bound.
 constexpr double kLeastWork = 16;
 constexpr double kForgetting = 0.9;  // of the work tried, a step
@@ -30,7 +32,10 @@ void StepTimes::Observe(const StepPlan& plan, Duration duration) {
     best_rate_ = std::max(best_rate_ * kFading, plan.prefill_work / time);
     ++full_steps_;
   }
+  const bool probe = mixed_steps_ >= kProbeAfter;
+  mixed_steps_ = plan.prefill_work > 0 && plan.decode_rows > 0 ? mixed_steps_ + 1 : 0;
   if (plan.prefill_work == 0) {
+    if (probe) decode_time_ = time;
     Blend(time, kSlowly, kAtOnce, &decode_time_);
   } else if (plan.decode_rows == 0) {
     // Too much by the time of an empty step: a cautious start.
@@ -43,6 +48,8 @@ void StepTimes::Observe(const StepPlan& plan, Duration duration) {
 
 double StepTimes::PrefillLimit() const {
   if (itl_bound_ == 0) return std::numeric_limits<double>::infinity();
+  // One step of decode rows alone: else their growing batch would be taken for dearer prefill.
+  if (mixed_steps_ >= kProbeAfter) return 0;
   double work = work_time_ > 0 ? itl_bound_ / work_time_ : 0;
   // No further than twice what has been tried: times of small steps are noisy.
   if (reached_work_ > 0) work = std::min(work, 2 * reached_work_);

@@ -18,7 +18,8 @@ class StepTimes {
   void Observe(const StepPlan& plan, Duration time);
 
   // Prefill work (StepPlan::prefill_work) that keeps within the bound, as far as past steps tell.
-  // Never below a block or so: a prompt must get on.
+  // Never below 16 rows, since a prompt must get on; but 0, for one step, after many with prefill:
+  // then the time of decode rows alone is measured.
   double PrefillLimit() const;
 
   // Prefill work per second of the fastest steps that were at least half full, since small steps
@@ -36,6 +37,7 @@ class StepTimes {
   double reached_work_ = 0;  // done beside decode rows of late
   double best_rate_ = 0;
   int full_steps_ = 0;
+  int mixed_steps_ = 0;  // in a row
 };
 
 }  // namespace skipstone

@@ -6,19 +6,40 @@
 #include "engine/base/check.h"
 
 namespace skipstone {
+namespace {
 
-// A tenant that was away gets no credit for it: it goes on from the least of those present.
+// Names that nobody forgets are memory that clients can fill.
+constexpr size_t kMostDeparted = 10000;
+
+// Of two tenants that have somebody waiting. Equally served, whoever waits longer goes first.
+bool GoesBefore(const Tenant& a, const Tenant& b) {
+  if (a.served_tokens != b.served_tokens) return a.served_tokens < b.served_tokens;
+  return Sequence::Before()(*a.waiting.begin(), *b.waiting.begin());
+}
+
+}  // namespace
+
+// A tenant that was away gets no credit for it: it goes on from the least of those present, or from
+// where it was if that is more.
 Tenant* WaitQueue::Join(const std::string& name) {
   const auto [it, is_new] = tenants_.try_emplace(name);
   Tenant& tenant = it->second;
-  if (is_new && tenants_.size() > 1) {
-    tenant.served_tokens = std::numeric_limits<int64_t>::max();
-    for (const auto& [other, present] : tenants_) {
-      if (&present == &tenant) continue;
-      tenant.served_tokens = std::min(tenant.served_tokens, present.served_tokens);
-    }
-  }
   ++tenant.sequences;
+  if (!is_new) return &tenant;
+  if (tenants_.size() > 1) {
+    int64_t least = std::numeric_limits<int64_t>::max();
+    for (const auto& [other, present] : tenants_) {
+      if (&present != &tenant) least = std::min(least, present.served_tokens);
+    }
+    tenant.served_tokens = least;
+    std::erase_if(departed_, [&](const auto& entry) {
+      return entry.second <= least;  // now it makes no difference
+    });
+  }
+  if (const auto before = departed_.find(name); before != departed_.end()) {
+    tenant.served_tokens = std::max(tenant.served_tokens, before->second);
+    departed_.erase(before);
+  }
   return &tenant;
 }
 
@@ -48,7 +69,7 @@ Sequence* WaitQueue::First() const {
   const Tenant* first = nullptr;
   for (const auto& [name, tenant] : tenants_) {
     if (tenant.waiting.empty()) continue;
-    if (first == nullptr || tenant.served_tokens < first->served_tokens) first = &tenant;
+    if (first == nullptr || GoesBefore(tenant, *first)) first = &tenant;
   }
   return first == nullptr ? nullptr : *first->waiting.begin();
 }
@@ -65,7 +86,10 @@ void WaitQueue::End(Sequence& sequence) {
   size_ -= waited ? 1 : 0;
   ReleaseFollowers(sequence.spec.id);
   if (--sequence.tenant->sequences > 0) return;
-  std::erase_if(tenants_, [&](const auto& entry) { return &entry.second == sequence.tenant; });
+  const std::string& name = fair_share_ ? sequence.spec.tenant : std::string();
+  if (departed_.size() >= kMostDeparted) departed_.clear();
+  if (fair_share_) departed_[name] = sequence.tenant->served_tokens;
+  tenants_.erase(name);
 }
 
 }  // namespace skipstone

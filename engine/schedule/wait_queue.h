@@ -52,6 +52,7 @@ class WaitQueue {
 
   const bool fair_share_;
   std::map<std::string, Tenant> tenants_;
+  std::unordered_map<std::string, int64_t> departed_;  // tokens served to tenants that left
   std::unordered_map<SequenceId, std::vector<Sequence*>> followers_;
   int size_ = 0;
 };

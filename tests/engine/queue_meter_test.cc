@@ -12,7 +12,7 @@ Time At(double seconds) {
 TEST(QueueMeterTest, CountsWhatWaits) {
   QueueMeter queue;
   queue.Enter({.sequences = 3, .prompt_tokens = 300});
-  queue.Leave({.sequences = 1, .prompt_tokens = 120}, At(0));
+  queue.GiveUp({.sequences = 1, .prompt_tokens = 120});
   EXPECT_EQ(queue.waiting().sequences, 2);
   EXPECT_EQ(queue.waiting().prompt_tokens, 180);
 }
@@ -28,7 +28,7 @@ TEST(QueueMeterTest, TakesTheRateOfTheLastSeconds) {
   queue.Enter({.sequences = 1000, .prompt_tokens = 100000});
   // 10 sequences of 100 tokens a second, for 10 seconds.
   for (int i = 0; i < 100; ++i)
-    queue.Leave({.sequences = 1, .prompt_tokens = 100}, At(50 + i / 10.));
+    queue.Start({.sequences = 1, .prompt_tokens = 100}, At(50 + i / 10.));
   EXPECT_NEAR(Seconds(queue.TimeToDrain({.sequences = 5}, At(60))), 0.5, 0.1);
   EXPECT_NEAR(Seconds(queue.TimeToDrain({.prompt_tokens = 3000}, At(60))), 3, 0.5);
   EXPECT_NEAR(Seconds(queue.TimeToDrain({.sequences = 5, .prompt_tokens = 3000}, At(60))), 3, 0.5)
@@ -37,10 +37,19 @@ TEST(QueueMeterTest, TakesTheRateOfTheLastSeconds) {
       << "that was long ago";
 }
 
+TEST(QueueMeterTest, WhoGivesUpDrainsNothing) {
+  QueueMeter queue;
+  queue.Enter({.sequences = 100, .prompt_tokens = 100});
+  queue.Start({.sequences = 1, .prompt_tokens = 1}, At(50.1));
+  for (int i = 0; i < 90; ++i) queue.GiveUp({.sequences = 1, .prompt_tokens = 1});
+  EXPECT_EQ(queue.waiting().sequences, 9);
+  EXPECT_NEAR(Seconds(queue.TimeToDrain({.sequences = 5}, At(52))), 10, 0.1) << "one in 2 s";
+}
+
 TEST(QueueMeterTest, ABurstOfAMomentIsNoRate) {
   QueueMeter queue;
   queue.Enter({.sequences = 10, .prompt_tokens = 10});
-  for (int i = 0; i < 10; ++i) queue.Leave({.sequences = 1, .prompt_tokens = 1}, At(50.999));
+  for (int i = 0; i < 10; ++i) queue.Start({.sequences = 1, .prompt_tokens = 1}, At(50.999));
   EXPECT_NEAR(Seconds(queue.TimeToDrain({.sequences = 10}, At(51.001))), 1, 0.01);
 }
 

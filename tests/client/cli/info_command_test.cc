@@ -29,7 +29,7 @@ TEST(InfoCommandTest, ShowsModelLoadLevelsAndExperiments) {
   EXPECT_EQ(info.exit_code, 0);
   for (const char* text :
        {"fake (f32, fingerprint 0000000000005eed)", "4 layers", "context 64",
-        "8 sequences, 100 queued of 1048576 prompt tokens, 16 tokens a step", "default full",
+        "8 sequences, 100 queued of 1048576 prompt tokens, 16 rows of work a step", "default full",
         "custom specs allowed", "0 running, 0 waiting of 0 prompt tokens\n",
         "1000 of 4 tokens: 0 used, 0 cached, 1000 free", "level", "half", "attn:2-3", "experiment",
         "metadata:x-user-id", "treatment"}) {

@@ -233,7 +233,7 @@ class FairTraffic {
     int64_t greatest = 0;
     for (int i = 0; i < steps; ++i) {
       for (const char* tenant : {"long", "short"}) {
-        while (waiting_[tenant] < 3) Add(tenant);
+        while (waiting_[tenant] < 10) Add(tenant);  // more than start in one step
       }
       const StepPlan plan = scheduler_.Next();
       for (const SequenceId id : plan.started) {

@@ -1,5 +1,6 @@
 #include "engine/schedule/step_times.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -42,11 +43,27 @@ TEST(StepTimesTest, GoesNoFurtherThanTwiceWhatWasTried) {
   EXPECT_LE(times.PrefillLimit(), 40);
 }
 
+TEST(StepTimesTest, MeasuresDecodeRowsAloneNowAndThen) {
+  StepTimes times(milliseconds(20), 512);
+  Step(&times, 8, 0);
+  int alone = 0;
+  for (int i = 0; i < 250; ++i) {
+    const double work = std::min(100.0, times.PrefillLimit());
+    alone += work == 0 ? 1 : 0;
+    // Decode rows take ever longer, up to 60 ms; prefill does not.
+    const auto time = milliseconds(std::min(60, 10 + i)) + 0.1 * work * milliseconds(1);
+    times.Observe({.decode_rows = 8, .prefill_work = work},
+                  std::chrono::duration_cast<Duration>(time));
+  }
+  EXPECT_EQ(alone, 7);
+  EXPECT_GT(times.PrefillLimit(), 60) << "and not 16: the batch has grown, not the price";
+}
+
 TEST(StepTimesTest, FollowsAContextThatGrowsDearer) {
   StepTimes times(milliseconds(20), 512);
   Step(&times, 8, 0);
-  for (int i = 0; i < 20; ++i) Step(&times, 8, 100);
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 15; ++i) Step(&times, 8, 100);
+  for (int i = 0; i < 15; ++i) {
     times.Observe({.decode_rows = 8, .prefill_work = 100}, milliseconds(10 + 40));
   }
   EXPECT_NEAR(times.PrefillLimit(), 50, 2);

@@ -84,7 +84,7 @@ TEST_F(WaitQueueTest, ATenantThatComesLateGetsNoCredit) {
   EXPECT_EQ(queue.First(), &early) << "1001 tokens against 1000";
 }
 
-TEST_F(WaitQueueTest, ForgetsATenantWithoutSequences) {
+TEST_F(WaitQueueTest, ATenantThatLeavesKeepsWhatItWasServed) {
   WaitQueue queue(/*fair_share=*/true);
   Sequence& stays = Make("stays");
   queue.Add(stays, nullptr);
@@ -94,8 +94,19 @@ TEST_F(WaitQueueTest, ForgetsATenantWithoutSequences) {
   queue.End(goes);
   Sequence& back = Make("goes");
   queue.Add(back, nullptr);
-  queue.Serve(stays, 1);
-  EXPECT_EQ(queue.First(), &back) << "it goes on from the least of those present, 0";
+  queue.Serve(stays, 999);
+  EXPECT_EQ(queue.First(), &stays) << "999 tokens against 1000";
+  queue.Serve(stays, 2);
+  EXPECT_EQ(queue.First(), &back);
+}
+
+TEST_F(WaitQueueTest, OfTenantsServedAlikeTheOneThatWaitsLongerGoesFirst) {
+  WaitQueue queue(/*fair_share=*/true);
+  Sequence& early = Make("z");
+  queue.Add(early, nullptr);
+  queue.Add(Make("a"), nullptr);
+  queue.Add(Make(""), nullptr);
+  EXPECT_EQ(queue.First(), &early);
 }
 
 TEST_F(WaitQueueTest, FollowersWaitForTheirLeader) {
