@@ -92,22 +92,28 @@ PrefixIndex::Cursor PrefixIndex::Adopt(std::span<const int32_t> tokens, int max_
   return cursor;
 }
 
-void PrefixIndex::Insert(Cursor& cursor, std::span<const int32_t> tokens,
-                         const SequencePages& pages) {
+bool PrefixIndex::Insert(Cursor& cursor, std::span<const int32_t> tokens, SequencePages& pages) {
   SKIPSTONE_CHECK(static_cast<int>(tokens.size()) == page_tokens_);
   SKIPSTONE_CHECK(cursor.blocks_ < pages.num_blocks());
+  bool exchanged = false;
   for (Cursor::Group& group : cursor.groups_) {
     Node* node = FindOrAdd(group.node, tokens);
     const std::span<PageId> known = Pages(node);
     for (int i = group.begin; i < group.end; ++i) {
       PageId& page = known[pages.layers()[i]];
-      if (page >= 0) continue;
-      page = pages.page(cursor.blocks_, i);
-      pool_.Retain(page);
+      const PageId own = pages.page(cursor.blocks_, i);
+      if (page < 0) {
+        page = own;
+        pool_.Retain(page);
+      } else if (page != own) {
+        pages.Exchange(cursor.blocks_, i, page);
+        exchanged = true;
+      }
     }
     Advance(&group.node, node);
   }
   ++cursor.blocks_;
+  return exchanged;
 }
 
 bool PrefixIndex::Evict() {

@@ -70,8 +70,9 @@ class PrefixIndex {
                const std::string& salt, SequencePages& pages);
 
   // Enters the block behind the cursor, whose K and V are written: `tokens` are the block's own.
-  // Layers that have a page there already keep it.
-  void Insert(Cursor& cursor, std::span<const int32_t> tokens, const SequencePages& pages);
+  // Layers that have a page there already keep it, and `pages` takes it in exchange for its own,
+  // which holds the same. Returns whether it did.
+  bool Insert(Cursor& cursor, std::span<const int32_t> tokens, SequencePages& pages);
 
   // Drops the least recently used node that nobody stands on or behind; failing that, frees those
   // pages of a chain in use that only the cache owns. False if there are none. O(pages of the node

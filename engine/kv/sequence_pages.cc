@@ -49,6 +49,13 @@ void SequencePages::Share(std::span<const PageId> block) {
   ++num_blocks_;
 }
 
+void SequencePages::Exchange(int block, int kept_layer, PageId page) {
+  PageId& own = pages_[static_cast<size_t>(block) * layers_.size() + kept_layer];
+  pool_->AddReference(page);
+  pool_->Release({&own, 1});
+  own = page;
+}
+
 int SequencePages::UnsharedPagesOnTop() const {
   const int top = static_cast<int>(layers_.size()) - 1;
   int pages = 0;

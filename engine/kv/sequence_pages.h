@@ -33,6 +33,8 @@ class SequencePages {
   bool Grow(int64_t tokens);
   // Appends a block of pages that have other owners: one per kept layer.
   void Share(std::span<const PageId> block);
+  // Takes `page`, which has other owners, in place of the i-th kept layer's page of the block.
+  void Exchange(int block, int kept_layer, PageId page);
   // Pages that Grow(tokens) would take.
   int64_t MissingPages(int64_t tokens) const;
   // Gives all pages back.

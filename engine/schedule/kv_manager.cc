@@ -34,13 +34,13 @@ int KvManager::RowsThatFit(const Sequence& sequence, int rows) const {
 void KvManager::Grow(Sequence& sequence, int tokens, std::vector<PageUpdate>* updates) {
   const int before = sequence.pages.num_blocks();
   SKIPSTONE_CHECK(sequence.pages.Grow(tokens));
-  SendPages(sequence, before, updates);
+  SendPages(sequence, before, sequence.pages.num_blocks(), updates);
 }
 
-void KvManager::SendPages(const Sequence& sequence, int first_block,
+void KvManager::SendPages(const Sequence& sequence, int begin, int end,
                           std::vector<PageUpdate>* updates) {
   const std::vector<int16_t>& layers = sequence.pages.layers();
-  for (int block = first_block; block < sequence.pages.num_blocks(); ++block) {
+  for (int block = begin; block < end; ++block) {
     for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
       updates->push_back({.slot = sequence.slot,
                           .layer = layers[i],
@@ -55,8 +55,15 @@ void KvManager::EnterBlocks(Sequence& sequence, int written) {
   for (int block = sequence.cursor.blocks(); (block + 1) * page_tokens_ <= written; ++block) {
     tokens_.clear();
     sequence.AppendTokens(block * page_tokens_, (block + 1) * page_tokens_, &tokens_);
-    index_.Insert(sequence.cursor, tokens_, sequence.pages);
+    if (index_.Insert(sequence.cursor, tokens_, sequence.pages)) {
+      SendPages(sequence, block, block + 1, &exchanged_);
+    }
   }
+}
+
+void KvManager::SendExchanged(std::vector<PageUpdate>* updates) {
+  updates->insert(updates->end(), exchanged_.begin(), exchanged_.end());
+  exchanged_.clear();
 }
 
 bool KvManager::PromptEntered(const Sequence& sequence) const {
@@ -65,6 +72,7 @@ bool KvManager::PromptEntered(const Sequence& sequence) const {
 }
 
 void KvManager::Release(Sequence& sequence) {
+  std::erase_if(exchanged_, [&](const PageUpdate& u) { return u.slot == sequence.slot; });
   sequence.pages.Release();
   sequence.cursor.Reset();
   sequence.planned = 0;

@@ -31,11 +31,14 @@ class KvManager {
   int RowsThatFit(const Sequence& sequence, int rows) const;
   // Makes room for `tokens` positions, whose pages are free, and tells the backend.
   void Grow(Sequence& sequence, int tokens, std::vector<PageUpdate>* updates);
-  // Tells the backend the pages of blocks [first_block, ...).
-  static void SendPages(const Sequence& sequence, int first_block,
+  // Tells the backend the pages of blocks [begin, end).
+  static void SendPages(const Sequence& sequence, int begin, int end,
                         std::vector<PageUpdate>* updates);
-  // Blocks that lie wholly below position `written` become known to the prefix cache.
+  // Blocks that lie wholly below position `written` become known to the prefix cache. Where it has
+  // their pages already, the sequence takes those for its own.
   void EnterBlocks(Sequence& sequence, int written);
+  // Tells the backend of pages taken so since the last call.
+  void SendExchanged(std::vector<PageUpdate>* updates);
   // The prefix cache holds all of its prompt that later outputs of the request could share, or
   // there is nothing to share.
   bool PromptEntered(const Sequence& sequence) const;
@@ -55,7 +58,8 @@ class KvManager {
   PrefixIndex index_;
   const int page_tokens_;
   const bool prefix_cache_;
-  std::vector<int32_t> tokens_;  // scratch
+  std::vector<PageUpdate> exchanged_;  // of running sequences
+  std::vector<int32_t> tokens_;        // scratch
 };
 
 }  // namespace skipstone

@@ -61,6 +61,7 @@ StepPlan Scheduler::Next(StepPlan recycled) {
   // Now the pages are short: whoever was admitted would be the next to give way.
   const bool short_of_pages = plan.preemptions > 0 || plan.shed_layers > 0;
   if (!short_of_pages) Admit(&plan, &budget);
+  if (!plan.empty()) kv_.SendExchanged(&plan.page_updates);
   return plan;
 }
 
@@ -143,7 +144,7 @@ void Scheduler::Start(Sequence& sequence, StepPlan* plan) {
                                .sampling = &sequence.spec.sampling,
                                .prompt = sequence.spec.prompt,
                                .output = sequence.output});
-  KvManager::SendPages(sequence, 0, &plan->page_updates);
+  KvManager::SendPages(sequence, 0, sequence.pages.num_blocks(), &plan->page_updates);
 }
 
 // Pages that admission promised to sequences which still run their prompt.
@@ -208,8 +209,8 @@ void Scheduler::StopRunning(Sequence& sequence) {
   running_.erase(std::ranges::lower_bound(running_, &sequence, Sequence::Before()));
   slots_[sequence.slot] = nullptr;
   free_slots_.push_back(sequence.slot);
-  sequence.slot = -1;
   kv_.Release(sequence);
+  sequence.slot = -1;
 }
 
 void Scheduler::AddChunk(Sequence& sequence, int rows, StepPlan* plan, Budget* budget) {

@@ -65,6 +65,35 @@ TEST(KvManagerTest, AdoptsWhatTheCacheHasAndPlansFromThere) {
   EXPECT_EQ(second.pages.num_pages(), 0);
 }
 
+TEST(KvManagerTest, AFullSequenceSharesWhatASkippingOneHasEntered) {
+  KvManager kv(100, 4, /*prefix_cache=*/true);
+  Sequence skipping(Spec(10, "attn:1"), kv.pool(), 4);
+  Prefill(&kv, &skipping);
+  Sequence full(Spec(10), kv.pool(), 4);
+  Prefill(&kv, &full);  // computes all its rows: layer 1 has no pages
+  EXPECT_EQ(full.pages.page(0, 0), skipping.pages.page(0, 0));
+  EXPECT_EQ(full.pages.page(1, 0), skipping.pages.page(1, 0));
+  EXPECT_EQ(kv.pool().used(), 3 + 6 - 2) << "two blocks of layer 0 are held once";
+  std::vector<PageUpdate> updates;
+  kv.SendExchanged(&updates);
+  EXPECT_EQ(updates.size(), 4u);
+  for (const PageUpdate& update : updates) {
+    EXPECT_EQ(update.page, full.pages.page(update.block, update.layer));
+  }
+}
+
+TEST(KvManagerTest, NothingIsSentForASequenceThatStopped) {
+  KvManager kv(100, 4, /*prefix_cache=*/true);
+  Sequence skipping(Spec(10, "attn:1"), kv.pool(), 4);
+  Prefill(&kv, &skipping);
+  Sequence full(Spec(10), kv.pool(), 4);
+  Prefill(&kv, &full);
+  kv.Release(full);
+  std::vector<PageUpdate> updates;
+  kv.SendExchanged(&updates);
+  EXPECT_TRUE(updates.empty());
+}
+
 TEST(KvManagerTest, WithoutACacheNothingIsSharedOrWaitedFor) {
   KvManager kv(100, 4, /*prefix_cache=*/false);
   Sequence first(Spec(10), kv.pool(), 4);
