@@ -49,9 +49,11 @@ TEST_P(FaultInjectionTest, ARunnerThatFailsInMidTrafficEndsEveryRequest) {
   FakeRunnerOptions runner = Runner();
   runner.fail_at_step = 30;
   FakeEngine engine(FakeEngine::Options(), runner);
+  gate_.CloseFrom(1);
   std::vector<std::shared_ptr<Recording>> recordings;
   absl::Status refusal;
   for (int i = 0; refusal.ok(); ++i) {
+    if (i == 40) gate_.Open();  // all of these are there when the first step ends
     const EngineRequest request = engine.Request("r" + std::to_string(i), 9, 30);
     auto recording = std::make_shared<Recording>();
     const absl::Status status = engine.TrySubmit(request, recording);
