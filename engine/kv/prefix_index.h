@@ -80,7 +80,7 @@ class PrefixIndex {
   bool Evict();
 
   int64_t num_nodes() const { return static_cast<int64_t>(nodes_.size()); }
-  // How often Evict had to look at every node: only for pages held after their cursor was let go.
+  // How often Evict looked at every node: only for pages held after their cursor was let go.
   int64_t full_walks() const { return full_walks_; }
 
  private:

@@ -57,7 +57,6 @@ void Sequence::PlanRows(int rows, StepPlan* plan) {
   planned = end;
   in_flight += chunk.samples ? 1 : 0;
   decoding |= chunk.samples;
-  last_plan = plan->id;
   plan->num_rows += rows;
   plan->chunks.push_back(chunk);
 }

@@ -137,7 +137,6 @@ class Sequence {
   bool decoding = false;   // since its start it has paid for a row that draws a token, in full
   // First prompt position whose row still has to deliver the log-probability of the next token.
   int next_prompt_logprob = 0;
-  uint64_t last_plan = 0;  // id of the last plan with rows of this sequence
   int preemptions = 0;
 };
 

@@ -32,9 +32,6 @@ Tenant* WaitQueue::Join(const std::string& name) {
       if (&present != &tenant) least = std::min(least, present.served_tokens);
     }
     tenant.served_tokens = least;
-    std::erase_if(departed_, [&](const auto& entry) {
-      return entry.second <= least;  // now it makes no difference
-    });
   }
   if (const auto before = departed_.find(name); before != departed_.end()) {
     tenant.served_tokens = std::max(tenant.served_tokens, before->second);
@@ -44,7 +41,7 @@ Tenant* WaitQueue::Join(const std::string& name) {
 }
 
 void WaitQueue::Add(Sequence& sequence, const Sequence* leader) {
-  sequence.tenant = Join(fair_share_ ? sequence.spec.tenant : std::string());
+  sequence.tenant = Join(NameOf(sequence));
   ++size_;
   if (leader != nullptr) {
     followers_[leader->spec.id].push_back(&sequence);
@@ -86,9 +83,9 @@ void WaitQueue::End(Sequence& sequence) {
   size_ -= waited ? 1 : 0;
   ReleaseFollowers(sequence.spec.id);
   if (--sequence.tenant->sequences > 0) return;
-  const std::string& name = fair_share_ ? sequence.spec.tenant : std::string();
+  const std::string name = NameOf(sequence);
   if (departed_.size() >= kMostDeparted) departed_.clear();
-  if (fair_share_) departed_[name] = sequence.tenant->served_tokens;
+  departed_[name] = sequence.tenant->served_tokens;
   tenants_.erase(name);
 }
 

@@ -48,6 +48,10 @@ class WaitQueue {
   int size() const { return size_; }
 
  private:
+  // Without fair shares all are one tenant.
+  std::string NameOf(const Sequence& sequence) const {
+    return fair_share_ ? sequence.spec.tenant : std::string();
+  }
   Tenant* Join(const std::string& name);
 
   const bool fair_share_;

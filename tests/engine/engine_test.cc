@@ -394,6 +394,38 @@ TEST_P(EngineTest, TimeLimitGivesAPartialResult) {
   EXPECT_EQ(observer_.done[0].outcome, Outcome::kTimeLimit);
 }
 
+TEST_P(EngineTest, ARequestThatEndsInTheQueueIsAcceptedFirst) {
+  gate_.Close();
+  StartEngine(/*num_pages=*/8);  // of one request
+  auto running = Submit(Request("running", 5));
+  gate_.WaitArrivals(1);
+  EngineRequest waits = Request("waits", 5);
+  waits.n = 2;
+  auto waiting = Submit(waits);
+  EXPECT_TRUE(engine_->Cancel("waits", Engine::CancelReason::kAbort));
+  gate_.Open();
+  EXPECT_TRUE(waiting->WaitDone().ok());
+  ASSERT_TRUE(waiting->accepted().has_value());
+  EXPECT_EQ(waiting->accepted()->prompt_tokens, 3);
+  EXPECT_EQ(waiting->accepted()->skip, waits.skip);
+  for (const Recording::Output& output : waiting->outputs()) {
+    EXPECT_EQ(output.finished->reason, FinishReason::kAborted);
+    EXPECT_EQ(output.finished->kv_pages_used, 0);
+  }
+  EXPECT_TRUE(running->WaitDone().ok());
+}
+
+TEST_P(EngineTest, MoreOutputsThanTheQueueTakesCanNeverFit) {
+  StartEngine(/*num_pages=*/1000, nullptr, /*max_queue=*/4);
+  EngineRequest request = Request("a", 1);
+  request.n = 5;
+  const absl::Status status = Refusal(request);
+  EXPECT_TRUE(IsNeverFits(status)) << status;
+  EXPECT_NE(status.message().find("n is 5, 4 sequences may wait"), absl::string_view::npos);
+  request.n = 4;
+  EXPECT_TRUE(Submit(request)->WaitDone().ok());
+}
+
 TEST_P(EngineTest, RefusesWhatItCannotTake) {
   StartEngine(/*num_pages=*/20, nullptr, /*max_queue=*/2);
   gate_.Close();

@@ -137,6 +137,35 @@ TEST(SequencePagesTest, ShedSharedPagesStayWithTheirOtherOwner) {
   EXPECT_EQ(pool.free(), 3);
 }
 
+TEST(SequencePagesTest, OnlyUnsharedPagesWouldBeFreedByAShed) {
+  PagePool pool(16);
+  SequencePages first(pool, Skip("none", 2), 4);
+  EXPECT_EQ(first.UnsharedPagesOnTop(), 0) << "it has none";
+  ASSERT_TRUE(first.Grow(12));
+  EXPECT_EQ(first.UnsharedPagesOnTop(), 3);
+  SequencePages second(pool, Skip("none", 2), 4);
+  second.Share(first.pages().subspan(0, 2));
+  EXPECT_EQ(first.UnsharedPagesOnTop(), 2);
+  pool.Retain(first.page(1, 1));
+  EXPECT_EQ(first.UnsharedPagesOnTop(), 2) << "what the cache retains can be evicted";
+  EXPECT_EQ(second.UnsharedPagesOnTop(), 0);
+  pool.Forget(first.page(1, 1));
+}
+
+TEST(SequencePagesTest, ExchangesAPageForOneThatOthersHold) {
+  PagePool pool(16);
+  SequencePages first(pool, Skip("none", 2), 4);
+  SequencePages second(pool, Skip("none", 2), 4);
+  ASSERT_TRUE(first.Grow(4) && second.Grow(8));
+  second.Exchange(0, 1, first.page(0, 1));
+  EXPECT_EQ(second.page(0, 1), first.page(0, 1));
+  EXPECT_EQ(pool.used(), 5);
+  first.Release();
+  EXPECT_EQ(pool.used(), 4);
+  second.Release();
+  EXPECT_EQ(pool.free(), 16);
+}
+
 TEST(SequencePagesDeathTest, DiesOnSheddingMoreThanItKeeps) {
   PagePool pool(8);
   SequencePages pages(pool, Skip("attn:last=4"), 4);

@@ -82,6 +82,21 @@ TEST(KvManagerTest, AFullSequenceSharesWhatASkippingOneHasEntered) {
   }
 }
 
+TEST(KvManagerTest, APromptTakesTheRoomThereIs) {
+  KvManager kv(10, 4, /*prefix_cache=*/true);  // 5 blocks of 2 layers
+  Sequence sequence(Spec(30), kv.pool(), 4);
+  EXPECT_EQ(kv.RowsThatFit(sequence, 17), 17);
+  EXPECT_EQ(kv.RowsThatFit(sequence, 30), 20) << "what 10 pages hold";
+  std::vector<PageUpdate> updates;
+  kv.Grow(sequence, 18, &updates);
+  sequence.planned = 18;
+  EXPECT_EQ(kv.RowsThatFit(sequence, 12), 2) << "what its last block has left";
+  sequence.planned = 20;
+  EXPECT_EQ(kv.RowsThatFit(sequence, 10), 4) << "no room: a block, at the cost of others";
+  Sequence without_pages(Spec(30, "attn:0-1"), kv.pool(), 4);
+  EXPECT_EQ(kv.RowsThatFit(without_pages, 30), 30);
+}
+
 TEST(KvManagerTest, NothingIsSentForASequenceThatStopped) {
   KvManager kv(100, 4, /*prefix_cache=*/true);
   Sequence skipping(Spec(10, "attn:1"), kv.pool(), 4);

@@ -122,7 +122,7 @@ void PlanChecks::Before(const Scheduler& scheduler, std::span<const SequenceId> 
       continue;
     }
     if (!sequence.AllPlanned() && sequence.DecodeReady()) decode_ready_.push_back(id);
-    if (sequence.SheddableLayers() > 0 && sequence.pages.num_blocks() > 0) {
+    if (sequence.SheddableLayers() > 0 && sequence.pages.UnsharedPagesOnTop() > 0) {
       could_shed_.push_back(id);
     }
   }
@@ -173,7 +173,8 @@ Failure PlanChecks::CheckDecodeRows(const Scheduler& scheduler, const StepPlan& 
   const PagePool& pool = scheduler.pool();
   for (const SequenceId id : decode_ready_) {
     const Sequence& sequence = *scheduler.Find(id);
-    if (!sequence.running() || sequence.last_plan == plan.id) continue;
+    if (!sequence.running()) continue;
+    if (std::ranges::find(plan.chunks, id, &SequenceChunk::sequence) != plan.chunks.end()) continue;
     const int64_t missing = sequence.pages.MissingPages(sequence.planned + 1);
     if (pool.free() + pool.cached() < missing) continue;
     return absl::StrFormat("sequence %d was ready to decode and is left out", id);

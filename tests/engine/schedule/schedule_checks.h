@@ -62,7 +62,7 @@ class PlanChecks {
   double prefill_limit_ = 0;
   std::vector<SequenceId> decode_ready_;
   std::vector<SequenceId> waiting_;     // those that may start
-  std::vector<SequenceId> could_shed_;  // running, with pages of layers within their ceiling
+  std::vector<SequenceId> could_shed_;  // running, and shedding would free pages
 };
 
 }  // namespace skipstone
