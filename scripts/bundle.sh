@@ -25,10 +25,9 @@ ldd "$OUT"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | sort -u |
     [[ $name =~ $HOSTS ]] || strip -o "$OUT/lib/$name" "$path"
   done
 if [[ ${3:-} == --with-cuda-libs ]]; then
-  for library in /usr/local/cuda/lib64/libcublasLt.so.13; do
-    [[ -e $library ]] || { echo "bundle.sh: no $library" >&2; exit 1; }
-    cp -L "$library" "$OUT/lib/"
-  done
+  library=/usr/local/cuda/lib64/libcublasLt.so.13
+  [[ -e $library ]] || { echo "bundle.sh: no $library" >&2; exit 1; }
+  cp -L "$library" "$OUT/lib/"
 fi
 cp -r models/demo "$OUT/models/"
 cp tests/golden/demo.json "$OUT/tests/golden/"

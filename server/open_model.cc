@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "engine/kv/page_pool.h"
 #include "engine/llama_runner.h"
 #include "engine/make_backend.h"
 #include "engine/model/synthetic.h"
@@ -27,7 +28,7 @@ absl::StatusOr<int64_t> PoolPages(const ServerConfig& config, const LoadedModel&
   const ModelShape& shape = model.config.shape;
   if (config.kv_memory_bytes > 0) {
     const int64_t pages = config.kv_memory_bytes / page_bytes;
-    if (pages >= shape.num_layers) return pages;
+    if (pages >= shape.num_layers) return std::min(pages, PagePool::kMaxPages);
     return absl::InvalidArgumentError(absl::StrFormat(
         "kv_memory: %d bytes hold %d pages of %d bytes; one block of this model needs %d",
         config.kv_memory_bytes, pages, page_bytes, shape.num_layers));
@@ -41,7 +42,7 @@ absl::StatusOr<int64_t> PoolPages(const ServerConfig& config, const LoadedModel&
     return absl::ResourceExhaustedError(absl::StrFormat(
         "%d bytes are free: too little for K/V pages of %d bytes", free, page_bytes));
   }
-  return std::min(by_memory, most);
+  return std::min({by_memory, most, PagePool::kMaxPages});
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerConfig& config,

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "engine/kv/page_pool.h"
 #include "server/server_config.h"
 
 namespace skipstone::server {
@@ -157,7 +158,7 @@ const std::vector<Entry>& Table() {
        Number(&C::threads, 1, 1024)},
       {{"kv_memory", "memory for K/V pages, such as 4GiB"}, Bytes(&C::kv_memory_bytes)},
       {{"kv_pages", "number of K/V pages; wins over --kv_memory"},
-       Number(&C::kv_pages, 1, int64_t{1} << 31)},
+       Number(&C::kv_pages, 1, PagePool::kMaxPages)},
       {{"page_tokens", "tokens of one K/V page"}, Number(&C::page_tokens, 1, 256)},
       {{"max_batch_tokens", "work of one step, in prompt rows without skipping"},
        // A step's rows, up to twice as many, stay within 65536.

@@ -31,7 +31,6 @@ namespace {
 
 constexpr int64_t kReservedBytes = int64_t{512} << 20;  // library, recorded steps, driver
 constexpr int kUsualRows = 2048, kUsualSlots = 256;     // FreeBytes leaves room for such a step
-
 constexpr double kRowsPerRead = 230;  // an H100's 700 TFLOP/s over 3 TB/s; not measured
 
 class CudaBackend final : public Backend {

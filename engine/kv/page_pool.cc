@@ -1,13 +1,11 @@
 #include "engine/kv/page_pool.h"
 
-#include <limits>
-
 #include "engine/base/check.h"
 
 namespace skipstone {
 
 PagePool::PagePool(int64_t num_pages) : pages_(num_pages) {
-  SKIPSTONE_CHECK(num_pages >= 0 && num_pages <= std::numeric_limits<PageId>::max());
+  SKIPSTONE_CHECK(num_pages >= 0 && num_pages <= kMaxPages);
   free_.reserve(num_pages);
   for (int64_t page = num_pages - 1; page >= 0; --page) free_.push_back(static_cast<PageId>(page));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,8 @@ using PageId = int32_t;
 // Invariant: free() + used() + cached() == size(). Not thread-safe: the step thread owns it.
 class PagePool {
  public:
+  static constexpr int64_t kMaxPages = std::numeric_limits<PageId>::max();
+  // 0 <= num_pages <= kMaxPages.
   explicit PagePool(int64_t num_pages);
 
   // Fills `pages` with pages of reference count 1, or changes nothing and returns false.

@@ -74,9 +74,8 @@ class PrefixIndex {
   // which holds the same. Returns whether it did.
   bool Insert(Cursor& cursor, std::span<const int32_t> tokens, SequencePages& pages);
 
-  // Drops the least recently used node that nobody stands on or behind; failing that, frees those
-  // pages of a chain in use that only the cache owns. False if there are none. O(pages of the node
-  // or, once for a cursor let go, of its chain).
+  // Drops the least recently used node that nobody stands on or behind; failing that, pages of a
+  // chain in use that only the cache owns. False if there are none. O(pages of node or chain).
   bool Evict();
 
   int64_t num_nodes() const { return static_cast<int64_t>(nodes_.size()); }
