@@ -8,7 +8,7 @@
 #   OUT     a folder for at most 8 files, which tables.py turns into the tables of RESULTS.md:
 #           host.json stages.jsonl parity.log sanitizer.log bench.jsonl peers.jsonl serving.jsonl
 #           run.log
-#   STAGE   host parity sanitizer demo decode skip mixed stages peers
+#   STAGE   host parity sanitizer demo decode skip stages peers
 #           serving-128 serving-2048 serving-trace, or serving for these three
 # Needs bash 5, coreutils, python3; for `peers` a python3 with PyTorch and transformers.
 #
@@ -33,7 +33,7 @@ readonly HERE
 
 # In seconds: about twice what a stage should take, where that fits one call of 10 minutes.
 declare -rA LIMITS=([host]=30 [parity]=240 [sanitizer]=560 [demo]=90 [decode]=480 [skip]=300
-  [mixed]=120 [stages]=120 [peers]=560 [serving-128]=240 [serving-2048]=420 [serving-trace]=300)
+  [stages]=120 [peers]=560 [serving-128]=240 [serving-2048]=420 [serving-trace]=300)
 
 # What stages.sh reads. Shapes are BATCH:CONTEXT, loads are tokens (in and out), requests and
 # concurrency; steps end within MOST_POSITIONS.
@@ -47,14 +47,14 @@ settings() {
   CELL_S=${SKIPSTONE_CELL_S:-90} LOAD_S=300
   STEPS=50 ROUNDS=3 MOST_POSITIONS=4096
   BATCHES='1 8 32 128 256' CONTEXTS='128 512 1024 2048 4096'
-  SHAPES='1:128 1:2048 32:128 32:2048' MIXED='32:512 128:128'
+  SHAPES='1:128 1:2048 32:128 32:2048'
   PROMPTS='128 512 2048 4096' STAGES_PROMPT=2048
   PEER_BATCHES='1 32' PEER_CONTEXT=128
   LOAD_128=(128 2048 512) LOAD_2048=(2048 96 96) TRACE_SECONDS=60
   if [[ ${SKIPSTONE_QUICK:-} == 1 ]]; then
     STEPS=4 ROUNDS=1 MOST_POSITIONS=64
     BATCHES='1 2' CONTEXTS='16 64'
-    SHAPES='1:16 2:16' MIXED='4:16'
+    SHAPES='1:16 2:16'
     PROMPTS='16 32' STAGES_PROMPT=32
     PEER_BATCHES='1 2' PEER_CONTEXT=16
     LOAD_128=(8 4 2) LOAD_2048=(16 4 2) TRACE_SECONDS=1

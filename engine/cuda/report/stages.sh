@@ -188,14 +188,6 @@ stage_skip() {
   return "$status"
 }
 
-stage_mixed() {
-  local shape status=0
-  for shape in $MIXED; do
-    decode_bench "${shape%:*}" "${shape#*:}" "$SKIPS" --mixed || status=1
-  done
-  return "$status"
-}
-
 # The smallest and the largest decode shape, and a prompt.
 stage_stages() {
   local shape status=0

@@ -49,11 +49,7 @@ def device_of(host):
 def arms(run):
     """The arms of a run by the name they were asked for: canonical names differ."""
     names = run.get("skip_names", "none").split(";")
-    found = dict(zip(names, run.get("skips", [])))
-    for arm in run.get("skips", []):
-        if arm["skip"] == "mixed":
-            found["mixed"] = arm
-    return found
+    return dict(zip(names, run.get("skips", [])))
 
 
 def cells(runs, phase):
@@ -91,7 +87,7 @@ def joined(value, detail):
 
 def levels(found, default):
     """The levels that were measured, in their order; else those of the runbook."""
-    names = [name for _, _, name in found if name not in ("none", "mixed")]
+    names = [name for _, _, name in found if name != "none"]
     return list(dict.fromkeys(names)) or default
 
 
@@ -202,36 +198,14 @@ def prefill(results):
             table(["prompt", *prompts], rows))
 
 
-def mixed(results):
-    rows = []
-    for run in results.runs("mixed"):
-        by_name = arms(run)
-        if "mixed" not in by_name:
-            continue
-        ours = by_name["mixed"]["decode_floor_fraction"]
-        others = statistics.mean(arm["decode_floor_fraction"]
-                                 for name, arm in by_name.items() if name != "mixed")
-        rows.append([run["batch"], run["column"], number(by_name["mixed"]["decode_ms_per_token"]),
-                     percent(others), percent(ours), percent(ours / others if others else 0)])
-    return ("## A batch that mixes the levels\n" +
-            table(["batch", "context", "ms per step", "levels alone, % of floor",
-                   "mixed, % of floor", "ratio"], rows or [[""] * 6]))
-
-
-def stage_row(name, stage, run):
+def stage_row(name, stage):
     ms, floor = stage["ms"], stage["floor_ms"]
-    row = [name, number(ms, 3), number(floor, 3), percent(floor / ms if ms else 0)]
-    for key, ceiling, unit in (("bytes", "read_bandwidth_bytes_per_s", 1e9),
-                               ("flops", "peak_flops_per_s", 1e12)):
-        rate = stage.get(key, 0) / ms * 1e3 if ms else 0
-        row.append(joined(number(rate / unit, 1 if unit == 1e12 else 0) if rate else "",
-                          percent(rate / run[ceiling] if run.get(ceiling) else 0)))
-    return row
+    return [name, number(ms, 3), number(floor, 3), percent(floor / ms if ms else 0)]
 
 
 def stages(results):
     text = "## Where a step's time goes\n"
-    head = ["stage", "ms", "floor, ms", "% of floor", "GB/s", "TFLOP/s"]
+    head = ["stage", "ms", "floor, ms", "% of floor"]
     for run in results.runs("stages"):
         for phase in ("decode", "prefill"):
             found = run.get(f"{phase}_stages")
@@ -239,21 +213,9 @@ def stages(results):
                 continue
             what = (f"decode, batch {run['batch']}, context {run['column']}"
                     if phase == "decode" else f"prefill {run['column']}")
-            text += f"{what}\n" + table(head, [stage_row(n, s, run) for n, s in found.items()])
+            text += f"{what}\n" + table(head, [stage_row(n, s) for n, s in found.items()])
             text += "\n"
     return text
-
-
-def host_overhead(results):
-    found = cells(results.runs("decode"), "decode")
-    rows = []
-    for (batch, column, _), (arm, _, _) in sorted(found.items()):
-        launch = arm.get("launch_ms", arm.get("decode_launch_ms"))
-        if launch is not None:
-            rows.append([batch, column, number(launch, 3),
-                         percent(launch / arm["decode_ms_per_token"])])
-    return ("## Host: enqueueing a step\n" +
-            table(["batch", "context", "ms", "of the step"], rows or [[""] * 4]))
 
 
 def peers(results):
@@ -298,8 +260,7 @@ def serving(results):
     return text
 
 
-SECTIONS = [header, stage_results, decode, skipping, prefill, mixed, peers, stages, host_overhead,
-            serving]
+SECTIONS = [header, stage_results, decode, skipping, prefill, peers, stages, serving]
 
 
 def main():
