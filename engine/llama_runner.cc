@@ -45,7 +45,7 @@ class LlamaRunner : public ModelRunner {
 
   // The CPU computes within Launch: a second step in flight would only delay the first one's
   // tokens.
-  int max_in_flight() const override { return model_.backend->name() == "cpu" ? 1 : 2; }
+  int max_in_flight() const override { return model_.backend->asynchronous() ? 2 : 1; }
 
  private:
   struct InFlight {

@@ -36,7 +36,9 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const ModelShape& shape,
         absl::StrFormat("backend '%s' is not one of auto, cpu, cuda", name));
   }
 #if SKIPSTONE_WITH_CUDA
-  if (name == "cuda" || (name == "auto" && HasCudaDevice())) return MakeCudaBackend(shape);
+  if (name == "cuda" || (name == "auto" && HasCudaDevice())) {
+    return MakeCudaBackend(shape, {.tuning_cache = options.tuning_cache});
+  }
 #else
   if (name == "cuda") {
     return absl::UnavailableError("backend 'cuda' is not compiled into this binary");

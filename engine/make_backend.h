@@ -18,6 +18,7 @@ namespace skipstone {
 struct BackendOptions {
   std::string backend = "auto";  // "cpu", "cuda", "auto": cuda if compiled in and a device is there
   int threads = 0;               // 0: the CPUs this process may use
+  std::string tuning_cache;      // CUDA: see CudaOptions
   int64_t memory_bytes = 0;      // CPU: limit for everything; 0: the cgroup's or the machine's
 };
 

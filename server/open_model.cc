@@ -33,7 +33,7 @@ absl::StatusOr<int64_t> PoolPages(const ServerConfig& config, const LoadedModel&
         "kv_memory: %d bytes hold %d pages of %d bytes; one block of this model needs %d",
         config.kv_memory_bytes, pages, page_bytes, shape.num_layers));
   }
-  const double share = model.backend->name() == "cpu" ? kCpuPageShare : kDevicePageShare;
+  const double share = model.backend->asynchronous() ? kDevicePageShare : kCpuPageShare;
   const auto by_memory = static_cast<int64_t>(static_cast<double>(free) * share) / page_bytes;
   // More than this can never be in use.
   const int64_t most = CeilDiv(shape.max_context, config.page_tokens) * shape.num_layers *
@@ -80,9 +80,10 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
     return absl::InvalidArgumentError(
         "model: none is given; use --model DIR or --model synthetic:llama-2-7b");
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      LoadedModel model,
-      LoadModel(config.model, {.backend = config.backend, .threads = config.threads}));
+  SKIPSTONE_ASSIGN_OR_RETURN(LoadedModel model,
+                             LoadModel(config.model, {.backend = config.backend,
+                                                      .threads = config.threads,
+                                                      .tuning_cache = config.tuning_cache}));
   ServedModel served;
   served.info = {.backend = model.backend->name(),
                  .weight_type = NameOf(model.weight_type),

@@ -22,6 +22,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/backend/device_probe.h"
 #include "engine/backend/tensor.h"
 #include "engine/base/sampling.h"
 #include "engine/base/step_input.h"
@@ -60,11 +61,22 @@ struct WeightId {
   int index = -1;
 };
 
+// What a backend holds. Bytes of the device's memory, of the host's where it is the device.
+struct BackendUsage {
+  int64_t weight_bytes = 0;
+  int64_t page_bytes = 0;
+  int64_t buffer_bytes = 0;
+  int recorded_steps = 0;  // launch sequences that are replayed
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
   virtual std::string name() const = 0;  // "cpu", "cuda"
+  // False if the stages compute within their calls. Else they enqueue, and a step may be begun
+  // before the one before it was waited for.
+  virtual bool asynchronous() const = 0;
 
   // Takes a group of matrices that share their input ([out_i, in] each, one type). The CPU keeps
   // the views, whose memory must outlive the backend; a device copies. Errors: RESOURCE_EXHAUSTED,
@@ -80,6 +92,9 @@ class Backend {
   virtual int64_t FreeBytes() const = 0;
   // Allocates pages and step buffers. Once, after the weights and before the first step.
   virtual absl::Status Allocate(const StepLimits& limits) = 0;
+  virtual BackendUsage Usage() const = 0;
+  // Null where the stages compute within their calls. Lives as long as the backend.
+  virtual DeviceProbe* probe() = 0;
 
   // ---- one step, in this order ----
   virtual void BeginStep(const StepInput& step) = 0;

@@ -19,12 +19,6 @@ enum class Stage { kEmbed, kQkv, kAttend, kProject, kGateUp, kDown, kLogits };
 inline constexpr int kNumStages = 7;
 const char* NameOf(Stage stage);
 
-// What the machine can do at the most.
-struct Ceilings {
-  double bytes_per_s = 0;  // read bandwidth
-  double flops_per_s = 0;  // a multiply-add counts twice
-};
-
 // One stage of one layer in one step, or a sum of them.
 struct StageCost {
   Stage stage = Stage::kEmbed;

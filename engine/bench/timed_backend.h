@@ -24,6 +24,7 @@ class TimedBackend final : public Backend {
   std::array<double, kNumStages> Take() { return std::exchange(seconds_, {}); }
 
   std::string name() const override { return backend_->name(); }
+  bool asynchronous() const override { return backend_->asynchronous(); }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     return backend_->AddWeights(group);
   }
@@ -31,6 +32,8 @@ class TimedBackend final : public Backend {
   double RowsPerRead() const override { return backend_->RowsPerRead(); }
   int64_t FreeBytes() const override { return backend_->FreeBytes(); }
   absl::Status Allocate(const StepLimits& limits) override { return backend_->Allocate(limits); }
+  BackendUsage Usage() const override { return backend_->Usage(); }
+  DeviceProbe* probe() override { return backend_->probe(); }
   void BeginStep(const StepInput& step) override { backend_->BeginStep(step); }
   void Embed(WeightId table) override {
     Clocked(Stage::kEmbed, [&] { backend_->Embed(table); });

@@ -43,6 +43,7 @@ class CpuBackend final : public Backend {
         attention_(shape, pool_) {}
 
   std::string name() const override { return "cpu"; }
+  bool asynchronous() const override { return false; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override;
   int64_t PageBytes(int page_tokens) const override {
     return PageStore::PageBytes(shape_, page_tokens);
@@ -50,6 +51,8 @@ class CpuBackend final : public Backend {
   double RowsPerRead() const override { return kRowsPerRead; }
   int64_t FreeBytes() const override { return std::max<int64_t>(0, memory_bytes_ - used_bytes_); }
   absl::Status Allocate(const StepLimits& limits) override;
+  BackendUsage Usage() const override;
+  DeviceProbe* probe() override { return nullptr; }
 
   void BeginStep(const StepInput& step) override;
   void Embed(WeightId table) override;
@@ -148,6 +151,17 @@ absl::Status CpuBackend::Allocate(const StepLimits& limits) {
     used_bytes_ += m->bytes();
   }
   return absl::OkStatus();
+}
+
+BackendUsage CpuBackend::Usage() const {
+  int64_t buffers = 0;
+  for (const Matrix* matrix :
+       {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &logits_, &scratch_}) {
+    buffers += matrix->bytes();
+  }
+  return {.weight_bytes = used_bytes_,
+          .page_bytes = limits_.num_pages * PageBytes(limits_.page_tokens),
+          .buffer_bytes = buffers};
 }
 
 void CpuBackend::BeginStep(const StepInput& step) {

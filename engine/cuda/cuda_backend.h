@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "engine/backend/backend.h"
 
@@ -12,9 +13,14 @@ namespace skipstone {
 // True if a driver and a device are there.
 bool HasCudaDevice();
 
+struct CudaOptions {
+  std::string tuning_cache;  // file of timed algorithms; empty: none is kept
+};
+
 // Errors: UNAVAILABLE without a device or with a driver that is too old, UNIMPLEMENTED naming a
 // shape that is not served (head_dim other than 64 and 128, sizes that are no multiple of 8, a
 // device before sm_80).
-absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const ModelShape& shape);
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const ModelShape& shape,
+                                                         const CudaOptions& options = {});
 
 }  // namespace skipstone

@@ -93,6 +93,12 @@ absl::StatusOr<int> DeviceWeights::Add(std::span<const Tensor> group, cudaStream
   return static_cast<int>(weights_.size()) - 1;
 }
 
+int64_t DeviceWeights::bytes() const {
+  int64_t bytes = 0;
+  for (const DeviceWeight& weight : weights_) bytes += weight.memory.bytes();
+  return bytes;
+}
+
 absl::Status DeviceWeights::Upload(const void* from, int64_t bytes, char* to, cudaStream_t stream) {
   for (int64_t done = 0; done < bytes;) {
     StagingMemory& half = halves_[next_half_];

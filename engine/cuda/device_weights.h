@@ -34,6 +34,7 @@ class DeviceWeights {
   absl::Status Finish(cudaStream_t stream);
 
   const DeviceWeight& operator[](int i) const { return weights_[i]; }
+  int64_t bytes() const;
   // Of all matrices.
   DType type() const { return type_; }
 

@@ -1,5 +1,7 @@
 #include "engine/cuda/step_graphs.h"
 
+#include <algorithm>
+
 #include "engine/base/hash.h"
 
 namespace skipstone::cuda {
@@ -18,6 +20,11 @@ StepGraphs::~StepGraphs() {
   for (const auto& [key, graph] : graphs_) {
     if (graph != nullptr) cudaGraphExecDestroy(graph);
   }
+}
+
+int StepGraphs::size() const {
+  return static_cast<int>(
+      std::count_if(graphs_.begin(), graphs_.end(), [](const auto& g) { return g.second; }));
 }
 
 void StepGraphs::Run(uint64_t key, const std::function<void()>& forward, cudaStream_t stream,

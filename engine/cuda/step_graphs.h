@@ -28,6 +28,8 @@ class StepGraphs {
   StepGraphs(const StepGraphs&) = delete;
   StepGraphs& operator=(const StepGraphs&) = delete;
 
+  int size() const;  // recorded
+
   void Run(uint64_t key, const std::function<void()>& forward, cudaStream_t stream,
            DeviceError& error);
 

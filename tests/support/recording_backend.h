@@ -16,6 +16,7 @@ class RecordingBackend : public Backend {
   int groups_until_failure = -1;            // AddWeights fails after so many; -1: never
 
   std::string name() const override { return "recording"; }
+  bool asynchronous() const override { return false; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     if (groups_until_failure-- == 0) return absl::ResourceExhaustedError("no memory for weights");
     groups.emplace_back(group.begin(), group.end());
@@ -25,6 +26,8 @@ class RecordingBackend : public Backend {
   double RowsPerRead() const override { return 1; }
   int64_t FreeBytes() const override { return 0; }
   absl::Status Allocate(const StepLimits&) override { return absl::OkStatus(); }
+  BackendUsage Usage() const override { return {}; }
+  DeviceProbe* probe() override { return nullptr; }
 
   void BeginStep(const StepInput&) override { stages.push_back("begin"); }
   void Embed(WeightId table) override {

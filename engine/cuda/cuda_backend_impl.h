@@ -1,0 +1,89 @@
+// The class behind MakeCudaBackend: its life in cuda_backend.cc, its stages in cuda_stages.cc.
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "engine/base/status.h"
+#include "engine/cuda/cuda_backend.h"
+#include "engine/cuda/device.h"
+#include "engine/cuda/device_weights.h"
+#include "engine/cuda/kernels/skinny_matmul.h"
+#include "engine/cuda/row_products.h"
+#include "engine/cuda/slot_uploads.h"
+#include "engine/cuda/step_buffers.h"
+#include "engine/cuda/step_graphs.h"
+#include "engine/cuda/step_upload.h"
+
+namespace skipstone::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(const ModelShape& shape, Device device, const CudaOptions& options)
+      : shape_(shape),
+        options_(options),
+        heads_{shape.heads, shape.kv_heads, shape.head_dim},
+        stream_(std::move(device.stream)),
+        split_(DecodeSplit::For(shape, device.multiprocessors)) {}
+
+  std::string name() const override { return "cuda"; }
+  bool asynchronous() const override { return true; }
+  absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
+    SKIPSTONE_ASSIGN_OR_RETURN(const int index, weights_.Add(group, stream_.get()));
+    return WeightId{index};
+  }
+  int64_t PageBytes(int page_tokens) const override {
+    return StepBuffers::PageBytes(shape_, page_tokens);
+  }
+  double RowsPerRead() const override;
+  int64_t FreeBytes() const override;
+  absl::Status Allocate(const StepLimits& limits) override;
+  BackendUsage Usage() const override;
+  DeviceProbe* probe() override { return nullptr; }
+
+  void BeginStep(const StepInput& step) override;
+  void Embed(WeightId table) override;
+  void QkvStore(int layer, WeightId norm, WeightId qkv) override;
+  void Attend(int layer) override;
+  void ProjectAdd(int layer, Sublayer sublayer, WeightId w) override;
+  void GateUp(int layer, WeightId norm, WeightId gate_up) override;
+  void Logits(WeightId norm, WeightId head) override;
+  void EndStep() override;
+  absl::Status WaitStep(std::vector<LogitsResult>* results) override {
+    results_.Wait(results, error_);
+    return error_.status();
+  }
+  void Run(uint64_t key, const std::function<void()>& forward) override;
+
+ private:
+  // A small step's launches do not depend on its counts: they cover the bucket's rows.
+  bool small() const { return std::ssize(step_.tokens) <= kSkinnyRows; }
+  int Bound(int rows) const { return small() ? bucket_ : rows; }
+  static bool Skinny(int rows) { return rows <= kSkinnyRows; }
+  void Upload(const StepInput& part);
+  void Norm(const RowSource& source, int rows, WeightId norm);
+  SkinnyArgs SkinnyOf(const RowSource& source, const DeviceWeight& weight, const void* x) const;
+  void QkvByLibrary(int layer, const DeviceWeight& weight);
+  void LogitsChunk(int first, int rows, const DeviceWeight& head);
+  void Note(cudaError_t error, const char* what) { error_.Note(error, what); }
+
+  const ModelShape shape_;
+  const CudaOptions options_;
+  const HeadShape heads_;
+  Stream stream_;
+  DecodeSplit split_;
+  DeviceWeights weights_;
+  StepLimits limits_;
+  StepBuffers buffers_;
+  SlotUploads slots_;
+  StepUpload upload_;
+  StepResults results_;
+  std::optional<RowProducts> products_;
+  StepGraphs graphs_;
+  DeviceError error_;
+  StepInput step_;
+  const StepHeader* device_step_ = nullptr;
+  int bucket_ = 0;
+};
+
+}  // namespace skipstone::cuda
