@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "engine/backend/backend.h"
 #include "engine/base/clock.h"
 #include "engine/request.h"
 
@@ -20,6 +21,7 @@ struct EngineLoad {
   int waiting = 0;             // sequences
   int64_t waiting_tokens = 0;  // of their prompts
   PoolUsage pages;
+  BackendUsage backend;
 };
 
 struct StepObservation {

@@ -8,6 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/model/llama.h"
 #include "engine/schedule/row_lists.h"
+#include "engine/warm_up.h"
 
 namespace skipstone {
 namespace {
@@ -21,7 +22,7 @@ class LlamaRunner : public ModelRunner {
     rows_.Build(plan);
     const StepInput input = rows_.input();
     model_.backend->BeginStep(input);
-    model_.backend->Run(/*key=*/0, [&] { Forward(input, model_.weights, *model_.backend); });
+    model_.backend->Run([&] { Forward(input, model_.weights, *model_.backend); });
     model_.backend->EndStep();
     const auto order = rows_.plan_order();
     in_flight_.push_back({{order.begin(), order.end()}, rows_.rows_eliminated()});
@@ -43,6 +44,7 @@ class LlamaRunner : public ModelRunner {
     return results;
   }
 
+  BackendUsage Usage() const override { return model_.backend->Usage(); }
   // The CPU computes within Launch: a second step in flight would only delay the first one's
   // tokens.
   int max_in_flight() const override { return model_.backend->asynchronous() ? 2 : 1; }
@@ -74,8 +76,15 @@ ModelWork ModelWorkOf(const LoadedModel& model) {
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> MakeLlamaRunner(LoadedModel model,
                                                              const RunnerOptions& options) {
-  SKIPSTONE_RETURN_IF_ERROR(model.backend->Allocate(options.limits));
-  return std::make_unique<LlamaRunner>(std::move(model), options.liveness);
+  Backend& backend = *model.backend;
+  const ModelShape shape = model.config.shape;
+  SKIPSTONE_RETURN_IF_ERROR(backend.Allocate(options.limits));
+  auto runner = std::make_unique<LlamaRunner>(std::move(model), options.liveness);
+  if (backend.asynchronous()) {
+    SKIPSTONE_RETURN_IF_ERROR(WarmUp(shape, options.limits, options.levels, *runner));
+  }
+  backend.EndWarmUp();
+  return runner;
 }
 
 }  // namespace skipstone

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/backend/random_fill.h"
 #include "engine/base/hash.h"
 #include "engine/base/status.h"
 #include "engine/cpu/cpu_backend.h"
@@ -35,16 +36,16 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const ModelShape& shape,
     return absl::InvalidArgumentError(
         absl::StrFormat("backend '%s' is not one of auto, cpu, cuda", name));
   }
+  const int threads = options.threads > 0 ? options.threads : AvailableCpus();
 #if SKIPSTONE_WITH_CUDA
   if (name == "cuda" || (name == "auto" && HasCudaDevice())) {
-    return MakeCudaBackend(shape, {.tuning_cache = options.tuning_cache});
+    return MakeCudaBackend(shape, {.threads = threads, .tuning_cache = options.tuning_cache});
   }
 #else
   if (name == "cuda") {
     return absl::UnavailableError("backend 'cuda' is not compiled into this binary");
   }
 #endif
-  const int threads = options.threads > 0 ? options.threads : AvailableCpus();
   const int64_t memory = options.memory_bytes > 0 ? options.memory_bytes : AvailableMemoryBytes();
   return MakeCpuBackend(shape, {.threads = threads, .memory_bytes = memory});
 }
@@ -55,9 +56,15 @@ uint64_t Fingerprint(const ModelConfig& config, const ModelTensors& tensors) {
       "%d %d %d %d %d %d %d %g %g %s", s.num_layers, s.hidden, s.heads, s.kv_heads, s.head_dim,
       s.ffn, s.vocab, s.norm_epsilon, s.rope_theta, NameOf(tensors.matrix_type())));
   // A sample of the weights tells fine-tuned models apart without reading gigabytes.
+  char sample[4096];
   const auto add = [&](const Tensor& t) {
-    const size_t bytes = std::min<size_t>(t.bytes(), 4096);
-    hash = Fnv1a64(std::string_view(static_cast<const char*>(t.data), bytes), hash);
+    const size_t bytes = std::min(t.bytes(), sizeof(sample));
+    if (t.data == nullptr) {
+      FillUniform({.type = t.type, .seed = t.seed, .inputs = t.cols}, 0,
+                  static_cast<int64_t>(bytes / SizeOf(t.type)), sample);
+    }
+    const void* from = t.data == nullptr ? sample : t.data;
+    hash = Fnv1a64(std::string_view(static_cast<const char*>(from), bytes), hash);
   };
   add(tensors.embedding);
   add(tensors.head);
@@ -94,23 +101,30 @@ int64_t AvailableMemoryBytes() {
 
 absl::StatusOr<LoadedModel> LoadModel(const std::string& model, const BackendOptions& options) {
   LoadedModel loaded;
-  ModelTensors tensors;
-  if (IsSyntheticModel(model)) {
-    SKIPSTONE_ASSIGN_OR_RETURN(SyntheticSpec spec, ParseSyntheticModel(model));
+  SyntheticSpec spec;
+  const bool synthetic = IsSyntheticModel(model);
+  if (synthetic) {
+    SKIPSTONE_ASSIGN_OR_RETURN(spec, ParseSyntheticModel(model));
     loaded.config = spec.config;
-    SKIPSTONE_ASSIGN_OR_RETURN(
-        loaded.synthetic,
-        SyntheticWeights::Make(spec, options.threads > 0 ? options.threads : AvailableCpus()));
-    tensors = loaded.synthetic->tensors();
   } else {
     SKIPSTONE_ASSIGN_OR_RETURN(loaded.config, ReadModelConfig(model));
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(loaded.backend, MakeBackend(loaded.config.shape, options));
+  ModelTensors tensors;
+  if (synthetic) {
+    SKIPSTONE_ASSIGN_OR_RETURN(
+        loaded.synthetic,
+        SyntheticWeights::Make(spec, options.threads > 0 ? options.threads : AvailableCpus(),
+                               loaded.backend->MakesRandomWeights() ? SyntheticMatrices::kSeeded
+                                                                    : SyntheticMatrices::kFilled));
+    tensors = loaded.synthetic->tensors();
+  } else {
     SKIPSTONE_ASSIGN_OR_RETURN(Safetensors file, Safetensors::OpenDirectory(model));
     loaded.file = std::make_unique<Safetensors>(std::move(file));
     SKIPSTONE_ASSIGN_OR_RETURN(tensors, FindTensors(loaded.config, *loaded.file));
   }
   loaded.weight_type = tensors.matrix_type();
   loaded.fingerprint = Fingerprint(loaded.config, tensors);
-  SKIPSTONE_ASSIGN_OR_RETURN(loaded.backend, MakeBackend(loaded.config.shape, options));
   SKIPSTONE_ASSIGN_OR_RETURN(loaded.weights, LoadWeights(tensors, *loaded.backend));
   return loaded;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/backend/backend.h"
 #include "engine/base/sampling.h"
 #include "engine/schedule/step_plan.h"
 
@@ -27,6 +28,8 @@ class ModelRunner {
   // Waits for the oldest launched step.
   virtual StepResults Collect() = 0;
   virtual int max_in_flight() const = 0;
+  // What its backend holds. Constant.
+  virtual BackendUsage Usage() const { return {}; }
 };
 
 }  // namespace skipstone

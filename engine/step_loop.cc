@@ -30,6 +30,7 @@ QueueMeter::Amount AmountOf(const Sequence& sequence) {
 StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
                    EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events)
     : runner_(std::move(runner)),
+      backend_usage_(runner_->Usage()),
       scheduler_(options.scheduler),
       attribution_(options.scheduler.work),
       step_times_(options.itl_bound, options.scheduler.max_batch_tokens),
@@ -280,6 +281,7 @@ void StepLoop::Publish() {
                 .used = scheduler_.pool().used(),
                 .cached = scheduler_.pool().cached()};
   load.waiting_tokens = queue_.waiting().prompt_tokens;
+  load.backend = backend_usage_;
   observer_.OnLoad(load);
   MutexLock lock(mutex_);
   load_ = load;

@@ -105,6 +105,7 @@ class StepLoop {
   void Fail(const absl::Status& status);
 
   std::unique_ptr<ModelRunner> runner_;
+  const BackendUsage backend_usage_;
   Scheduler scheduler_;
   Attribution attribution_;
   StepTimes step_times_;

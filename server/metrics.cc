@@ -138,6 +138,14 @@ struct Metrics::Families {
                                  std::pair{"cached", &cached_pages}}) {
       *gauge = &pages.Add({{"model_name", model_name}, {"state", state}});
     }
+    Family<Gauge>& memory = GaugeFamily(
+        r, "backend_memory_bytes", "Memory of the backend, on the device if there is one, by use");
+    for (auto& [use, gauge] :
+         {std::pair{"weights", &weight_bytes}, std::pair{"kv_pages", &page_bytes},
+          std::pair{"buffers", &buffer_bytes}}) {
+      *gauge = &memory.Add({{"model_name", model_name}, {"use", use}});
+    }
+    recorded_steps = &GaugeFamily(r, "recorded_steps", "CUDA graphs of decode steps").Add(model);
     build_info = &GaugeFamily(r, "build_info", "What was built; always 1");
     cache_config = &GaugeFamily(r, "cache_config_info", "K/V page size and capacity; always 1");
     step_duration = &Add(kStepDuration, model);
@@ -154,6 +162,7 @@ struct Metrics::Families {
   Family<Counter>*requests, *success, *prompt_tokens, *generation_tokens, *omitted, *brownouts;
   Counter *preemptions, *shed_layers, *shed_pages, *prefix_queries, *prefix_hits, *rows_eliminated;
   Gauge *running, *waiting, *waiting_tokens, *usage, *free_pages, *used_pages, *cached_pages;
+  Gauge *weight_bytes, *page_bytes, *buffer_bytes, *recorded_steps;
   Family<Gauge>*build_info, *cache_config;
   Histogram *step_duration, *step_rows;
 };
@@ -259,6 +268,10 @@ void Metrics::OnLoad(const EngineLoad& load) {
   families_->free_pages->Set(static_cast<double>(load.pages.free()));
   families_->used_pages->Set(static_cast<double>(load.pages.used));
   families_->cached_pages->Set(static_cast<double>(load.pages.cached));
+  families_->weight_bytes->Set(static_cast<double>(load.backend.weight_bytes));
+  families_->page_bytes->Set(static_cast<double>(load.backend.page_bytes));
+  families_->buffer_bytes->Set(static_cast<double>(load.backend.buffer_bytes));
+  families_->recorded_steps->Set(load.backend.recorded_steps);
   families_->usage->Set(static_cast<double>(load.pages.used) /
                         static_cast<double>(std::max<int64_t>(1, load.pages.total)));
 }

@@ -1,6 +1,7 @@
 // From the configuration to a runner, tokenizer and limits.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
@@ -9,6 +10,7 @@
 #include "engine/make_backend.h"
 #include "engine/model/synthetic.h"
 #include "engine/schedule/scheduler.h"
+#include "server/levels.h"
 #include "server/logging.h"
 #include "server/server.h"
 
@@ -59,6 +61,12 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerCon
   return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
 }
 
+std::vector<SkipSet> LevelSets(const Levels& levels) {
+  std::vector<SkipSet> sets;
+  for (const Level& level : levels.all()) sets.push_back(level.skip);
+  return sets;
+}
+
 }  // namespace
 
 EngineOptions EngineOptionsOf(const ServerConfig& config) {
@@ -89,6 +97,8 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                  .weight_type = NameOf(model.weight_type),
                  .fingerprint = model.fingerprint,
                  .config = model.config};
+  SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
+                             Levels::Make(config, model.config.shape.num_layers));
   SKIPSTONE_ASSIGN_OR_RETURN(served.tokenizer, OpenTokenizerOf(config, model.config));
   SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
   const ModelShape& shape = model.config.shape;
@@ -105,6 +115,7 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                                         .max_slots = config.max_sequences,
                                         .page_tokens = config.page_tokens,
                                         .num_pages = pages},
+                             .levels = LevelSets(levels),
                              .liveness = config.liveness};
   SKIPSTONE_ASSIGN_OR_RETURN(served.runner, MakeLlamaRunner(std::move(model), runner));
   LogEvent(Severity::kInfo, "loaded",

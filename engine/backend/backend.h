@@ -78,6 +78,8 @@ class Backend {
   // before the one before it was waited for.
   virtual bool asynchronous() const = 0;
 
+  // True if AddWeights takes random matrices without data.
+  virtual bool MakesRandomWeights() const = 0;
   // Takes a group of matrices that share their input ([out_i, in] each, one type). The CPU keeps
   // the views, whose memory must outlive the backend; a device copies. Errors: RESOURCE_EXHAUSTED,
   // UNIMPLEMENTED for a type or shape the backend does not serve.
@@ -119,8 +121,10 @@ class Backend {
   // i. The first device error surfaces here; the backend is unusable after it.
   virtual absl::Status WaitStep(std::vector<LogitsResult>* results) = 0;
 
-  // Calls `forward`, or replays what an earlier call of it recorded under the same key.
-  virtual void Run(uint64_t key, const std::function<void()>& forward) = 0;
+  // Calls `forward`, or replays what an earlier call recorded of a step like this one.
+  virtual void Run(const std::function<void()>& forward) = 0;
+  // From now on other requests wait while a step runs: nothing is recorded or tuned any more.
+  virtual void EndWarmUp() = 0;
 };
 
 }  // namespace skipstone

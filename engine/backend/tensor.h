@@ -20,6 +20,8 @@ struct Tensor {
   DType type = DType::kF32;
   int64_t rows = 0;
   int64_t cols = 0;
+  // Without data: the seed of a random matrix (random_fill.h), which the backend makes itself.
+  uint64_t seed = 0;
 
   size_t bytes() const { return static_cast<size_t>(rows) * cols * SizeOf(type); }
 };

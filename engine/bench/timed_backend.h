@@ -25,6 +25,7 @@ class TimedBackend final : public Backend {
 
   std::string name() const override { return backend_->name(); }
   bool asynchronous() const override { return backend_->asynchronous(); }
+  bool MakesRandomWeights() const override { return backend_->MakesRandomWeights(); }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     return backend_->AddWeights(group);
   }
@@ -58,9 +59,8 @@ class TimedBackend final : public Backend {
   absl::Status WaitStep(std::vector<LogitsResult>* results) override {
     return backend_->WaitStep(results);
   }
-  void Run(uint64_t key, const std::function<void()>& forward) override {
-    backend_->Run(key, forward);
-  }
+  void Run(const std::function<void()>& forward) override { backend_->Run(forward); }
+  void EndWarmUp() override { backend_->EndWarmUp(); }
 
  private:
   template <class Call>

@@ -44,6 +44,7 @@ class CpuBackend final : public Backend {
 
   std::string name() const override { return "cpu"; }
   bool asynchronous() const override { return false; }
+  bool MakesRandomWeights() const override { return false; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override;
   int64_t PageBytes(int page_tokens) const override {
     return PageStore::PageBytes(shape_, page_tokens);
@@ -63,7 +64,8 @@ class CpuBackend final : public Backend {
   void Logits(WeightId norm, WeightId head) override;
   void EndStep() override;
   absl::Status WaitStep(std::vector<LogitsResult>* results) override;
-  void Run(uint64_t, const std::function<void()>& forward) override { forward(); }
+  void Run(const std::function<void()>& forward) override { forward(); }
+  void EndWarmUp() override {}
 
  private:
   const Tensor& Matrix2d(WeightId id, int i = 0) const { return weights_[id.index].matrices[i]; }

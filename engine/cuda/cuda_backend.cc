@@ -103,9 +103,13 @@ void CudaBackend::EndStep() {
   step_ = {};
 }
 
-void CudaBackend::Run(uint64_t key, const std::function<void()>& forward) {
-  if (!small() || upload_.host_header().num_prefill_tiles > 0) return forward();
-  graphs_.Run(GraphKey(key, step_, bucket_), forward, stream_.get(), error_);
+void CudaBackend::Run(const std::function<void()>& forward) {
+  // One launch of the sampler, and none whose size depends on the step.
+  const auto logits = std::ssize(step_.logits);
+  const bool alike = small() && logits > 0 && logits <= buffers_.logits_rows &&
+                     upload_.host_header().num_prefill_tiles == 0;
+  if (!alike) return forward();
+  graphs_.Run(StepKind::Of(step_, bucket_), forward, stream_.get(), error_);
 }
 
 }  // namespace cuda

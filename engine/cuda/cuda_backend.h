@@ -14,6 +14,7 @@ namespace skipstone {
 bool HasCudaDevice();
 
 struct CudaOptions {
+  int threads = 1;           // of the host, that load weights
   std::string tuning_cache;  // file of timed algorithms; empty: none is kept
 };
 

@@ -1,6 +1,7 @@
 // The class behind MakeCudaBackend: its life in cuda_backend.cc, its stages in cuda_stages.cc.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -17,6 +18,8 @@
 
 namespace skipstone::cuda {
 
+constexpr int kMostLoaders = 8;  // threads that copy weights; more find no more bandwidth
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(const ModelShape& shape, Device device, const CudaOptions& options)
@@ -24,10 +27,12 @@ class CudaBackend final : public Backend {
         options_(options),
         heads_{shape.heads, shape.kv_heads, shape.head_dim},
         stream_(std::move(device.stream)),
+        weights_(std::min(options.threads, kMostLoaders)),
         split_(DecodeSplit::For(shape, device.multiprocessors)) {}
 
   std::string name() const override { return "cuda"; }
   bool asynchronous() const override { return true; }
+  bool MakesRandomWeights() const override { return true; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     SKIPSTONE_ASSIGN_OR_RETURN(const int index, weights_.Add(group, stream_.get()));
     return WeightId{index};
@@ -53,7 +58,8 @@ class CudaBackend final : public Backend {
     results_.Wait(results, error_);
     return error_.status();
   }
-  void Run(uint64_t key, const std::function<void()>& forward) override;
+  void Run(const std::function<void()>& forward) override;
+  void EndWarmUp() override { graphs_.Seal(); }
 
  private:
   // A small step's launches do not depend on its counts: they cover the bucket's rows.
@@ -71,8 +77,8 @@ class CudaBackend final : public Backend {
   const CudaOptions options_;
   const HeadShape heads_;
   Stream stream_;
-  DecodeSplit split_;
   DeviceWeights weights_;
+  DecodeSplit split_;
   StepLimits limits_;
   StepBuffers buffers_;
   SlotUploads slots_;

@@ -4,17 +4,33 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
 #include "engine/cuda/device_error.h"
+#include "engine/cuda/kernels/random_fill.h"
 
 namespace skipstone::cuda {
 namespace {
 
-// Long enough that a copy's start costs nothing, short enough to stay in the last-level cache.
-constexpr int64_t kHalfBytes = int64_t{16} << 20;
+// Long enough that neither a copy's start nor the threads' counts.
+constexpr int64_t kHalfBytes = int64_t{64} << 20;
+constexpr int64_t kThreadBytes = int64_t{2} << 20;  // less is not worth a thread
+
+// memcpy by up to `threads` threads.
+void CopyBy(int threads, const char* from, int64_t bytes, char* to) {
+  const int64_t parts = std::clamp<int64_t>(bytes / kThreadBytes, 1, threads);
+  const auto copy = [&](int64_t part) {
+    const int64_t first = bytes * part / parts;
+    std::memcpy(to + first, from + first, bytes * (part + 1) / parts - first);
+  };
+  std::vector<std::thread> helpers;
+  for (int64_t part = 1; part < parts; ++part) helpers.emplace_back(copy, part);
+  copy(0);
+  for (std::thread& helper : helpers) helper.join();
+}
 
 std::vector<float> ToFloats(const Tensor& tensor) {
   std::vector<float> out(tensor.cols);
@@ -40,7 +56,8 @@ std::vector<float> ToFloats(const Tensor& tensor) {
 absl::Status DeviceWeights::Check(std::span<const Tensor> group) const {
   if (group.empty()) return absl::InvalidArgumentError("a weight group must not be empty");
   for (const Tensor& tensor : group) {
-    if (tensor.data == nullptr || tensor.rows < 1 || tensor.cols < 1) {
+    const bool random = tensor.seed != 0 && group[0].rows > 1;
+    if ((tensor.data == nullptr && !random) || tensor.rows < 1 || tensor.cols < 1) {
       return absl::InvalidArgumentError(
           absl::StrFormat("a weight of shape [%d, %d] is empty", tensor.rows, tensor.cols));
     }
@@ -85,7 +102,13 @@ absl::StatusOr<int> DeviceWeights::Add(std::span<const Tensor> group, cudaStream
     type_ = group[0].type;
     for (const Tensor& tensor : group) {
       const auto bytes = static_cast<int64_t>(tensor.bytes());
-      SKIPSTONE_RETURN_IF_ERROR(Upload(tensor.data, bytes, to, stream));
+      if (tensor.data != nullptr) {
+        SKIPSTONE_RETURN_IF_ERROR(Upload(tensor.data, bytes, to, stream));
+      } else {
+        const RandomMatrix matrix{tensor.type, tensor.seed, tensor.cols};
+        SKIPSTONE_RETURN_IF_ERROR(ToStatus(
+            LaunchRandomFill(matrix, tensor.rows * tensor.cols, to, stream), "random weights"));
+      }
       to += bytes;
     }
   }
@@ -108,7 +131,7 @@ absl::Status DeviceWeights::Upload(const void* from, int64_t bytes, char* to, cu
     }
     SKIPSTONE_RETURN_IF_ERROR(ToStatus(half.copied.Wait(), "loading weights"));
     const int64_t count = std::min(kHalfBytes, bytes - done);
-    std::memcpy(half.memory.as<char>(), static_cast<const char*>(from) + done, count);
+    CopyBy(threads_, static_cast<const char*>(from) + done, count, half.memory.as<char>());
     SKIPSTONE_RETURN_IF_ERROR(ToStatus(
         cudaMemcpyAsync(to + done, half.memory.as<char>(), count, cudaMemcpyHostToDevice, stream),
         "loading weights"));

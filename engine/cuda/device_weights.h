@@ -25,8 +25,12 @@ struct DeviceWeight {
 };
 
 // Copies through page-locked memory: while the device takes one half, the host fills the other.
+// Random matrices without data are made on the device.
 class DeviceWeights {
  public:
+  // Threads that fill a half; most of it is page faults of a mapped file.
+  explicit DeviceWeights(int threads) : threads_(threads) {}
+
   // Returns the weight's number. UNIMPLEMENTED names what is not served: f32 matrices, two types in
   // one model, inputs that are no multiple of 8. INVALID_ARGUMENT for a group that does not match.
   absl::StatusOr<int> Add(std::span<const Tensor> group, cudaStream_t stream);
@@ -42,6 +46,7 @@ class DeviceWeights {
   absl::Status Check(std::span<const Tensor> group) const;
   absl::Status Upload(const void* from, int64_t bytes, char* to, cudaStream_t stream);
 
+  int threads_;
   std::vector<DeviceWeight> weights_;
   DType type_ = DType::kBF16;
   bool has_type_ = false;

@@ -1,43 +1,36 @@
 #include "engine/cuda/step_graphs.h"
 
-#include <algorithm>
-
 #include "engine/base/hash.h"
 
 namespace skipstone::cuda {
 
-uint64_t GraphKey(uint64_t key, const StepInput& step, int rows) {
-  uint64_t hash = Mix64(Mix64(key) ^ static_cast<uint64_t>(rows));
-  hash = Mix64(hash ^ (step.logits.empty() ? 1 : 0));
+StepKind StepKind::Of(const StepInput& step, int rows) {
+  StepKind kind{.rows = rows};
+  bool all = true;
   for (const LayerRows& layer : step.layers) {
-    hash =
-        Mix64(hash ^ ((layer.attention_rows.empty() ? 2 : 0) + (layer.mlp_rows.empty() ? 1 : 0)));
+    const int empty = (layer.attention_rows.empty() ? 2 : 0) + (layer.mlp_rows.empty() ? 1 : 0);
+    kind.sublayers = Mix64(kind.sublayers ^ static_cast<uint64_t>(empty));
+    all = all && empty == 0;
   }
-  return hash;
+  if (all) kind.sublayers = 0;
+  return kind;
 }
 
 StepGraphs::~StepGraphs() {
-  for (const auto& [key, graph] : graphs_) {
-    if (graph != nullptr) cudaGraphExecDestroy(graph);
-  }
+  for (const auto& [kind, graph] : graphs_) cudaGraphExecDestroy(graph);
 }
 
-int StepGraphs::size() const {
-  return static_cast<int>(
-      std::count_if(graphs_.begin(), graphs_.end(), [](const auto& g) { return g.second; }));
-}
-
-void StepGraphs::Run(uint64_t key, const std::function<void()>& forward, cudaStream_t stream,
-                     DeviceError& error) {
-  const auto found = graphs_.find(key);
-  if (found == graphs_.end()) {
-    if (graphs_.size() < kMaxGraphs) graphs_[key] = nullptr;
-    return forward();
+void StepGraphs::Run(const StepKind& kind, const std::function<void()>& forward,
+                     cudaStream_t stream, DeviceError& error) {
+  auto found = graphs_.find(kind);
+  if (found == graphs_.end() && !sealed_ && size() < kMaxGraphs) {
+    if (const cudaGraphExec_t graph = Record(forward, stream, error)) {
+      found = graphs_.emplace(kind, graph).first;
+    }
   }
-  if (found->second == nullptr) found->second = Record(forward, stream, error);
-  if (found->second != nullptr) {
-    error.Note(cudaGraphLaunch(found->second, stream), "launch of a recorded step");
-  }
+  if (found == graphs_.end()) found = graphs_.find({.rows = kind.rows});
+  if (found == graphs_.end()) return forward();
+  error.Note(cudaGraphLaunch(found->second, stream), "launch of a recorded step");
 }
 
 cudaGraphExec_t StepGraphs::Record(const std::function<void()>& forward, cudaStream_t stream,

@@ -9,16 +9,15 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "engine/backend/random_fill.h"
 #include "engine/base/hash.h"
 #include "engine/base/status.h"
-#include "engine/model/random_fill.h"
 
 namespace skipstone {
 namespace {
 
 // A tensor to be made: where its view goes, and the values.
 struct Job {
-  std::string name;
   Tensor* tensor;
   bool norm;
 };
@@ -27,29 +26,29 @@ std::vector<Job> PlanTensors(const SyntheticSpec& spec, ModelTensors* tensors) {
   const ModelShape& s = spec.config.shape;
   std::vector<Job> jobs;
   const auto add = [&](const std::string& name, int64_t rows, int64_t cols, Tensor* tensor) {
-    *tensor = {nullptr, spec.type, rows, cols};
-    jobs.push_back({name, tensor, false});
+    *tensor = {nullptr, spec.type, rows, cols, Fnv1a64(name)};
+    jobs.push_back({tensor, false});
   };
-  const auto add_norm = [&](const std::string& name, Tensor* tensor) {
+  const auto add_norm = [&](Tensor* tensor) {
     *tensor = {nullptr, spec.type, 1, s.hidden};
-    jobs.push_back({name, tensor, true});
+    jobs.push_back({tensor, true});
   };
   add("embedding", s.vocab, s.hidden, &tensors->embedding);
   tensors->layers.resize(s.num_layers);
   for (int layer = 0; layer < s.num_layers; ++layer) {
     LayerTensors& t = tensors->layers[layer];
     const std::string prefix = absl::StrFormat("layer %d ", layer);
-    add_norm(prefix + "attention norm", &t.attention_norm);
+    add_norm(&t.attention_norm);
     add(prefix + "q", s.q_size(), s.hidden, &t.q);
     add(prefix + "k", s.kv_size(), s.hidden, &t.k);
     add(prefix + "v", s.kv_size(), s.hidden, &t.v);
     add(prefix + "o", s.hidden, s.q_size(), &t.o);
-    add_norm(prefix + "mlp norm", &t.mlp_norm);
+    add_norm(&t.mlp_norm);
     add(prefix + "gate", s.ffn, s.hidden, &t.gate);
     add(prefix + "up", s.ffn, s.hidden, &t.up);
     add(prefix + "down", s.hidden, s.ffn, &t.down);
   }
-  add_norm("final norm", &tensors->final_norm);
+  add_norm(&tensors->final_norm);
   add("head", s.vocab, s.hidden, &tensors->head);
   return jobs;
 }
@@ -71,8 +70,8 @@ void FillChunk(const Chunk& chunk) {
   if (chunk.job->norm) {
     FillOnes(tensor.type, chunk.count, to);
   } else {
-    FillUniform({.type = tensor.type, .seed = Fnv1a64(chunk.job->name), .inputs = tensor.cols},
-                chunk.begin, chunk.count, to);
+    FillUniform({.type = tensor.type, .seed = tensor.seed, .inputs = tensor.cols}, chunk.begin,
+                chunk.count, to);
   }
 }
 
@@ -96,8 +95,10 @@ void FillAll(const std::vector<Job>& jobs, int threads) {
 
 }  // namespace
 
-absl::Status SyntheticWeights::Fill(const SyntheticSpec& spec, int threads) {
-  const std::vector<Job> jobs = PlanTensors(spec, &tensors_);
+absl::Status SyntheticWeights::Fill(const SyntheticSpec& spec, int threads,
+                                    SyntheticMatrices matrices) {
+  std::vector<Job> jobs = PlanTensors(spec, &tensors_);
+  if (matrices == SyntheticMatrices::kSeeded) std::erase_if(jobs, [](Job j) { return !j.norm; });
   // Whole pages per tensor, as generous an alignment as any kernel asks for.
   constexpr size_t kAlignment = 4096;
   const auto padded = [](const Tensor& t) {
@@ -122,10 +123,10 @@ absl::Status SyntheticWeights::Fill(const SyntheticSpec& spec, int threads) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<SyntheticWeights>> SyntheticWeights::Make(const SyntheticSpec& spec,
-                                                                         int threads) {
+absl::StatusOr<std::unique_ptr<SyntheticWeights>> SyntheticWeights::Make(
+    const SyntheticSpec& spec, int threads, SyntheticMatrices matrices) {
   std::unique_ptr<SyntheticWeights> weights(new SyntheticWeights);
-  SKIPSTONE_RETURN_IF_ERROR(weights->Fill(spec, threads));
+  SKIPSTONE_RETURN_IF_ERROR(weights->Fill(spec, threads, matrices));
   return weights;
 }
 

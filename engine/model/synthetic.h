@@ -25,13 +25,17 @@ struct SyntheticSpec {
 // to bf16; a custom shape has neither a beginning nor an end token, so nothing ends early.
 absl::StatusOr<SyntheticSpec> ParseSyntheticModel(std::string_view model);
 
+// kSeeded: the backend makes the matrices of their seeds; only the norms have data.
+enum class SyntheticMatrices { kFilled, kSeeded };
+
 // Owns the memory of the weights (anonymous, page aligned). Values are uniform with the standard
 // deviation 1/sqrt(inputs), norms 1; a function of the tensor's name, so equal in every process.
 class SyntheticWeights {
  public:
   // RESOURCE_EXHAUSTED if the memory is not there.
-  static absl::StatusOr<std::unique_ptr<SyntheticWeights>> Make(const SyntheticSpec& spec,
-                                                                int threads);
+  static absl::StatusOr<std::unique_ptr<SyntheticWeights>> Make(
+      const SyntheticSpec& spec, int threads,
+      SyntheticMatrices matrices = SyntheticMatrices::kFilled);
   ~SyntheticWeights();
   SyntheticWeights(const SyntheticWeights&) = delete;
   SyntheticWeights& operator=(const SyntheticWeights&) = delete;
@@ -40,7 +44,7 @@ class SyntheticWeights {
 
  private:
   SyntheticWeights() = default;
-  absl::Status Fill(const SyntheticSpec& spec, int threads);
+  absl::Status Fill(const SyntheticSpec& spec, int threads, SyntheticMatrices matrices);
 
   void* memory_ = nullptr;
   size_t bytes_ = 0;

@@ -136,7 +136,7 @@ absl::StatusOr<Weights> LoadWeights(const ModelTensors& tensors, Backend& backen
   SKIPSTONE_ASSIGN_OR_RETURN(weights.final_norm, backend.AddWeights({&tensors.final_norm, 1}));
   // A tied head is the embedding: one copy on a device.
   weights.head = weights.embedding;
-  if (tensors.head.data != tensors.embedding.data) {
+  if (tensors.head.data != tensors.embedding.data || tensors.head.seed != tensors.embedding.seed) {
     SKIPSTONE_ASSIGN_OR_RETURN(weights.head, backend.AddWeights({&tensors.head, 1}));
   }
   return weights;

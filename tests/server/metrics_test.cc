@@ -211,6 +211,8 @@ TEST_F(MetricsTest, LabelsAreThoseOfTheContract) {
       {"shed_pages_total", {"model_name"}},
       {"num_waiting_prompt_tokens", {"model_name"}},
       {"kv_pages", {"model_name", "state"}},
+      {"backend_memory_bytes", {"model_name", "use"}},
+      {"recorded_steps", {"model_name"}},
       {"build_info", {"model_name", "version", "backend"}},
       {"cache_config_info", {"model_name", "block_size", "num_gpu_blocks"}}};
   for (const auto& [series, labels] : expected) {
@@ -333,6 +335,9 @@ TEST(MetricsLoadTest, GaugesFollowTheEngine) {
     return server.Metric("skipstone_" + name, labels);
   };
   EXPECT_EQ(metric("kv_pages"), 1000) << "free + used + cached";
+  EXPECT_EQ(metric("backend_memory_bytes", {"use=\"weights\""}), 1000);
+  EXPECT_EQ(metric("backend_memory_bytes"), 1230) << "weights + kv_pages + buffers";
+  EXPECT_EQ(metric("recorded_steps"), 4);
   server.gate().Open();
   for (const auto& stream : streams) EXPECT_TRUE(stream->ReadAll().ok());
   EXPECT_TRUE(Eventually([&] { return metric("num_requests_running") == 0; }));

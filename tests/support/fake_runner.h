@@ -40,6 +40,9 @@ class FakeRunner : public ModelRunner {
   void Launch(const StepPlan& plan) override;
   StepResults Collect() override;
   int max_in_flight() const override { return options_.max_in_flight; }
+  BackendUsage Usage() const override {
+    return {.weight_bytes = 1000, .page_bytes = 200, .buffer_bytes = 30, .recorded_steps = 4};
+  }
 
   // From now on every step fails. Thread-safe.
   void FailSteps() { fail_ = true; }

@@ -17,6 +17,7 @@ class RecordingBackend : public Backend {
 
   std::string name() const override { return "recording"; }
   bool asynchronous() const override { return false; }
+  bool MakesRandomWeights() const override { return false; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     if (groups_until_failure-- == 0) return absl::ResourceExhaustedError("no memory for weights");
     groups.emplace_back(group.begin(), group.end());
@@ -49,7 +50,8 @@ class RecordingBackend : public Backend {
   }
   void EndStep() override { stages.push_back("end"); }
   absl::Status WaitStep(std::vector<LogitsResult>*) override { return absl::OkStatus(); }
-  void Run(uint64_t, const std::function<void()>& forward) override { forward(); }
+  void Run(const std::function<void()>& forward) override { forward(); }
+  void EndWarmUp() override {}
 };
 
 }  // namespace skipstone

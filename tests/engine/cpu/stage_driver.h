@@ -91,7 +91,7 @@ class StageDriver {
                           .page_updates = updates,
                           .page_copies = copies};
     backend_.BeginStep(input);
-    backend_.Run(0, [&] { Forward(input, weights_, backend_); });
+    backend_.Run([&] { Forward(input, weights_, backend_); });
     backend_.EndStep();
     copies.clear();
     std::vector<LogitsResult> results(3);

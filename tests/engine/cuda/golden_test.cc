@@ -108,7 +108,7 @@ TEST(CudaGoldenTest, EverySkipSetOfTheDemoModelInOneStep) {
   lists.Build(golden.plan());
   const StepInput step = lists.input();
   backend->BeginStep(step);
-  backend->Run(0, [&] { Forward(step, weights, *backend); });
+  backend->Run([&] { Forward(step, weights, *backend); });
   backend->EndStep();
   std::vector<LogitsResult> in_row_order;
   ASSERT_TRUE(backend->WaitStep(&in_row_order).ok());

@@ -80,7 +80,7 @@ class Decoder {
                           .slot_starts = starts,
                           .page_updates = updates};
     backend_->BeginStep(input);
-    backend_->Run(0, [&] { Forward(input, weights_, *backend_); });
+    backend_->Run([&] { Forward(input, weights_, *backend_); });
     backend_->EndStep();
   }
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/backend/random_fill.h"
 #include "engine/base/hash.h"
-#include "engine/model/random_fill.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -157,6 +157,29 @@ TEST(SyntheticWeightsTest, IsTheSameInEveryProcessAndForEveryNumberOfThreads) {
       EXPECT_EQ(HashOf(Make(kSmall + std::string(type), threads)->tensors()), hash)
           << type << " with " << threads << " threads";
     }
+  }
+}
+
+// What a backend makes of the seeds is what the host makes.
+TEST(SyntheticWeightsTest, SeededMatricesAreTheFilledOnesWithoutTheirData) {
+  const auto spec = *ParseSyntheticModel(kSmall);
+  const auto filled = *SyntheticWeights::Make(spec, 1);
+  const auto seeded = *SyntheticWeights::Make(spec, 1, SyntheticMatrices::kSeeded);
+  const std::vector<Tensor> with = All(filled->tensors());
+  const std::vector<Tensor> without = All(seeded->tensors());
+  ASSERT_EQ(with.size(), without.size());
+  for (size_t i = 0; i < with.size(); ++i) {
+    const Tensor& t = without[i];
+    ASSERT_EQ(t.bytes(), with[i].bytes());
+    if (t.rows == 1) {
+      EXPECT_EQ(std::memcmp(t.data, with[i].data, t.bytes()), 0);
+      continue;
+    }
+    EXPECT_EQ(t.data, nullptr);
+    std::vector<char> made(t.bytes());
+    FillUniform({.type = t.type, .seed = t.seed, .inputs = t.cols}, 0, t.rows * t.cols,
+                made.data());
+    EXPECT_EQ(std::memcmp(made.data(), with[i].data, t.bytes()), 0) << i;
   }
 }
 

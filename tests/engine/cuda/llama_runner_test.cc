@@ -1,0 +1,104 @@
+// The runner on a device: what the warm-up recorded serves every skip set, and nothing is recorded
+// later.
+#include "engine/llama_runner.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/base/check.h"
+#include "engine/cpu/cpu_backend.h"
+#include "engine/cuda/cuda_backend.h"
+#include "engine/skip/skip_grammar.h"
+
+namespace skipstone {
+namespace {
+
+constexpr char kModel[] =
+    "synthetic:layers=4,hidden=64,heads=1,ffn=96,vocab=61,context=64,type=f16";
+constexpr int kSlots = 12;
+constexpr int kSteps = 3;
+constexpr StepLimits kLimits{.max_rows = 40,
+                             .max_logits_rows = 20,
+                             .max_slots = kSlots,
+                             .page_tokens = 4,
+                             .num_pages = kSlots * 4};
+
+std::unique_ptr<ModelRunner> Runner(std::unique_ptr<Backend> backend,
+                                    const std::vector<SkipSet>& levels) {
+  const auto spec = *ParseSyntheticModel(kModel);
+  LoadedModel model;
+  model.config = spec.config;
+  model.backend = std::move(backend);
+  model.synthetic = *SyntheticWeights::Make(spec, 1);
+  model.weights = *LoadWeights(model.synthetic->tensors(), *model.backend);
+  auto runner = MakeLlamaRunner(std::move(model), {.limits = kLimits, .levels = levels});
+  SKIPSTONE_CHECK(runner.ok());
+  return *std::move(runner);
+}
+
+// One row per slot and step: slot i has skips[i % skips.size()].
+std::vector<LogitsResult> Decode(ModelRunner& runner, const std::vector<SkipSet>& skips,
+                                 int slots) {
+  const SamplingParams greedy{.temperature = 0};
+  std::vector<LogitsResult> all;
+  for (int position = 0; position < kSteps; ++position) {
+    StepPlan plan;
+    for (int32_t slot = 0; slot < slots; ++slot) {
+      const SkipSet& skip = skips[slot % skips.size()];
+      plan.chunks.push_back({.sequence = static_cast<SequenceId>(slot),
+                             .slot = slot,
+                             .skip = &skip,
+                             .first_position = position,
+                             .num_rows = 1,
+                             .first_token = slot,
+                             .logits_rows = 1,
+                             .samples = true,
+                             .sample_top_n = 2});
+      plan.tokens.push_back((7 * slot + 11 * position) % 61);
+      ++plan.num_rows;
+      if (position > 0) continue;
+      plan.slot_starts.push_back({.slot = slot, .sampling = &greedy});
+      for (int32_t layer = 0; layer < skip.num_layers(); ++layer) {
+        if (skip.KeepsAttention(layer))
+          plan.page_updates.push_back({slot, layer, 0, 4 * slot + layer});
+      }
+    }
+    runner.Launch(plan);
+    const StepResults results = runner.Collect();
+    EXPECT_TRUE(results.status.ok()) << results.status;
+    all.insert(all.end(), results.logits.begin(), results.logits.end());
+  }
+  return all;
+}
+
+TEST(CudaLlamaRunnerTest, RecordedStepsServeEverySet) {
+  if (!HasCudaDevice()) GTEST_SKIP() << "no device";
+  const auto shape = ParseSyntheticModel(kModel)->config.shape;
+  const auto sets = [&](const char* text) { return *ParseSkipList(text, shape.num_layers); };
+  const auto levels = sets("attn:last=2;attn:last=3");
+  const auto cuda = Runner(*MakeCudaBackend(shape), levels);
+  // Two sizes of each level and of the model without skipping.
+  EXPECT_EQ(cuda->Usage().recorded_steps, 6);
+  EXPECT_GT(cuda->Usage().weight_bytes, 0);
+  EXPECT_GT(cuda->Usage().page_bytes, 0);
+  EXPECT_GT(cuda->Usage().buffer_bytes, 0);
+  const auto cpu =
+      Runner(*MakeCpuBackend(shape, {.threads = 1, .memory_bytes = int64_t{1} << 30}), {});
+  for (const char* mix :
+       {"none", "attn:last=2", "none;attn:last=2;attn:last=3", "attn:0,2+mlp:1", "mlp:0-3",
+        "attn:0-3+mlp:0-2", "attn:0-3", "attn:1;attn:2+mlp:2;attn:last=3"}) {
+    for (const int slots : {1, 8, kSlots}) {
+      const auto skips = sets(mix);
+      const auto expected = Decode(*cpu, skips, slots);
+      const auto actual = Decode(*cuda, skips, slots);
+      ASSERT_EQ(actual.size(), expected.size());
+      for (size_t i = 0; i < actual.size(); ++i) {
+        EXPECT_NEAR(actual[i].top[0].logprob, expected[i].top[0].logprob, 0.02)
+            << mix << ", " << slots << " slots, result " << i;
+      }
+    }
+  }
+  EXPECT_EQ(cuda->Usage().recorded_steps, 6);
+}
+
+}  // namespace
+}  // namespace skipstone
