@@ -7,6 +7,7 @@
 
 #include "engine/base/status.h"
 #include "engine/cuda/cuda_backend.h"
+#include "engine/cuda/cuda_probe.h"
 #include "engine/cuda/device.h"
 #include "engine/cuda/device_weights.h"
 #include "engine/cuda/kernels/skinny_matmul.h"
@@ -28,6 +29,7 @@ class CudaBackend final : public Backend {
         heads_{shape.heads, shape.kv_heads, shape.head_dim},
         stream_(std::move(device.stream)),
         weights_(std::min(options.threads, kMostLoaders)),
+        probe_(stream_.get(), weights_),
         split_(DecodeSplit::For(shape, device.multiprocessors)) {}
 
   std::string name() const override { return "cuda"; }
@@ -44,7 +46,7 @@ class CudaBackend final : public Backend {
   int64_t FreeBytes() const override;
   absl::Status Allocate(const StepLimits& limits) override;
   BackendUsage Usage() const override;
-  DeviceProbe* probe() override { return nullptr; }
+  DeviceProbe* probe() override { return &probe_; }
 
   void BeginStep(const StepInput& step) override;
   void Embed(WeightId table) override;
@@ -78,6 +80,7 @@ class CudaBackend final : public Backend {
   const HeadShape heads_;
   Stream stream_;
   DeviceWeights weights_;
+  CudaProbe probe_;
   DecodeSplit split_;
   StepLimits limits_;
   StepBuffers buffers_;

@@ -25,12 +25,10 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   return *this;
 }
 
-absl::StatusOr<Event> Event::Create() {
+absl::StatusOr<Event> Event::Create(unsigned flags) {
   Event event;
-  // A blocking wait: the step thread leaves its core to the threads that serve the tokens.
-  SKIPSTONE_RETURN_IF_ERROR(ToStatus(
-      cudaEventCreateWithFlags(&event.event_, cudaEventDisableTiming | cudaEventBlockingSync),
-      "cudaEventCreate"));
+  SKIPSTONE_RETURN_IF_ERROR(
+      ToStatus(cudaEventCreateWithFlags(&event.event_, flags), "cudaEventCreate"));
   return event;
 }
 
@@ -43,6 +41,19 @@ Event::Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullpt
 Event& Event::operator=(Event&& other) noexcept {
   std::swap(event_, other.event_);
   return *this;
+}
+
+absl::StatusOr<TimingEvent> TimingEvent::Create() {
+  TimingEvent event;
+  SKIPSTONE_ASSIGN_OR_RETURN(event.event_, Event::Create(cudaEventBlockingSync));
+  return event;
+}
+
+absl::StatusOr<double> TimingEvent::SecondsSince(const TimingEvent& earlier) const {
+  float ms = 0;
+  SKIPSTONE_RETURN_IF_ERROR(ToStatus(cudaEventElapsedTime(&ms, earlier.event_.get(), event_.get()),
+                                     "cudaEventElapsedTime"));
+  return ms / 1e3;
 }
 
 }  // namespace skipstone::cuda

@@ -1,9 +1,11 @@
 // Memory, streams, events and graphs of the emulated device, and its matrix library (emulator.h).
 #include <sys/mman.h>
 
+#include <chrono>
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -18,8 +20,12 @@
 namespace {
 
 using Work = std::function<void()>;
+using HostTime = std::chrono::steady_clock::time_point;
 
 constexpr size_t kPage = 4096;
+constexpr int kMultiprocessors = 4;
+constexpr int kL2Bytes = 32 << 10;  // whatever is to exceed it stays small
+constexpr int kComputeMajor = 9;
 
 struct Device {
   int count = 1;
@@ -92,8 +98,11 @@ struct CUstream_st {
   }
 };
 struct CUevent_st {
+  bool timing = true;
   cudaStream_t stream = nullptr;
   uint64_t after = 0;
+  // Shared with the work that notes it, which an event need not outlive.
+  std::shared_ptr<std::optional<HostTime>> time = nullptr;
 };
 
 namespace skipstone::emulator {
@@ -133,8 +142,18 @@ cudaError_t cudaGetDevice(int* device) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? 4 : 9;
-  return cudaSuccess;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = kMultiprocessors;
+      return cudaSuccess;
+    case cudaDevAttrL2CacheSize:
+      *value = kL2Bytes;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = kComputeMajor;
+      return cudaSuccess;
+  }
+  return cudaErrorInvalidValue;
 }
 cudaError_t cudaDeviceSynchronize() {
   for (const cudaStream_t stream : TheDevice().streams) stream->RunUntil(stream->enqueued);
@@ -182,8 +201,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   stream->RunUntil(stream->enqueued);
   return WaitResult();
 }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new CUevent_st;
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = new CUevent_st{.timing = (flags & cudaEventDisableTiming) == 0};
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -191,13 +210,25 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  *event = {stream, stream->enqueued};
+  if (event->timing) {
+    event->time = std::make_shared<std::optional<HostTime>>();
+    skipstone::emulator::Enqueue(
+        stream, [time = event->time] { *time = std::chrono::steady_clock::now(); });
+  }
+  event->stream = stream;
+  event->after = stream->enqueued;
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (event->stream == nullptr) return cudaSuccess;
   event->stream->RunUntil(event->after);
   return WaitResult();
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end) {
+  if (start->time == nullptr || end->time == nullptr) return cudaErrorInvalidResourceHandle;
+  if (!start->time->has_value() || !end->time->has_value()) return cudaErrorNotReady;
+  *ms = std::chrono::duration<float, std::milli>(**end->time - **start->time).count();
+  return cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   stream->capture = new CUgraph_st;

@@ -1,0 +1,56 @@
+// Measures the device of a backend: what it can do at the most, and when it gets to points in the
+// backend's stream.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "engine/backend/device_probe.h"
+#include "engine/cuda/device_error.h"
+#include "engine/cuda/device_memory.h"
+#include "engine/cuda/device_weights.h"
+#include "engine/cuda/lt_matmul.h"
+#include "engine/cuda/stream.h"
+
+namespace skipstone::cuda {
+
+// Holds nothing until it is asked. Stream and weights outlive it.
+class CudaProbe final : public DeviceProbe {
+ public:
+  CudaProbe(cudaStream_t stream, const DeviceWeights& weights)
+      : stream_(stream), weights_(weights) {}
+
+  // The first call takes a buffer of kL2Caches L2 caches, kept from then on. Below 0.5 s.
+  absl::StatusOr<Ceilings> MeasureCeilings() override;
+  // Not while a step is recorded.
+  void Mark() override;
+  absl::StatusOr<std::vector<double>> TakeLaps() override;
+
+  // A cache can hold at most one part in so many of a pass over the buffer.
+  static constexpr int kL2Caches = 10;
+
+ private:
+  using Enqueue = std::function<absl::Status()>;
+
+  absl::Status Prepare();
+  absl::StatusOr<double> SecondsOf(int calls, const Enqueue& enqueue);
+  absl::StatusOr<double> SecondsPerCall(const Enqueue& enqueue);
+  absl::StatusOr<double> BytesPerSecond();
+  absl::StatusOr<double> FlopsPerSecond();
+
+  const cudaStream_t stream_;
+  const DeviceWeights& weights_;
+
+  int multiprocessors_ = 0;
+  DeviceMemory buffer_;
+  DeviceMemory sums_;
+  std::optional<LtMatMul> products_;
+  TimingEvent start_, end_;
+
+  std::vector<TimingEvent> marks_;  // the first num_marks_ are recorded
+  size_t num_marks_ = 0;
+  DeviceError error_;  // the first one of a mark
+};
+
+}  // namespace skipstone::cuda
