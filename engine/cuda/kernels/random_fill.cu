@@ -1,4 +1,4 @@
-// Random matrices where they are needed: 13 GB of a 7B model would take a host's cores a minute.
+// Random matrices where they are needed, without the host's cores and a copy.
 //
 // A thread makes eight elements of two random numbers and stores 16 bytes. Limits: 16-bit elements,
 // a multiple of 8 of them.
