@@ -5,18 +5,25 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/clock.h"
 #include "engine/base/status.h"
 #include "engine/bench/bench_arm.h"
 #include "engine/bench/ceiling_meter.h"
+#include "engine/bench/step_meter.h"
 #include "engine/bench/timed_backend.h"
 #include "engine/llama_runner.h"
 #include "engine/make_backend.h"
-#include "engine/schedule/row_lists.h"
 #include "engine/skip/skip_grammar.h"
 
 namespace skipstone {
 namespace {
+
+// Steps of one arm's turn where steps overlap: enough that the one which does not count is cheap,
+// few enough that the arms meet the same clocks.
+constexpr int kBlockSteps = 8;
+
+int ThreadsOf(const BenchOptions& options) {
+  return options.threads > 0 ? options.threads : AvailableCpus();
+}
 
 absl::Status CheckContext(const BenchOptions& options, const ModelShape& shape) {
   const int64_t tokens =
@@ -36,152 +43,165 @@ double MatrixBytes(const ModelShape& s, DType type) {
 class Bench {
  public:
   explicit Bench(const BenchOptions& options) : options_(options) {}
-  absl::Status Start();
+  absl::Status Start(LoadedModel model);
   absl::Status Run(BenchResult* result);
 
  private:
-  absl::Status Execute(const StepPlan& plan);
+  void Describe(const LoadedModel& model);
+  absl::Status MakeArms();
+  absl::Status TimeStages(LoadedModel* model);
   absl::Status WarmUp();
-  absl::Status Measure(const std::vector<StepPlan>& plans, Phase* phase);
-  absl::Status RunRound(int round, BenchResult* result);
+  absl::Status MeasureCeilings();
+  absl::Status RunRound(int round);
 
   const BenchOptions options_;
   ModelShape shape_;
   ElementBytes element_bytes_;
-  std::string backend_;
-  double weight_bytes_ = 0;
-  std::unique_ptr<CeilingMeter> meter_;  // null on a device
+  BenchResult result_;
+  std::unique_ptr<CeilingMeter> ceiling_meter_;  // of the CPU
+  DeviceProbe* probe_ = nullptr;                 // the backend's, which the runner owns
+  TimedBackend* timed_ = nullptr;                // the runner's backend, with --stages
+  std::vector<SkipSet> skips_;
   std::unique_ptr<PagePool> pool_;
   std::vector<std::unique_ptr<BenchArm>> arms_;
-  TimedBackend* timed_ = nullptr;  // the runner's, with --stages
   std::unique_ptr<ModelRunner> runner_;
-  Ceilings ceilings_;  // of this round
+  std::unique_ptr<StepMeter> meter_;
 };
 
-absl::Status Bench::Start() {
-  const int threads = options_.threads > 0 ? options_.threads : AvailableCpus();
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      LoadedModel model,
-      LoadModel(options_.model, {.backend = options_.backend, .threads = threads}));
+void Bench::Describe(const LoadedModel& model) {
   shape_ = model.config.shape;
-  backend_ = model.backend->name();
-  weight_bytes_ = MatrixBytes(shape_, model.weight_type);
   const int64_t kv_elements = int64_t{2} * shape_.kv_size();
   element_bytes_ = {.weights = static_cast<int>(SizeOf(model.weight_type)),
                     .kv = static_cast<int>(model.backend->PageBytes(1) / kv_elements)};
-  SKIPSTONE_RETURN_IF_ERROR(CheckContext(options_, shape_));
-  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<SkipSet> skips,
-                             ParseSkipList(options_.skip, shape_.num_layers));
+  const bool device = model.backend->asynchronous();
+  result_ = {.options = options_,
+             .backend = model.backend->name(),
+             .threads = ThreadsOf(options_),
+             .weight_bytes = MatrixBytes(shape_, model.weight_type),
+             .flops_kind = device ? absl::StrFormat("%s products", NameOf(model.weight_type))
+                                  : "f32 multiply-add"};
+}
+
+// Each skip set's, then the mixed one.
+absl::Status Bench::MakeArms() {
+  SKIPSTONE_ASSIGN_OR_RETURN(skips_, ParseSkipList(options_.skip, shape_.num_layers));
+  std::vector<std::vector<SkipSet>> sets;
+  for (const SkipSet& skip : skips_) sets.push_back({skip});
+  if (options_.mixed) sets.push_back(skips_);
   int64_t pages = 0;
-  for (const SkipSet& skip : skips) pages += BenchArm::PagesNeeded(options_, skip);
+  for (const auto& set : sets) pages += BenchArm::PagesNeeded(options_, set);
   pool_ = std::make_unique<PagePool>(pages);
-  int slot = 0;
-  for (const SkipSet& skip : skips) {
-    arms_.push_back(std::make_unique<BenchArm>(options_, skip, shape_.vocab, slot, *pool_));
-    slot += BenchArm::SlotsFor(options_);
+  for (const auto& set : sets) {
+    const int slot = static_cast<int>(arms_.size()) * BenchArm::SlotsFor(options_);
+    arms_.push_back(std::make_unique<BenchArm>(options_, set, shape_.vocab, slot, *pool_));
+    const BenchArm& arm = *arms_.back();
+    result_.arms.push_back(
+        {.skip = arm.name(), .mixed = arm.mixed(), .kv_pages_used = arm.decode_pages()});
   }
-  if (backend_ == "cpu") {
-    meter_ = std::make_unique<CeilingMeter>(threads, AvailableMemoryBytes() / 4);
-  }
-  if (options_.stages) {
-    auto timed = std::make_unique<TimedBackend>(std::move(model.backend));
-    timed_ = timed.get();
-    model.backend = std::move(timed);
-  }
-  const RunnerOptions runner{.limits = {.max_rows = std::max(options_.chunk, options_.batch),
-                                        .max_logits_rows = options_.batch,
-                                        .max_slots = slot,
-                                        .page_tokens = options_.page_tokens,
-                                        .num_pages = pages}};
-  SKIPSTONE_ASSIGN_OR_RETURN(runner_, MakeLlamaRunner(std::move(model), runner));
   return absl::OkStatus();
 }
 
-absl::Status Bench::Execute(const StepPlan& plan) {
-  runner_->Launch(plan);
-  return runner_->Collect().status;
+absl::Status Bench::TimeStages(LoadedModel* model) {
+  if (model->backend->asynchronous() && probe_ == nullptr) {
+    return absl::UnimplementedError(
+        absl::StrFormat("--stages: backend '%s' does not time its stages", result_.backend));
+  }
+  auto timed = std::make_unique<TimedBackend>(std::move(model->backend));
+  timed_ = timed.get();
+  model->backend = std::move(timed);
+  return absl::OkStatus();
+}
+
+absl::Status Bench::Start(LoadedModel model) {
+  Describe(model);
+  SKIPSTONE_RETURN_IF_ERROR(CheckContext(options_, shape_));
+  SKIPSTONE_RETURN_IF_ERROR(MakeArms());
+  probe_ = model.backend->probe();
+  if (!model.backend->asynchronous()) {
+    ceiling_meter_ =
+        std::make_unique<CeilingMeter>(ThreadsOf(options_), AvailableMemoryBytes() / 4);
+  }
+  if (options_.stages) SKIPSTONE_RETURN_IF_ERROR(TimeStages(&model));
+  const int slots = static_cast<int>(arms_.size()) * BenchArm::SlotsFor(options_);
+  const RunnerOptions runner{.limits = {.max_rows = std::max(options_.chunk, options_.batch),
+                                        .max_logits_rows = options_.batch,
+                                        .max_slots = slots,
+                                        .page_tokens = options_.page_tokens,
+                                        .num_pages = pool_->size()},
+                             .levels = skips_};
+  SKIPSTONE_ASSIGN_OR_RETURN(runner_, MakeLlamaRunner(std::move(model), runner));
+  meter_ = std::make_unique<StepMeter>(*runner_, timed_, shape_, element_bytes_);
+  return absl::OkStatus();
 }
 
 // Touches all memory and lets clocks and caches settle.
 absl::Status Bench::WarmUp() {
   for (const auto& arm : arms_) {
-    for (const StepPlan& plan : arm->FillPlans()) SKIPSTONE_RETURN_IF_ERROR(Execute(plan));
-    for (const StepPlan& plan : arm->PrefillPlans()) SKIPSTONE_RETURN_IF_ERROR(Execute(plan));
+    SKIPSTONE_RETURN_IF_ERROR(meter_->Run(arm->FillPlans()));
+    SKIPSTONE_RETURN_IF_ERROR(meter_->Run(arm->PrefillPlans()));
+    SKIPSTONE_RETURN_IF_ERROR(meter_->Run(arm->DecodePlans(0, std::min(2, options_.steps))));
   }
   return absl::OkStatus();
 }
 
-absl::Status Bench::Measure(const std::vector<StepPlan>& plans, Phase* phase) {
-  if (timed_ != nullptr) timed_->Take();
-  Sample sample{.ceilings = ceilings_};
-  const Time start = SystemClock().Now();
-  for (const StepPlan& plan : plans) SKIPSTONE_RETURN_IF_ERROR(Execute(plan));
-  sample.seconds = Seconds(SystemClock().Now() - start);
-
-  RowLists rows(shape_.num_layers, /*liveness=*/true);
-  std::vector<StageCost> costs;
-  for (const StepPlan& plan : plans) {
-    rows.Build(plan);
-    for (const StageCost& cost : CostOf(shape_, element_bytes_, rows.input())) {
-      costs.push_back(cost);
-    }
+// None on a device without a probe.
+absl::Status Bench::MeasureCeilings() {
+  Ceilings ceilings;
+  if (probe_ != nullptr) {
+    SKIPSTONE_ASSIGN_OR_RETURN(ceilings, probe_->MeasureCeilings());
+  } else if (ceiling_meter_ != nullptr) {
+    ceilings = ceiling_meter_->Measure();
+  } else {
+    return absl::OkStatus();
   }
-  sample.cost = Total(costs);
-  if (meter_ != nullptr) {
-    sample.floor_seconds = Floor(costs, ceilings_);
-    for (const StageCost& cost : costs) {
-      phase->stage_floor_seconds[static_cast<int>(cost.stage)] += cost.Floor(ceilings_);
-    }
-  }
-  phase->samples.push_back(sample);
-  if (timed_ == nullptr) return absl::OkStatus();
-  const auto seconds = timed_->Take();
-  for (int s = 0; s < kNumStages; ++s) phase->stage_seconds[s] += seconds[s];
+  meter_->set_ceilings(ceilings);
+  result_.ceilings.push_back(ceilings);
   return absl::OkStatus();
 }
 
 // Every other round in the opposite order: what comes second must not gain or lose by it.
-absl::Status Bench::RunRound(int round, BenchResult* result) {
-  if (meter_ != nullptr) {
-    ceilings_ = meter_->Measure();
-    result->ceilings.push_back(ceilings_);
-  }
+absl::Status Bench::RunRound(int round) {
+  SKIPSTONE_RETURN_IF_ERROR(MeasureCeilings());
   const int n = static_cast<int>(arms_.size());
   const auto turn = [&](int i) { return round % 2 == 0 ? i : n - 1 - i; };
-  for (int i = 0; i < n && options_.prompt > 0; ++i) {
-    SKIPSTONE_RETURN_IF_ERROR(
-        Measure(arms_[turn(i)]->PrefillPlans(), &result->arms[turn(i)].prefill));
+  for (int i = 0; i < n; ++i) {
+    const std::vector<StepPlan> plans = arms_[turn(i)]->PrefillPlans();
+    if (plans.empty()) continue;
+    SKIPSTONE_RETURN_IF_ERROR(meter_->MeasureAll(plans, &result_.arms[turn(i)].prefill));
   }
-  for (int step = 0; step < options_.steps; ++step) {
+  const int block = runner_->max_in_flight() > 1 ? kBlockSteps : 1;
+  for (int step = 0; step < options_.steps; step += block) {
+    const int count = std::min(block, options_.steps - step);
     for (int i = 0; i < n; ++i) {
-      SKIPSTONE_RETURN_IF_ERROR(
-          Measure({arms_[turn(i)]->DecodePlan(step)}, &result->arms[turn(i)].decode));
+      SKIPSTONE_RETURN_IF_ERROR(meter_->MeasureEach(arms_[turn(i)]->DecodePlans(step, count),
+                                                    &result_.arms[turn(i)].decode));
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status Bench::Run(BenchResult* result) {
-  result->options = options_;
-  result->backend = backend_;
-  result->threads = options_.threads > 0 ? options_.threads : AvailableCpus();
-  result->weight_bytes = weight_bytes_;
-  for (const auto& arm : arms_) {
-    result->arms.push_back({.skip = arm->skip().ToString(), .kv_pages_used = arm->decode_pages()});
-  }
   SKIPSTONE_RETURN_IF_ERROR(WarmUp());
   for (int round = 0; round < options_.rounds; ++round) {
-    SKIPSTONE_RETURN_IF_ERROR(RunRound(round, result));
+    SKIPSTONE_RETURN_IF_ERROR(RunRound(round));
   }
+  *result = std::move(result_);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<BenchResult> RunBench(const BenchOptions& options) {
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      LoadedModel model,
+      LoadModel(options.model, {.backend = options.backend, .threads = ThreadsOf(options)}));
+  return RunBench(options, std::move(model));
+}
+
+absl::StatusOr<BenchResult> RunBench(const BenchOptions& options, LoadedModel model) {
   Bench bench(options);
   BenchResult result;
-  SKIPSTONE_RETURN_IF_ERROR(bench.Start());
+  SKIPSTONE_RETURN_IF_ERROR(bench.Start(std::move(model)));
   SKIPSTONE_RETURN_IF_ERROR(bench.Run(&result));
   return result;
 }

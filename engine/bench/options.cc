@@ -1,6 +1,6 @@
 #include "engine/bench/options.h"
 
-#include <climits>
+#include <algorithm>
 #include <string_view>
 #include <variant>
 
@@ -35,7 +35,9 @@ const Option kOptions[] = {
     {"page_tokens", IntField{&BenchOptions::page_tokens, 1}, "tokens of a K/V page"},
     {"skip", &BenchOptions::skip, "skip sets separated by ';'; ratios are to the first"},
     {"json", &BenchOptions::json, "print JSON"},
-    {"stages", &BenchOptions::stages, "time each stage (on the CPU: adds nothing else)"},
+    {"mixed", &BenchOptions::mixed, "also decode a batch whose sequences take the sets in turn"},
+    {"stages", &BenchOptions::stages,
+     "time each stage; a device then launches them singly: slower than a replayed step"},
     {"help", &BenchOptions::help, "print this"},
 };
 
@@ -78,6 +80,24 @@ absl::Status Set(const Option& option, const std::string& value, BenchOptions* o
   return absl::OkStatus();
 }
 
+absl::Status CheckTogether(const BenchOptions& options) {
+  if (options.prompt == 0 && options.steps == 0) {
+    return absl::InvalidArgumentError("--prompt=0 and --steps=0 leave nothing to measure");
+  }
+  if (!options.mixed) return absl::OkStatus();
+  const auto sets = 1 + std::count(options.skip.begin(), options.skip.end(), ';');
+  if (sets < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("--mixed needs several skip sets, --skip is '%s'", options.skip));
+  }
+  if (options.steps == 0) return absl::InvalidArgumentError("--mixed decodes, --steps is 0");
+  if (options.batch < sets) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "--mixed needs a sequence for each of %d skip sets, --batch is %d", sets, options.batch));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<BenchOptions> ParseBenchOptions(std::span<const char* const> args) {
@@ -104,9 +124,7 @@ absl::StatusOr<BenchOptions> ParseBenchOptions(std::span<const char* const> args
     }
     SKIPSTONE_RETURN_IF_ERROR(Set(*option, value, &options));
   }
-  if (options.prompt == 0 && options.steps == 0 && !options.help) {
-    return absl::InvalidArgumentError("--prompt=0 and --steps=0 leave nothing to measure");
-  }
+  if (!options.help) SKIPSTONE_RETURN_IF_ERROR(CheckTogether(options));
   return options;
 }
 

@@ -23,6 +23,7 @@ struct BenchOptions {
   std::string skip = "none";  // skip sets separated by ';'
   bool json = false;
   bool stages = false;  // time each stage of the forward pass
+  bool mixed = false;   // one more arm, whose sequences take the skip sets in turn
   bool help = false;
 };
 

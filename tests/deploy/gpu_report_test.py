@@ -18,8 +18,9 @@ REPORT = SOURCE / "engine/cuda/report"
 FILES = {"host.json", "stages.jsonl", "parity.log", "sanitizer.log", "bench.jsonl", "peers.jsonl",
          "serving.jsonl", "run.log"}
 SKIPS = ["none", "attn:last=8", "attn:last=11", "attn:last=16"]
-ALL = ["host", "parity", "sanitizer", "demo", "decode", "skip", "stages", "peers",
+ALL = ["host", "parity", "demo", "decode", "skip", "mixed", "stages", "peers", "sanitizer",
        "serving"]
+ALL_PEERS = ["skipstone", "loop-compiled", "transformers-eager"]
 H100_MIB, H200_MIB = 81559, 143771
 
 # Answers like the real one for the flags it gets: 2 ms a step at 90 % of the floor. $FAIL is a word
@@ -35,17 +36,22 @@ flags = dict(a[2:].partition("=")[::2] for a in sys.argv[1:])
 number = lambda name, default: int(flags.get(name, default))
 skips = flags.get("skip", "none").split(";")
 arms = [{"skip": "none" if s == "none" else "canonical" + str(i)} for i, s in enumerate(skips)]
-stage = {"qkv": {"ms": 0.5, "floor_ms": 0.4}}
+if "mixed" in flags:
+    arms.append({"skip": "mixed"})
+stage = {"qkv": {"ms": 0.5, "floor_ms": 0.4, "bytes": 1.2e9, "flops": 1e9}}
 for i, arm in enumerate(arms):
     arm["kv_pages_used"] = 64 - 16 * i
     if number("steps", 16):
         arm |= {"decode_ms_per_token": 2.0 - 0.1 * i, "decode_floor_fraction": 0.9,
-                "decode_floor_ms": 1.8, "decode_speedup": 1 + 0.1 * i,
+                "decode_floor_ms": 1.8, "decode_speedup": 1 + 0.1 * i, "decode_launch_ms": 0.1,
                 "decode_floor_speedup": 1 + 0.125 * i}
+        if arm["skip"] == "mixed":
+            arm |= {"decode_floor_fraction": 0.81, "decode_homogeneous_floor_fraction": 0.9}
         if "stages" in flags:
             arm["decode_stages"] = stage
     if number("prompt", 512):
         arm |= {"prefill_tokens_per_s": 40000.0 + i, "flops_fraction": 0.6, "prefill_floor_ms": 1.0,
+                "prefill_ms": 20.0, "prefill_launch_ms": 1.0,
                 "prefill_speedup": 1 + 0.2 * i, "prefill_floor_speedup": 1 + 0.25 * i}
         if "stages" in flags:
             arm["prefill_stages"] = stage
@@ -93,9 +99,8 @@ if [[ $1 == -c ]]; then echo 2.9; exit; fi
 peer=loop-compiled ms=3.0
 if [[ $2 == *transformers* ]]; then peer=transformers-eager ms=6.0; fi
 if [[ $FAIL == "$peer" ]]; then echo 'no module' >&2; exit 1; fi
-for batch in 1 32; do
-  echo "{\"peer\": \"$peer\", \"batch\": $batch, \"context\": 128, \"decode_ms_per_token\": $ms}"
-done
+batch=$(grep -o -E -- '--batch=[0-9]+' <<<"$*")
+echo "{\"peer\": \"$peer\", \"batch\": ${batch#*=}, \"decode_ms_per_token\": $ms}"
 '''
 
 
@@ -179,13 +184,14 @@ class AllStagesTest(unittest.TestCase):
 
     def test_decode_covers_what_fits_and_marks_what_fits_with_skipping(self):
         cells = {(line["batch"], line["column"]): line for line in self.host.bench("decode")}
-        self.assertEqual(len(cells), 25)
+        self.assertEqual(len(cells), 15)
         for (batch, context), line in cells.items():
             tokens = batch * context
             expected = "none" if tokens <= 200000 else SKIPS[-1] if tokens <= 400000 else None
             self.assertEqual(line.get("skip_names"), expected, (batch, context))
-        self.assertEqual(cells[1, 4096]["context"], 4046)
-        self.row("128", *["2.00 (90 %)"] * 3, "2.00 (90 %, attn:last=16)", "does not fit")
+        self.assertEqual(cells[1, 4096]["context"], 4064)
+        self.row("128", "2.00 (90 %)", "2.00 (90 %)", "does not fit")
+        self.row("256", "2.00 (90 %)", "2.00 (90 %, attn:last=16)", "does not fit")
 
     def test_skipping_is_compared_with_the_ratio_of_the_floors(self):
         self.row("decode, batch 1, context 2048", "1.100 / 1.125 (98 %)", "1.200 / 1.250 (96 %)",
@@ -197,27 +203,34 @@ class AllStagesTest(unittest.TestCase):
         self.row("KV pages, none / level", "1.33", "2.00", "4.00")
         self.row("none", *["40,000 (60 %)"] * 4)
 
-    def test_stages_are_given_against_their_floors(self):
+    def test_mixed_batches_are_compared_with_homogeneous_ones(self):
+        for line in self.host.bench("mixed"):
+            self.assertIn("--mixed", line["command"].split())
+        self.row("32", "512", "1.60", "90 %", "81 %", "90 %")
+        self.row("128", "128", "1.60", "90 %", "81 %", "90 %")
+
+    def test_stages_are_given_against_the_ceilings(self):
         runs = self.host.bench("stages")
         self.assertEqual([(run["batch"], run["column"]) for run in runs],
                          [(1, 128), (32, 2048), (1, 2048)])
-        self.row("qkv", "0.500", "0.400", "80 %")
+        self.row("qkv", "0.500", "0.400", "80 %", "2,400 (60 %)", "2.0 (0 %)")
         self.assertIn("read 4,000 GB/s, matrix products 800.0 TFLOP/s", self.answer.stdout)
 
-    def test_peers_take_turns_with_ours(self):
-        order = [(line["round"], line["peer"]) for line in self.host.read("peers.jsonl")
-                 if line["batch"] == 1]
-        one = ["skipstone", "loop-compiled", "transformers-eager"]
-        self.assertEqual(order, [(1, peer) for peer in one] + [(2, peer) for peer in one])
+    def test_the_hosts_part_of_a_step_is_given(self):
+        self.row("decode, batch 1, context 128", "0.100", "5 %")
+        self.row("prefill 4096", "1.000", "5 %")
+
+    def test_peers_are_measured_beside_ours_the_smallest_batch_first(self):
+        order = [(line["batch"], line["peer"]) for line in self.host.read("peers.jsonl")]
+        self.assertEqual(order, [(batch, peer) for batch in (1, 32) for peer in ALL_PEERS])
         self.row("32", "2.000", "3.000 (1.50×)", "", "", "6.000 (3.00×)")
 
-    def test_every_level_is_served_after_a_warm_up(self):
+    def test_both_ends_of_the_levels_are_served_after_a_warm_up(self):
         lines = self.host.read("serving.jsonl")
-        self.assertEqual([line["level"] for line in lines if line.get("workload") == "128/128"],
-                         SKIPS)
-        self.assertEqual([line["level"] for line in lines if line.get("workload") == "trace"],
-                         [SKIPS[0], SKIPS[-1]])
-        self.assertEqual(len([line for line in lines if line.get("workload") == "warm-up"]), 8)
+        for load in ("128/128", "2048/2048", "trace"):
+            self.assertEqual([line["level"] for line in lines if line.get("workload") == load],
+                             [SKIPS[0], SKIPS[-1]])
+        self.assertEqual(len([line for line in lines if line.get("workload") == "warm-up"]), 6)
         self.row("2048/2048", "none", "12,346", "10", "20", "30", "1.0", "2.0", "3.0", "9", "1")
         drained = (self.host.root / "drained").read_text().splitlines()
         self.assertEqual(len(drained), 4)  # the demo's and one for each kind of load
@@ -242,9 +255,9 @@ class RunTest(unittest.TestCase):
 
     def test_a_failing_stage_is_recorded_and_the_next_one_runs(self):
         host = self.host()
-        answer = host.run("parity", "skip", "demo", FAIL="parity")
+        answer = host.run("parity", "mixed", "demo", FAIL="parity")
         self.assertEqual(answer.returncode, 1)
-        self.assertEqual(host.results(), {"parity": "failed", "skip": "passed", "demo": "passed"})
+        self.assertEqual(host.results(), {"parity": "failed", "mixed": "passed", "demo": "passed"})
 
     def test_a_failing_cell_does_not_stop_the_others(self):
         host = self.host()
@@ -302,6 +315,28 @@ class RunTest(unittest.TestCase):
         self.assertEqual({line["peer"] for line in host.read("peers.jsonl")},
                          {"skipstone", "transformers-eager"})
 
+    def test_peers_and_ours_take_turns_as_often_as_asked(self):
+        host = self.host()
+        host.run("peers", SKIPSTONE_PEER_ROUNDS="2")
+        order = [(line["round"], line["peer"]) for line in host.read("peers.jsonl")
+                 if line["batch"] == 1]
+        self.assertEqual(order, [(turn, peer) for turn in (1, 2) for peer in ALL_PEERS])
+
+    def test_a_mixed_batch_that_does_not_fit_beside_the_levels_is_left_out(self):
+        host = self.host()
+        self.assertEqual(host.run("mixed", SKIPSTONE_POOL_TOKENS="100000").returncode, 0)
+        lines = {line["batch"]: line for line in host.bench("mixed")}
+        self.assertEqual(lines[128]["left_out"], "102400 tokens, the pool holds 100000")
+        self.assertIn("skips", lines[32])
+
+    def test_a_sanitizer_that_takes_too_long_says_so(self):
+        host = self.host()
+        write_program(host.tools / "compute-sanitizer", "#!/bin/bash\nexit 124\n")
+        self.assertEqual(host.run("sanitizer").returncode, 1)
+        self.assertEqual(host.read("stages.jsonl")[0]["reason"],
+                         "memcheck: not done in 60 s, racecheck: not done in 60 s, "
+                         "synccheck: not done in 60 s")
+
     def test_less_memory_means_more_cells_with_skipping(self):
         host = self.host(memory_mib=H100_MIB)
         host.run("decode", SKIPSTONE_BATCHES="128", SKIPSTONE_CONTEXTS="512 1024 2048")
@@ -336,7 +371,7 @@ class TablesTest(unittest.TestCase):
     def test_without_data_the_cells_are_empty(self):
         answer = self.host.tables(self.host.root / "nothing")
         self.assertEqual(answer.returncode, 0, answer.stderr)
-        self.assertIn("| 256 |  |  |  |  |  |\n", answer.stdout)
+        self.assertIn("| 256 |  |  |  |\n", answer.stdout)
         self.assertIn("| prefill 2048 |  |  |  |\n", answer.stdout)
 
     def test_folders_of_several_calls_make_one_table(self):

@@ -91,6 +91,7 @@ void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, Step
 
 void FakeRunner::Launch(const StepPlan& plan) {
   if (options_.on_launch) options_.on_launch(plan);
+  for (const PageCopy& copy : plan.page_copies) pages_.at(copy.to) = pages_.at(copy.from);
   for (const SlotStart& start : plan.slot_starts) slots_[start.slot] = Slot();
   for (const PageUpdate& update : plan.page_updates) {
     SKIPSTONE_CHECK(update.page >= 0 && update.page < options_.num_pages);

@@ -8,7 +8,7 @@
 #   OUT     a folder for at most 8 files, which tables.py turns into the tables of RESULTS.md:
 #           host.json stages.jsonl parity.log sanitizer.log bench.jsonl peers.jsonl serving.jsonl
 #           run.log
-#   STAGE   host parity sanitizer demo decode skip stages peers
+#   STAGE   host parity demo decode skip mixed stages peers sanitizer
 #           serving-128 serving-2048 serving-trace, or serving for these three
 # Needs bash 5, coreutils, python3; for `peers` a python3 with PyTorch and transformers.
 #
@@ -18,8 +18,9 @@
 #   SKIPSTONE_BATCHES, SKIPSTONE_CONTEXTS  rows and columns of `decode`
 #   SKIPSTONE_POOL_TOKENS   unskipped tokens whose K/V fits; from the device's memory, <= 200000
 #   SKIPSTONE_CHUNK=2048    prompt tokens of a step at most, in prefill and in the server
-#   SKIPSTONE_CELL_S=90     seconds for one run of engine-bench
-#   SKIPSTONE_BUDGET_S=570  seconds for all stages; what does not fit is recorded as not run
+#   SKIPSTONE_CELL_S=45     seconds for one run of engine-bench
+#   SKIPSTONE_BUDGET_S=550  seconds for all stages; what does not fit is recorded as not run
+#   SKIPSTONE_PEER_ROUNDS=1 how often ours and the peers take turns
 #   SKIPSTONE_TRACE         CSV of arrivals for serving-trace
 #   SKIPSTONE_TIME_SCALE=0.5  its arrival times are multiplied by it
 #   SKIPSTONE_PEER_PYTHON=python3
@@ -32,8 +33,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly HERE
 
 # In seconds: about twice what a stage should take, where that fits one call of 10 minutes.
-declare -rA LIMITS=([host]=30 [parity]=240 [sanitizer]=560 [demo]=90 [decode]=480 [skip]=300
-  [stages]=120 [peers]=560 [serving-128]=240 [serving-2048]=420 [serving-trace]=300)
+declare -rA LIMITS=([host]=30 [parity]=120 [sanitizer]=150 [demo]=60 [decode]=150 [skip]=130
+  [mixed]=60 [stages]=60 [peers]=450 [serving-128]=90 [serving-2048]=420 [serving-trace]=300)
 
 # What stages.sh reads. Shapes are BATCH:CONTEXT, loads are tokens (in and out), requests and
 # concurrency; steps end within MOST_POSITIONS.
@@ -44,17 +45,17 @@ settings() {
   SKIPS=${SKIPSTONE_SKIPS:-none;attn:last=8;attn:last=11;attn:last=16}
   CHUNK=${SKIPSTONE_CHUNK:-2048}
   PEER_PYTHON=${SKIPSTONE_PEER_PYTHON:-python3}
-  CELL_S=${SKIPSTONE_CELL_S:-90} LOAD_S=300
-  STEPS=50 ROUNDS=3 MOST_POSITIONS=4096
-  BATCHES='1 8 32 128 256' CONTEXTS='128 512 1024 2048 4096'
-  SHAPES='1:128 1:2048 32:128 32:2048'
+  CELL_S=${SKIPSTONE_CELL_S:-45} LOAD_S=300 SANITIZER_S=60
+  STEPS=32 ROUNDS=2 MOST_POSITIONS=4096
+  BATCHES='1 8 32 128 256' CONTEXTS='128 1024 4096'
+  SHAPES='1:128 1:2048 32:128 32:2048' MIXED='32:512 128:128'
   PROMPTS='128 512 2048 4096' STAGES_PROMPT=2048
-  PEER_BATCHES='1 32' PEER_CONTEXT=128
-  LOAD_128=(128 2048 512) LOAD_2048=(2048 96 96) TRACE_SECONDS=60
+  PEER_BATCHES='1 32' PEER_CONTEXT=128 PEER_ROUNDS=${SKIPSTONE_PEER_ROUNDS:-1}
+  LOAD_128=(128 1024 512) LOAD_2048=(2048 96 96) TRACE_SECONDS=60
   if [[ ${SKIPSTONE_QUICK:-} == 1 ]]; then
     STEPS=4 ROUNDS=1 MOST_POSITIONS=64
     BATCHES='1 2' CONTEXTS='16 64'
-    SHAPES='1:16 2:16'
+    SHAPES='1:16 2:16' MIXED='4:16'
     PROMPTS='16 32' STAGES_PROMPT=32
     PEER_BATCHES='1 2' PEER_CONTEXT=16
     LOAD_128=(8 4 2) LOAD_2048=(16 4 2) TRACE_SECONDS=1
@@ -163,7 +164,7 @@ main() {
   trap 'rm -rf "$SCRATCH"' EXIT
   mkdir "$SCRATCH/libraries"
   BUNDLE=$(open_bundle "$bundle") || exit 2
-  BUDGET=${SKIPSTONE_BUDGET_S:-570} POOL=${SKIPSTONE_POOL_TOKENS:-$(pool_tokens)}
+  BUDGET=${SKIPSTONE_BUDGET_S:-550} POOL=${SKIPSTONE_POOL_TOKENS:-$(pool_tokens)}
   LIBRARIES=$SCRATCH/libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   find_cublas
   export BUNDLE OUT SCRATCH POOL LIBRARIES

@@ -67,7 +67,7 @@ start_server() {
     --drain_timeout=5s --log_level=warn "$@" >"$fifo" 2>>"$OUT/run.log" &
   SERVER=$!
   exec 3<"$fifo" # stays open, for the server must not write into a closed pipe
-  read -r -t 120 -u 3 line
+  read -r -t 60 -u 3 line
   seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN {print b - a}')
   if [[ $line != 'READY grpc='* ]]; then
     stop_server
@@ -119,7 +119,7 @@ stage_parity() {
 }
 
 stage_sanitizer() {
-  local tool sanitizer filter code status=0
+  local tool sanitizer filter code why=''
   sanitizer=$(PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin command -v compute-sanitizer) ||
     { reason 'no compute-sanitizer on this host' && return "$SKIPPED"; }
   for tool in memcheck racecheck synccheck; do
@@ -128,14 +128,19 @@ stage_sanitizer() {
     echo "== $tool $filter" >>"$OUT/sanitizer.log"
     code=0
     SKIPSTONE_TEST_ROOT=$BUNDLE LD_LIBRARY_PATH=$LIBRARIES \
-      timeout --foreground --kill-after=10 180 "$sanitizer" --tool "$tool" \
+      timeout --foreground --kill-after=10 "$SANITIZER_S" "$sanitizer" --tool "$tool" \
       --error-exitcode 9 --print-limit 50 "$BUNDLE/bin/engine_cuda_test" --gtest_brief=1 \
       --gtest_filter="$filter" >>"$OUT/sanitizer.log" 2>&1 || code=$?
     echo "== $tool exit $code" >>"$OUT/sanitizer.log"
     say "sanitizer: $tool (exit $code)"
-    if [[ $code != 0 ]]; then status=1 && reason "$tool: exit $code"; fi
+    case $code in
+      0) continue ;;
+      124 | 137) why+="${why:+, }$tool: not done in $SANITIZER_S s" ;;
+      *) why+="${why:+, }$tool: exit $code" ;;
+    esac
+    reason "$why"
   done
-  return "$status"
+  [[ -z $why ]]
 }
 
 stage_demo() {
@@ -188,6 +193,23 @@ stage_skip() {
   return "$status"
 }
 
+# Its pages come on top of those of all levels.
+stage_mixed() {
+  local shape batch context tokens levels status=0
+  IFS=';' read -ra levels <<<"$SKIPS"
+  for shape in $MIXED; do
+    batch=${shape%:*} context=${shape#*:}
+    tokens=$(($(tokens_of "$batch" "$context") * (${#levels[@]} + 1)))
+    if ((tokens > POOL)); then
+      record bench.jsonl stage=mixed batch="$batch" column="$context" \
+        left_out="$tokens tokens, the pool holds $POOL" </dev/null
+      continue
+    fi
+    decode_bench "$batch" "$context" "$SKIPS" --mixed || status=1
+  done
+  return "$status"
+}
+
 # The smallest and the largest decode shape, and a prompt.
 stage_stages() {
   local shape status=0
@@ -223,20 +245,23 @@ peer() {
   return "$status"
 }
 
-# Ours, the loop, transformers; twice. The compiler's cache makes the second round short.
+# Ours, the loop, transformers, the smallest batch first: compilation may take all the time there
+# is, and what needs none goes ahead. The compiler's cache makes a second round short.
 stage_peers() {
-  local round batch flags loop_mode=compiled,graph status=0
+  local round batch flags loop_mode=graph,compiled status=0
   mapfile -t flags < <(peer_shape)
-  flags+=(--batch="${PEER_BATCHES// /,}" --context="$PEER_CONTEXT" --steps="$STEPS" --json)
+  flags+=(--context="$PEER_CONTEXT" --steps="$STEPS" --json)
   if [[ $BACKEND != cuda ]]; then flags+=(--device=cpu) loop_mode=compiled; fi
   export TORCHINDUCTOR_CACHE_DIR=$SCRATCH/inductor
-  for round in 1 2; do
+  for ((round = 1; round <= PEER_ROUNDS; ++round)); do
     for batch in $PEER_BATCHES; do
       engine_bench peers.jsonl peer=skipstone round="$round" -- --batch="$batch" \
         --context="$PEER_CONTEXT" --prompt=0 --steps="$STEPS" --rounds="$ROUNDS" || status=1
+      peer peer_cuda_graph_loop.py "$round" --batch="$batch" --mode="$loop_mode" "${flags[@]}" ||
+        status=1
+      peer peer_transformers.py "$round" --batch="$batch" --mode=eager,compiled "${flags[@]}" ||
+        status=1
     done
-    peer peer_cuda_graph_loop.py "$round" --mode="$loop_mode" "${flags[@]}" || status=1
-    peer peer_transformers.py "$round" --mode=eager,compiled "${flags[@]}" || status=1
   done
   return "$status"
 }
@@ -262,9 +287,9 @@ serve_closed() {
     --concurrency="$4"
 }
 
-stage_serving-128() { serve_closed "$SKIPS" "${LOAD_128[@]}"; }
+# Only the two ends of the levels, so that it fits beside others in one call.
+stage_serving-128() { serve_closed "${SKIPS%%;*};${SKIPS##*;}" "${LOAD_128[@]}"; }
 
-# A level takes minutes: only the two ends, so that it fits beside others in one call.
 stage_serving-2048() { serve_closed "${SKIPS%%;*};${SKIPS##*;}" "${LOAD_2048[@]}"; }
 
 # The client shortens prompts to the model's context less the output.

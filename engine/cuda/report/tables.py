@@ -12,7 +12,7 @@ import statistics
 import sys
 
 BATCHES = [1, 8, 32, 128, 256]
-CONTEXTS = [128, 512, 1024, 2048, 4096]
+CONTEXTS = [128, 1024, 4096]
 SKIPS = ["attn:last=8", "attn:last=11", "attn:last=16"]
 PEERS = ["loop-compiled", "loop-graph", "transformers-compiled", "transformers-eager"]
 
@@ -49,7 +49,11 @@ def device_of(host):
 def arms(run):
     """The arms of a run by the name they were asked for: canonical names differ."""
     names = run.get("skip_names", "none").split(";")
-    return dict(zip(names, run.get("skips", [])))
+    found = dict(zip(names, run.get("skips", [])))
+    for arm in run.get("skips", []):
+        if arm["skip"] == "mixed":
+            found["mixed"] = arm
+    return found
 
 
 def cells(runs, phase):
@@ -87,7 +91,7 @@ def joined(value, detail):
 
 def levels(found, default):
     """The levels that were measured, in their order; else those of the runbook."""
-    names = [name for _, _, name in found if name != "none"]
+    names = [name for _, _, name in found if name not in ("none", "mixed")]
     return list(dict.fromkeys(names)) or default
 
 
@@ -198,14 +202,36 @@ def prefill(results):
             table(["prompt", *prompts], rows))
 
 
-def stage_row(name, stage):
+def mixed(results):
+    rows = []
+    for run in results.runs("mixed"):
+        by_name = arms(run)
+        if "mixed" not in by_name:
+            continue
+        arm = by_name["mixed"]
+        ours = arm["decode_floor_fraction"]
+        others = arm["decode_homogeneous_floor_fraction"]
+        rows.append([run["batch"], run["column"], number(arm["decode_ms_per_token"]),
+                     percent(others), percent(ours), percent(ours / others if others else 0)])
+    return ("## A batch that mixes the levels\n" +
+            table(["batch", "context", "ms per step", "levels alone, % of floor",
+                   "mixed, % of floor", "ratio"], rows or [[""] * 6]))
+
+
+def stage_row(name, stage, run):
     ms, floor = stage["ms"], stage["floor_ms"]
-    return [name, number(ms, 3), number(floor, 3), percent(floor / ms if ms else 0)]
+    row = [name, number(ms, 3), number(floor, 3), percent(floor / ms if ms else 0)]
+    for key, ceiling, unit in (("bytes", "read_bandwidth_bytes_per_s", 1e9),
+                               ("flops", "peak_flops_per_s", 1e12)):
+        rate = stage.get(key, 0) / ms * 1e3 if ms else 0
+        row.append(joined(number(rate / unit, 1 if unit == 1e12 else 0) if rate else "",
+                          percent(rate / run[ceiling] if run.get(ceiling) else 0)))
+    return row
 
 
 def stages(results):
     text = "## Where a step's time goes\n"
-    head = ["stage", "ms", "floor, ms", "% of floor"]
+    head = ["stage", "ms", "floor, ms", "% of floor", "GB/s", "TFLOP/s"]
     for run in results.runs("stages"):
         for phase in ("decode", "prefill"):
             found = run.get(f"{phase}_stages")
@@ -213,9 +239,23 @@ def stages(results):
                 continue
             what = (f"decode, batch {run['batch']}, context {run['column']}"
                     if phase == "decode" else f"prefill {run['column']}")
-            text += f"{what}\n" + table(head, [stage_row(n, s) for n, s in found.items()])
+            text += f"{what}\n" + table(head, [stage_row(n, s, run) for n, s in found.items()])
             text += "\n"
     return text
+
+
+def host_overhead(results):
+    """Of the runs without --stages, which launch as a server does."""
+    rows = []
+    for phase, stage, total in (("decode", "decode", "decode_ms_per_token"),
+                                ("prefill", "skip", "prefill_ms")):
+        for (batch, column, name), (arm, _, _) in cells(results.runs(stage), phase).items():
+            launch = arm.get(f"{phase}_launch_ms")
+            if launch is not None and (phase == "decode" or name == "none"):
+                what = f"decode, batch {batch}, context" if phase == "decode" else "prefill"
+                rows.append([f"{what} {column}", number(launch, 3), percent(launch / arm[total])])
+    return ("## Host: enqueueing a step\n" +
+            table(["", "ms", "of the step"], rows or [[""] * 3]))
 
 
 def peers(results):
@@ -260,7 +300,8 @@ def serving(results):
     return text
 
 
-SECTIONS = [header, stage_results, decode, skipping, prefill, peers, stages, serving]
+SECTIONS = [header, stage_results, decode, skipping, prefill, mixed, peers, stages, host_overhead,
+            serving]
 
 
 def main():
