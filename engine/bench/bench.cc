@@ -192,9 +192,10 @@ absl::Status Bench::Run(BenchResult* result) {
 }  // namespace
 
 absl::StatusOr<BenchResult> RunBench(const BenchOptions& options) {
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      LoadedModel model,
-      LoadModel(options.model, {.backend = options.backend, .threads = ThreadsOf(options)}));
+  SKIPSTONE_ASSIGN_OR_RETURN(LoadedModel model,
+                             LoadModel(options.model, {.backend = options.backend,
+                                                       .threads = ThreadsOf(options),
+                                                       .tuning_cache = options.tuning_cache}));
   return RunBench(options, std::move(model));
 }
 

@@ -33,6 +33,8 @@ const Option kOptions[] = {
     {"rounds", IntField{&BenchOptions::rounds, 1}, "repetitions; the skip sets take turns"},
     {"chunk", IntField{&BenchOptions::chunk, 1}, "rows of a prefill step at most"},
     {"page_tokens", IntField{&BenchOptions::page_tokens, 1}, "tokens of a K/V page"},
+    {"tuning_cache", &BenchOptions::tuning_cache,
+     "CUDA: file of timed algorithms, kept from run to run"},
     {"skip", &BenchOptions::skip, "skip sets separated by ';'; ratios are to the first"},
     {"json", &BenchOptions::json, "print JSON"},
     {"mixed", &BenchOptions::mixed, "also decode a batch whose sequences take the sets in turn"},

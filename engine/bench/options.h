@@ -20,6 +20,7 @@ struct BenchOptions {
   int rounds = 5;     // repetitions, in which the skip sets take turns
   int chunk = 512;    // rows of a prefill step at most
   int page_tokens = 16;
+  std::string tuning_cache;   // CUDA: file of timed algorithms
   std::string skip = "none";  // skip sets separated by ';'
   bool json = false;
   bool stages = false;  // time each stage of the forward pass

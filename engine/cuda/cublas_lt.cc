@@ -21,11 +21,11 @@ const Loaded& Load() {
 }
 
 // The library's function with the name and type of `stub`.
-template <class... Args>
-auto Find(cublasStatus_t (*stub)(Args...), const char* name) {
+template <class Result, class... Args>
+auto Find(Result (*stub)(Args...), const char* name) {
   void* function = Load().library == nullptr ? nullptr : dlsym(Load().library, name);
   if (function != nullptr) return reinterpret_cast<decltype(stub)>(function);
-  return decltype(stub)([](Args...) { return CUBLAS_STATUS_NOT_INITIALIZED; });
+  return decltype(stub)([](Args...) -> Result { return CUBLAS_STATUS_NOT_INITIALIZED; });
 }
 
 }  // namespace
@@ -39,6 +39,11 @@ absl::Status LoadCublasLt() {
 }
 
 }  // namespace skipstone::cuda
+
+size_t cublasLtGetVersion() {
+  static const auto function = Find(&cublasLtGetVersion, "cublasLtGetVersion");
+  return function();
+}
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   static const auto function = Find(&cublasLtCreate, "cublasLtCreate");
@@ -73,6 +78,14 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDa
                                           uint64_t rows, uint64_t cols, int64_t stride) {
   static const auto function = Find(&cublasLtMatrixLayoutCreate, "cublasLtMatrixLayoutCreate");
   return function(layout, type, rows, cols, stride);
+}
+
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                cublasLtMatrixLayoutAttribute_t name,
+                                                const void* value, size_t bytes) {
+  static const auto function =
+      Find(&cublasLtMatrixLayoutSetAttribute, "cublasLtMatrixLayoutSetAttribute");
+  return function(layout, name, value, bytes);
 }
 
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
@@ -110,6 +123,15 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   static const auto function =
       Find(&cublasLtMatmulAlgoGetHeuristic, "cublasLtMatmulAlgoGetHeuristic");
   return function(handle, product, a, b, c, d, preference, wanted, results, found);
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t product,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t* algo,
+                                       cublasLtMatmulHeuristicResult_t* result) {
+  static const auto function = Find(&cublasLtMatmulAlgoCheck, "cublasLtMatmulAlgoCheck");
+  return function(handle, product, a, b, c, d, algo, result);
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t product,

@@ -45,7 +45,7 @@ absl::Status CudaBackend::Allocate(const StepLimits& limits) {
   SKIPSTONE_ASSIGN_OR_RETURN(slots_, SlotUploads::Create(shape_, limits.max_slots));
   SKIPSTONE_ASSIGN_OR_RETURN(upload_, StepUpload::Create(StepWriter(shape_, limits, split_)));
   SKIPSTONE_ASSIGN_OR_RETURN(results_, StepResults::Create(limits, shape_.vocab));
-  SKIPSTONE_ASSIGN_OR_RETURN(products_, RowProducts::Create(shape_, limits));
+  SKIPSTONE_ASSIGN_OR_RETURN(products_, RowProducts::Create(shape_, limits, options_.tuning_cache));
   device_step_ = upload_.device_step();
   return absl::OkStatus();
 }
@@ -110,6 +110,11 @@ void CudaBackend::Run(const std::function<void()>& forward) {
                      upload_.host_header().num_prefill_tiles == 0;
   if (!alike) return forward();
   graphs_.Run(StepKind::Of(step_, bucket_), forward, stream_.get(), error_);
+}
+
+void CudaBackend::EndWarmUp() {
+  graphs_.Seal();
+  products_->Seal();
 }
 
 }  // namespace cuda

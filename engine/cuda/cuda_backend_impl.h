@@ -61,7 +61,7 @@ class CudaBackend final : public Backend {
     return error_.status();
   }
   void Run(const std::function<void()>& forward) override;
-  void EndWarmUp() override { graphs_.Seal(); }
+  void EndWarmUp() override;
 
  private:
   // A small step's launches do not depend on its counts: they cover the bucket's rows.

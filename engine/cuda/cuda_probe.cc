@@ -29,9 +29,24 @@ struct Product {
   int64_t OutputBytes() const { return int64_t{2} * rows * outputs; }
   int64_t Bytes() const { return WeightBytes() + InputBytes() + OutputBytes(); }
   double Flops() const { return 2.0 * rows * outputs * inputs; }
+  LtShape Shape(DType type) const {
+    return {.type = type, .rows = rows, .outputs = outputs, .inputs = inputs, .y_stride = outputs};
+  }
 };
 // Of a prefill of Llama-2-7B: QKV, gate and up, down.
 constexpr Product kPrefill[] = {{2048, 12288, 4096}, {2048, 22016, 4096}, {2048, 4096, 11008}};
+
+// Those that fit into a buffer, and the largest square that does.
+std::vector<Product> ProductsIn(int64_t bytes) {
+  const double third = static_cast<double>(bytes) / (3 * 2);
+  const int n =
+      std::min(kLargestSquare, static_cast<int>(std::sqrt(third)) / kSquareUnit * kSquareUnit);
+  std::vector<Product> products{{n, n, n}};
+  for (const Product& product : kPrefill) {
+    if (product.Bytes() <= bytes) products.push_back(product);
+  }
+  return products;
+}
 
 absl::StatusOr<int> Attribute(cudaDeviceAttr attribute) {
   int device = 0;
@@ -59,7 +74,11 @@ absl::Status CudaProbe::Prepare() {
   const int64_t bytes = int64_t{kL2Caches} * l2_bytes / kUnit * kUnit;
   SKIPSTONE_ASSIGN_OR_RETURN(DeviceMemory buffer,
                              DeviceMemory::Allocate(bytes, "measuring the ceilings"));
-  // Constant numbers would cost less power, and let the clock rise.
+  for (const Product& product : ProductsIn(bytes)) {
+    SKIPSTONE_RETURN_IF_ERROR(products_->Tune(product.Shape(weights_.type()), buffer.as<void>(),
+                                              {buffer, buffer}, stream_));
+  }
+  // After the tuning, which clears. Constant numbers would cost less power, and let the clock rise.
   SKIPSTONE_RETURN_IF_ERROR(
       ToStatus(LaunchRandomFill({.type = weights_.type(), .seed = 1, .inputs = kWidth}, bytes / 2,
                                 buffer.as<void>(), stream_),
@@ -110,27 +129,17 @@ absl::StatusOr<double> CudaProbe::BytesPerSecond() {
   return static_cast<double>(args.BytesMoved()) / least_seconds;
 }
 
-// The best of the products that fit into the buffer: weight and input at its start, the output at
-// its end, so that the next product's inputs are no sums.
+// By the fastest algorithm of each. Weight and input lie at the buffer's start, the output at its
+// end, so that the next product's inputs are no sums.
 absl::StatusOr<double> CudaProbe::FlopsPerSecond() {
-  const double third = static_cast<double>(buffer_.bytes()) / (3 * 2);
-  const int n =
-      std::min(kLargestSquare, static_cast<int>(std::sqrt(third)) / kSquareUnit * kSquareUnit);
-  std::vector<Product> products(std::begin(kPrefill), std::end(kPrefill));
-  products.push_back({n, n, n});
   double best = 0;
   char* const data = buffer_.as<char>();
-  for (const Product& product : products) {
-    if (product.Bytes() > buffer_.bytes()) continue;
-    const LtShape shape{.type = weights_.type(),
-                        .rows = product.rows,
-                        .outputs = product.outputs,
-                        .inputs = product.inputs,
-                        .y_stride = product.outputs};
+  for (const Product& product : ProductsIn(buffer_.bytes())) {
+    const LtOperands operands{data, data + product.WeightBytes(),
+                              data + buffer_.bytes() - product.OutputBytes()};
     SKIPSTONE_ASSIGN_OR_RETURN(const double seconds, SecondsPerCall([&] {
-                                 return products_->Run(
-                                     shape, data, data + product.WeightBytes(),
-                                     data + buffer_.bytes() - product.OutputBytes(), stream_);
+                                 return products_->Run(product.Shape(weights_.type()), operands,
+                                                       stream_);
                                }));
     best = std::max(best, product.Flops() / seconds);
   }

@@ -1,139 +1,191 @@
 #include "engine/cuda/lt_matmul.h"
 
-#include "absl/strings/str_format.h"
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+#include <vector>
+
 #include "engine/base/status.h"
+#include "engine/cuda/device_error.h"
 
 namespace skipstone::cuda {
 namespace {
 
-// What NVIDIA recommends for Hopper.
-constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
-constexpr uint32_t kAlignment = 16;
+constexpr int kMinRange = 32;    // rows; lists of up to 16 seldom come here
+constexpr int kSuggestions = 8;  // that are timed: about a second at start-up for a model
+constexpr int kRuns = 5;         // of each; the median leaves out two that were disturbed
+constexpr int kFill = 0x3c;      // bytes that make small positive numbers of either type
 
-absl::Status LtStatus(cublasStatus_t status, const char* what) {
-  if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrFormat("%s: cuBLASLt status %d", what, static_cast<int>(status)));
+LtShape RangeOf(LtShape shape) {
+  shape.rows =
+      std::max(kMinRange, static_cast<int>(std::bit_ceil(static_cast<uint32_t>(shape.rows))));
+  return shape;
 }
 
-cudaDataType_t TypeOf(DType type) { return type == DType::kBF16 ? CUDA_R_16BF : CUDA_R_16F; }
-
-struct DestroyPreference {
-  void operator()(cublasLtMatmulPreference_t p) const { cublasLtMatmulPreferenceDestroy(p); }
-};
-using Preference = std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, DestroyPreference>;
-
-template <class V>
-absl::Status SetPreference(const Preference& preference, cublasLtMatmulPreferenceAttributes_t name,
-                           V value) {
-  return LtStatus(
-      cublasLtMatmulPreferenceSetAttribute(preference.get(), name, &value, sizeof(value)),
-      "preference");
+// The rows of such a product that the scratch memory holds.
+int RowsOf(const LtShape& shape, const LtScratch& scratch) {
+  const int64_t y_bytes = int64_t{shape.y_stride} * (shape.f32_output ? 4 : 2);
+  return static_cast<int>(std::min({int64_t{shape.rows}, scratch.y.bytes() / y_bytes,
+                                    scratch.x.bytes() / (int64_t{2} * shape.inputs)}));
 }
 
-absl::StatusOr<Preference> MakePreference() {
-  cublasLtMatmulPreference_t raw = nullptr;
-  SKIPSTONE_RETURN_IF_ERROR(LtStatus(cublasLtMatmulPreferenceCreate(&raw), "preference"));
-  Preference preference(raw);
-  SKIPSTONE_RETURN_IF_ERROR(SetPreference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                          static_cast<uint64_t>(kWorkspaceBytes)));
-  // Partial sums of a split of the inputs stay f32.
-  SKIPSTONE_RETURN_IF_ERROR(
-      SetPreference(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                    static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE |
-                                          CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE)));
-  for (const auto name :
-       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-    SKIPSTONE_RETURN_IF_ERROR(SetPreference(preference, name, kAlignment));
+// An event that has a time. Stays where it is.
+struct TimedEvent {
+  TimedEvent() : error(cudaEventCreateWithFlags(&event, 0)) {}
+  ~TimedEvent() {
+    if (error == cudaSuccess) cudaEventDestroy(event);
   }
-  return preference;
+  TimedEvent(const TimedEvent&) = delete;
+  TimedEvent& operator=(const TimedEvent&) = delete;
+
+  cudaEvent_t event = nullptr;
+  const cudaError_t error;
+};
+
+class Stopwatch {
+ public:
+  Stopwatch(const LtProduct& product, const void* weight, const LtScratch& scratch,
+            cudaStream_t stream)
+      : product_(product),
+        scratch_(scratch),
+        operands_{weight, scratch.x.as<void>(), scratch.y.as<void>()},
+        stream_(stream) {}
+
+  // Of the first run, which also loads the kernel, only the success counts.
+  bool Runs(const cublasLtMatmulAlgo_t& algorithm) const {
+    return product_.Run(algorithm, operands_, stream_).ok();
+  }
+
+  // Microseconds with the weights in memory and x in the L2 cache, as a step finds them. The
+  // clearing also keeps the device busy until the product is enqueued.
+  absl::StatusOr<double> Time(const cublasLtMatmulAlgo_t& algorithm) const {
+    const LtShape& shape = product_.shape();
+    const auto x_bytes = static_cast<size_t>(shape.rows) * shape.inputs * 2;
+    DeviceError error;
+    error.Note(start_.error, "cudaEventCreate");
+    error.Note(stop_.error, "cudaEventCreate");
+    error.Note(cudaMemsetAsync(operands_.y, kFill, scratch_.y.bytes(), stream_), "cudaMemset");
+    error.Note(cudaMemsetAsync(scratch_.x.as<void>(), kFill, x_bytes, stream_), "cudaMemset");
+    if (!error.status().ok()) return error.status();
+    error.Note(cudaEventRecord(start_.event, stream_), "cudaEventRecord");
+    error.Note(product_.Run(algorithm, operands_, stream_));
+    error.Note(cudaEventRecord(stop_.event, stream_), "cudaEventRecord");
+    error.Note(cudaEventSynchronize(stop_.event), "timing a product");
+    float ms = 0;
+    error.Note(cudaEventElapsedTime(&ms, start_.event, stop_.event), "cudaEventElapsedTime");
+    if (!error.status().ok()) return error.status();
+    return ms * 1e3;
+  }
+
+ private:
+  const LtProduct& product_;
+  const LtScratch& scratch_;
+  const LtOperands operands_;
+  const cudaStream_t stream_;
+  const TimedEvent start_;
+  const TimedEvent stop_;
+};
+
+struct Candidate {
+  cublasLtMatmulAlgo_t algorithm;
+  std::array<double, kRuns> us;
+
+  double Median() const {
+    std::array<double, kRuns> sorted = us;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[kRuns / 2];
+  }
+};
+
+absl::StatusOr<TunedAlgorithm> Fastest(const std::vector<cublasLtMatmulAlgo_t>& algorithms,
+                                       const Stopwatch& watch) {
+  std::vector<Candidate> candidates;
+  for (const cublasLtMatmulAlgo_t& algorithm : algorithms) {
+    if (watch.Runs(algorithm)) candidates.push_back({algorithm, {}});
+  }
+  if (candidates.empty()) return absl::InternalError("cuBLASLt runs none of its suggestions");
+  // In turns, so that a change of clocks meets them all.
+  for (int run = 0; run < kRuns; ++run) {
+    for (Candidate& candidate : candidates) {
+      SKIPSTONE_ASSIGN_OR_RETURN(candidate.us[run], watch.Time(candidate.algorithm));
+    }
+  }
+  const auto best = std::min_element(
+      candidates.begin(), candidates.end(),
+      [](const Candidate& a, const Candidate& b) { return a.Median() < b.Median(); });
+  return TunedAlgorithm{best->algorithm, best->Median()};
 }
 
 }  // namespace
 
-// The library thinks in columns: y^T [outputs, rows] = W x^T, with W^T and x^T as they lie.
-struct LtMatMul::Plan {
-  cublasLtMatmulDesc_t product = nullptr;
-  cublasLtMatrixLayout_t weight = nullptr;
-  cublasLtMatrixLayout_t x = nullptr;
-  cublasLtMatrixLayout_t y = nullptr;
-  cublasLtMatmulAlgo_t algorithm = {};
-};
-
-void LtMatMul::Destroy::operator()(Plan* plan) const {
-  if (plan->product != nullptr) cublasLtMatmulDescDestroy(plan->product);
-  for (const auto layout : {plan->weight, plan->x, plan->y}) {
-    if (layout != nullptr) cublasLtMatrixLayoutDestroy(layout);
-  }
-  delete plan;
-}
-
-absl::StatusOr<LtMatMul> LtMatMul::Create() {
+absl::StatusOr<LtMatMul> LtMatMul::Create(const std::string& tuning_cache) {
   SKIPSTONE_RETURN_IF_ERROR(LoadCublasLt());
   LtMatMul made;
   cublasLtHandle_t handle = nullptr;
   SKIPSTONE_RETURN_IF_ERROR(LtStatus(cublasLtCreate(&handle), "cublasLtCreate"));
   made.handle_.reset(handle);
   SKIPSTONE_ASSIGN_OR_RETURN(made.workspace_,
-                             DeviceMemory::Allocate(kWorkspaceBytes, "the products' workspace"));
+                             DeviceMemory::Allocate(kLtWorkspaceBytes, "the products' workspace"));
+  made.known_ = TuningCache(tuning_cache);
   return made;
 }
 
-absl::StatusOr<std::unique_ptr<LtMatMul::Plan, LtMatMul::Destroy>> LtMatMul::MakePlan(
-    const LtShape& shape) const {
-  std::unique_ptr<Plan, Destroy> plan(new Plan);
-  const cudaDataType_t output = shape.f32_output ? CUDA_R_32F : TypeOf(shape.type);
-  SKIPSTONE_RETURN_IF_ERROR(LtStatus(
-      cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "product"));
-  const cublasOperation_t transposed = CUBLAS_OP_T;
-  SKIPSTONE_RETURN_IF_ERROR(
-      LtStatus(cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA,
-                                              &transposed, sizeof(transposed)),
-               "product"));
-  SKIPSTONE_RETURN_IF_ERROR(
-      LtStatus(cublasLtMatrixLayoutCreate(&plan->weight, TypeOf(shape.type), shape.inputs,
-                                          shape.outputs, shape.inputs),
-               "layout"));
-  SKIPSTONE_RETURN_IF_ERROR(
-      LtStatus(cublasLtMatrixLayoutCreate(&plan->x, TypeOf(shape.type), shape.inputs, shape.rows,
-                                          shape.inputs),
-               "layout"));
-  SKIPSTONE_RETURN_IF_ERROR(LtStatus(
-      cublasLtMatrixLayoutCreate(&plan->y, output, shape.outputs, shape.rows, shape.y_stride),
-      "layout"));
-  SKIPSTONE_ASSIGN_OR_RETURN(const Preference preference, MakePreference());
-  cublasLtMatmulHeuristicResult_t best = {};
-  int found = 0;
-  const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle_.get(), plan->product, plan->weight, plan->x, plan->y,
-                                     plan->y, preference.get(), 1, &best, &found);
-  if (status != CUBLAS_STATUS_SUCCESS || found == 0) {
-    return absl::InternalError(
-        absl::StrFormat("cuBLASLt has no algorithm for %d rows, %d outputs, %d inputs (status %d)",
-                        shape.rows, shape.outputs, shape.inputs, static_cast<int>(status)));
-  }
-  plan->algorithm = best.algo;
-  return plan;
+absl::Status LtMatMul::Tune(const LtShape& shape, const void* weight, const LtScratch& scratch,
+                            cudaStream_t stream) {
+  const LtShape range = RangeOf(shape);
+  const int rows = RowsOf(range, scratch);
+  if (sealed_ || entries_.contains(range) || rows < shape.rows) return absl::OkStatus();
+  SKIPSTONE_ASSIGN_OR_RETURN(LtProduct product, LtProduct::Create(library(), range));
+  SKIPSTONE_RETURN_IF_ERROR(product.SetRows(rows));
+  const TunedAlgorithm* known = known_.Find(range);
+  if (known != nullptr && product.Fits(known->algorithm)) return absl::OkStatus();
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<cublasLtMatmulAlgo_t> suggestions,
+                             product.Suggest(kSuggestions));
+  const Stopwatch watch(product, weight, scratch, stream);
+  SKIPSTONE_ASSIGN_OR_RETURN(const TunedAlgorithm fastest, Fastest(suggestions, watch));
+  known_.Set(range, fastest);
+  return absl::OkStatus();
 }
 
-absl::StatusOr<const LtMatMul::Plan*> LtMatMul::PlanOf(const LtShape& shape) {
-  std::unique_ptr<Plan, Destroy>& plan = plans_[shape];
-  if (plan == nullptr) {
-    SKIPSTONE_ASSIGN_OR_RETURN(plan, MakePlan(shape));
+absl::StatusOr<LtMatMul::Entry*> LtMatMul::EntryOf(const LtShape& shape) {
+  const LtShape range = RangeOf(shape);
+  if (const auto found = entries_.find(range); found != entries_.end()) return &found->second;
+  SKIPSTONE_ASSIGN_OR_RETURN(LtProduct product, LtProduct::Create(library(), shape));
+  Entry entry{.product = std::move(product)};
+  if (const TunedAlgorithm* known = known_.Find(range)) {
+    entry.chosen = known->algorithm;
+  } else {
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto suggested, entry.product.Suggest(1));
+    entry.chosen = suggested[0];
   }
-  return plan.get();
+  return &entries_.emplace(range, std::move(entry)).first->second;
 }
 
-absl::Status LtMatMul::Run(const LtShape& shape, const void* weight, const void* x, void* y,
-                           cudaStream_t stream) {
-  SKIPSTONE_ASSIGN_OR_RETURN(const Plan* plan, PlanOf(shape));
-  const float alpha = 1.0f;
-  const float beta = shape.add ? 1.0f : 0.0f;
-  return LtStatus(cublasLtMatmul(handle_.get(), plan->product, &alpha, weight, plan->weight, x,
-                                 plan->x, &beta, y, plan->y, y, plan->y, &plan->algorithm,
-                                 workspace_.as<void>(), kWorkspaceBytes, stream),
-                  "cublasLtMatmul");
+// Only the last row count is remembered: to ask whether an algorithm fits takes a microsecond or
+// so, and that it does not is rare.
+absl::Status LtMatMul::SetRows(Entry& entry, int rows) {
+  if (entry.rows == rows) return absl::OkStatus();
+  entry.rows = 0;
+  SKIPSTONE_RETURN_IF_ERROR(entry.product.SetRows(rows));
+  entry.current = entry.chosen;
+  if (!entry.product.Fits(entry.chosen)) {
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto suggested, entry.product.Suggest(1));
+    entry.current = suggested[0];
+  }
+  entry.rows = rows;
+  return absl::OkStatus();
+}
+
+absl::Status LtMatMul::Run(const LtShape& shape, const LtOperands& operands, cudaStream_t stream) {
+  SKIPSTONE_ASSIGN_OR_RETURN(Entry* const entry, EntryOf(shape));
+  SKIPSTONE_RETURN_IF_ERROR(SetRows(*entry, shape.rows));
+  return entry->product.Run(entry->current, operands, stream);
+}
+
+void LtMatMul::Seal() {
+  sealed_ = true;
+  known_.Save();
 }
 
 }  // namespace skipstone::cuda

@@ -1,55 +1,67 @@
-// Products of many rows by cuBLASLt.
+// Products of many rows by cuBLASLt, each by an algorithm that was timed once.
+//
+//   SKIPSTONE_ASSIGN_OR_RETURN(LtMatMul library, LtMatMul::Create(tuning_cache));
+//   library.Tune(shape, weight, scratch, stream);
+//   library.Run(shape, operands, stream);
+//   library.Seal();   // after the warm-up
+//
+// An algorithm is chosen per shape and range of rows: 1 to 32, 33 to 64, 65 to 128 and so on. Sums
+// are f32, but their order is the algorithm's: the same row may differ in its last bits between
+// ranges, and between two starts that timed anew. A tuning cache pins the choice.
 #pragma once
 
-#include <compare>
-#include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
-#include "engine/backend/tensor.h"
-#include "engine/cuda/cublas_lt.h"
-#include "engine/cuda/device_memory.h"
+#include "engine/cuda/lt_product.h"
+#include "engine/cuda/tuning_cache.h"
 
 namespace skipstone::cuda {
 
-// The shape of y = x W^T or y += x W^T: W [outputs, inputs], x [rows, inputs], y [rows, outputs]
-// with `y_stride` elements from row to row.
-struct LtShape {
-  DType type = DType::kBF16;  // of W and x
-  int rows = 0;
-  int outputs = 0;
-  int inputs = 0;
-  int y_stride = 0;
-  bool f32_output = false;  // else of `type`
-  bool add = false;
-  auto operator<=>(const LtShape&) const = default;
+// Memory that Tune writes over. What does not fit in is not timed.
+struct LtScratch {
+  const DeviceMemory& x;
+  const DeviceMemory& y;  // at least of the L2 cache's size
 };
 
-// f32 accumulation. The algorithm is chosen once per shape, by the library's heuristics, and then
-// kept. Move-only. Step thread only.
+// Its memory is bounded: products of the same range share one entry. Move-only. Step thread only.
 class LtMatMul {
  public:
   // Errors: NOT_FOUND without the library, INTERNAL if it does not start, RESOURCE_EXHAUSTED.
-  static absl::StatusOr<LtMatMul> Create();
+  static absl::StatusOr<LtMatMul> Create(const std::string& tuning_cache = "");
 
-  // All pointers are multiples of 16 bytes.
-  absl::Status Run(const LtShape& shape, const void* weight, const void* x, void* y,
-                   cudaStream_t stream);
+  // Finds the fastest algorithm for the shape's range if none is known, by timing: the host waits
+  // for the stream. Not while the stream is being recorded. Errors: INTERNAL.
+  absl::Status Tune(const LtShape& shape, const void* weight, const LtScratch& scratch,
+                    cudaStream_t stream);
+  // By the algorithm that is known for the range, else by the library's first suggestion. Errors:
+  // INTERNAL.
+  absl::Status Run(const LtShape& shape, const LtOperands& operands, cudaStream_t stream);
+  // From now on Tune does nothing: a step must not stall. Saves what was found.
+  void Seal();
 
  private:
-  struct Plan;
   struct Destroy {
     void operator()(cublasLtHandle_t handle) const { cublasLtDestroy(handle); }
-    void operator()(Plan* plan) const;
+  };
+  struct Entry {
+    LtProduct product;
+    cublasLtMatmulAlgo_t chosen = {};   // for the range
+    cublasLtMatmulAlgo_t current = {};  // for `rows`: `chosen` wherever the library takes it
+    int rows = 0;                       // of the last run
   };
 
-  absl::StatusOr<const Plan*> PlanOf(const LtShape& shape);
-  absl::StatusOr<std::unique_ptr<Plan, Destroy>> MakePlan(const LtShape& shape) const;
+  LtLibrary library() const { return {handle_.get(), workspace_.as<void>()}; }
+  absl::StatusOr<Entry*> EntryOf(const LtShape& shape);
+  static absl::Status SetRows(Entry& entry, int rows);
 
   std::unique_ptr<cublasLtContext, Destroy> handle_;
   DeviceMemory workspace_;
-  std::map<LtShape, std::unique_ptr<Plan, Destroy>> plans_;
+  TuningCache known_;
+  std::map<LtShape, Entry> entries_;  // by the shape with the last row count of its range
+  bool sealed_ = false;
 };
 
 }  // namespace skipstone::cuda

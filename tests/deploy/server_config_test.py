@@ -26,7 +26,7 @@ class ServerConfigTest(unittest.TestCase):
                 # What depends on the machine: paths of the image, a GPU, the memory of a node.
                 with RunningServer(SERVER, f"--config={config}", "--backend=cpu",
                                    f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
-                                   f"--tuning_cache={folder}/tuning.json") as server:
+                                   f"--tuning_cache={folder}/tuning.txt") as server:
                     self.assertIsNotNone(server.grpc)
 
     def test_an_unknown_key_stops_the_server(self):

@@ -34,7 +34,8 @@ engine_bench() {
   while [[ $1 != -- ]]; do keys+=("$1") && shift; done
   shift
   run_to_line "$CELL_S" "$file" "${keys[@]}" -- \
-    skipstone-engine-bench --model="$MODEL" --backend="$BACKEND" --json "$@"
+    skipstone-engine-bench --model="$MODEL" --backend="$BACKEND" --json \
+    --tuning_cache="$SCRATCH/tuning" "$@"
 }
 
 # decode_bench BATCH CONTEXT SKIPS FLAG...: decode alone. CONTEXT is the column in the table.
@@ -63,7 +64,7 @@ start_server() {
   local fifo=$SCRATCH/ready.$RANDOM line='' start=$EPOCHREALTIME seconds
   mkfifo "$fifo"
   LD_LIBRARY_PATH=$LIBRARIES "$BUNDLE/bin/skipstone-server" --model="$MODEL" \
-    --backend="$BACKEND" --listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0 --drain_grace=0s \
+    --backend="$BACKEND" --tuning_cache="$SCRATCH/tuning" --listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0 --drain_grace=0s \
     --drain_timeout=5s --log_level=warn "$@" >"$fifo" 2>>"$OUT/run.log" &
   SERVER=$!
   exec 3<"$fifo" # stays open, for the server must not write into a closed pipe

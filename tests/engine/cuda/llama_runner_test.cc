@@ -4,6 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
 #include "engine/base/check.h"
 #include "engine/cpu/cpu_backend.h"
 #include "engine/cuda/cuda_backend.h"
@@ -98,6 +103,24 @@ TEST(CudaLlamaRunnerTest, RecordedStepsServeEverySet) {
     }
   }
   EXPECT_EQ(cuda->Usage().recorded_steps, 6);
+}
+
+// The products of more than 16 rows: what the first start timed the second one finds.
+TEST(CudaLlamaRunnerTest, KeepsWhatTheWarmUpTuned) {
+  if (!HasCudaDevice()) GTEST_SKIP() << "no device";
+  const auto shape = ParseSyntheticModel(kModel)->config.shape;
+  const std::string path = testing::TempDir() + "/llama_runner_test.tuning";
+  std::remove(path.c_str());
+  const auto start = [&] {
+    Runner(*MakeCudaBackend(shape, {.tuning_cache = path}), {});
+    std::ifstream file(path);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string first = start();
+  // QKV, queries, keys and values, output, gate and up, down; the head in ranges of its own.
+  EXPECT_GT(std::count(first.begin(), first.end(), '\n'), 7);
+  EXPECT_EQ(start(), first);
+  std::remove(path.c_str());
 }
 
 }  // namespace

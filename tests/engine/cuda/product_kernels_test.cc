@@ -196,7 +196,7 @@ TEST_P(ProductKernelsTest, LibraryStoresAndAddsWithAStride) {
                         .y_stride = kStride,
                         .f32_output = true,
                         .add = add};
-    ASSERT_TRUE(library.Run(shape, weight.get(), in.get(), out.get(), stream_.get()).ok());
+    ASSERT_TRUE(library.Run(shape, {weight.get(), in.get(), out.get()}, stream_.get()).ok());
     std::vector<double> expected(kRows * kStride, 3.0);
     for (int r = 0; r < kRows; ++r) {
       for (int o = 0; o < kOutputs; ++o) {

@@ -19,6 +19,28 @@ void SetDevices(int devices);
 void FailNextWait(int error);
 // Bytes that cudaMalloc still gives; what it gave already does not count.
 void SetFreeBytes(int64_t bytes);
+// Moves the device's clock, which runs with the host's, forward: work that calls it seems to take
+// that long.
+void SkipSeconds(double seconds);
+
+// The matrix library offers algorithms 0, 1, ... in this order; algorithm i sums i + 1 parts of the
+// inputs, whose sums pass through the workspace.
+inline constexpr int kMatmulAlgorithms = 3;
+struct MatmulAlgorithm {
+  double seconds = 0;    // that a product takes, in addition, by the device's clock
+  int row_multiple = 1;  // of the rows that it computes
+};
+// As long as no test says otherwise, algorithm 1 is the fastest by a second.
+void SetMatmulAlgorithm(int algorithm, const MatmulAlgorithm& is);
+
+// Calls of the matrix library since the last time, and which algorithm the last product took.
+struct MatmulCalls {
+  int heuristics = 0;
+  int checks = 0;
+  int products = 0;
+  int last_algorithm = -1;
+};
+MatmulCalls TakeMatmulCalls();
 
 // ---- what the stand-ins of CUDA's headers use ----
 
