@@ -125,6 +125,8 @@ class Host:
                            ("skipstone-server", SERVER), ("engine_cuda_test", GPU_TESTS)):
             write_program(self.bundle / "bin" / name, text)
         write_program(self.bundle / "gpu-tests.sh", GPU_TESTS)
+        (self.bundle / "models/demo").mkdir(parents=True)
+        (self.bundle / "models/demo/tokenizer.model").touch()
         self.tools = self.root / "tools"
         write_program(self.tools / "peer-python", PEER_PYTHON)
         if gpu:
@@ -206,8 +208,9 @@ class AllStagesTest(unittest.TestCase):
     def test_mixed_batches_are_compared_with_homogeneous_ones(self):
         for line in self.host.bench("mixed"):
             self.assertIn("--mixed", line["command"].split())
-        self.row("32", "512", "1.60", "90 %", "81 %", "90 %")
-        self.row("128", "128", "1.60", "90 %", "81 %", "90 %")
+        for shape in (("32", "512"), ("128", "128")):
+            self.row(*shape, ", ".join(SKIPS), "1.60", "90 %", "81 %", "90 %")
+        self.row("32", "512", "none, attn:0,last=1, attn:last=2", "1.70", "90 %", "81 %", "90 %")
 
     def test_stages_are_given_against_the_ceilings(self):
         runs = self.host.bench("stages")
@@ -325,9 +328,37 @@ class RunTest(unittest.TestCase):
     def test_a_mixed_batch_that_does_not_fit_beside_the_levels_is_left_out(self):
         host = self.host()
         self.assertEqual(host.run("mixed", SKIPSTONE_POOL_TOKENS="100000").returncode, 0)
-        lines = {line["batch"]: line for line in host.bench("mixed")}
+        lines = {line["batch"]: line for line in host.bench("mixed")[:2]}
         self.assertEqual(lines[128]["left_out"], "102400 tokens, the pool holds 100000")
         self.assertIn("skips", lines[32])
+
+    def test_loading_is_timed_with_a_checkpoint_of_the_models_shape(self):
+        host = self.host()
+        shape = "layers=2,hidden=64,heads=4,kv_heads=2,ffn=96,vocab=100"
+        answer = host.run("load", SKIPSTONE_MODEL=f"synthetic:{shape},context=64")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        size = [line["checkpoint_bytes"] for line in host.read("serving.jsonl")
+                if "checkpoint_bytes" in line]
+        attention, mlp = 64 * (64 + 32 + 32 + 64), 3 * 64 * 96
+        weights = 2 * (2 * 100 * 64 + 2 * (attention + mlp + 2 * 64) + 64)
+        self.assertEqual([n - weights for n in size if 0 < n - weights < 4000], [size[0] - weights])
+        self.assertIn("Start to READY from a checkpoint in the page cache: ", answer.stdout)
+        self.assertEqual(list((host.root / "scratch").iterdir()), [])
+
+    def test_a_checkpoint_is_what_its_header_says(self):
+        host = self.host()
+        folder = host.root / "checkpoint"
+        subprocess.run([sys.executable, "-B", REPORT / "make_checkpoint.py", folder, "--layers=1",
+                        "--hidden=8", "--heads=2", "--ffn=12", "--vocab=10"],
+                       check=True, capture_output=True)
+        data = (folder / "model.safetensors").read_bytes()
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:end])
+        last = max(tensor["data_offsets"][1] for tensor in header.values())
+        self.assertEqual(len(data), end + last)
+        norm = header["model.norm.weight"]["data_offsets"]
+        self.assertEqual(data[end + norm[0]:end + norm[1]], b"\x80\x3f" * 8)
+        self.assertEqual(header["model.layers.0.mlp.down_proj.weight"]["shape"], [8, 12])
 
     def test_a_sanitizer_that_takes_too_long_says_so(self):
         host = self.host()

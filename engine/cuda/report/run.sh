@@ -8,7 +8,7 @@
 #   OUT     a folder for at most 8 files, which tables.py turns into the tables of RESULTS.md:
 #           host.json stages.jsonl parity.log sanitizer.log bench.jsonl peers.jsonl serving.jsonl
 #           run.log
-#   STAGE   host parity demo decode skip mixed stages peers sanitizer
+#   STAGE   host parity demo decode skip mixed stages peers sanitizer load
 #           serving-128 serving-2048 serving-trace, or serving for these three
 # Needs bash 5, coreutils, python3; for `peers` a python3 with PyTorch and transformers.
 #
@@ -34,7 +34,7 @@ readonly HERE
 
 # In seconds: about twice what a stage should take, where that fits one call of 10 minutes.
 declare -rA LIMITS=([host]=30 [parity]=120 [sanitizer]=150 [demo]=60 [decode]=150 [skip]=130
-  [mixed]=60 [stages]=60 [peers]=450 [serving-128]=90 [serving-2048]=420 [serving-trace]=300)
+  [mixed]=75 [stages]=60 [load]=90 [peers]=450 [serving-128]=90 [serving-2048]=420 [serving-trace]=300)
 
 # What stages.sh reads. Shapes are BATCH:CONTEXT, loads are tokens (in and out), requests and
 # concurrency; steps end within MOST_POSITIONS.

@@ -23,7 +23,7 @@ run_to_line() {
     status=1 keys+=("error=no output")
   fi
   record "$file" stage="$STAGE" command="$*" "${keys[@]}" <<<"$output" || status=1
-  say "$STAGE: $(sed -E 's/ --(model|backend|server|json)[^ ]*//g' <<<"$*") (exit $status)"
+  say "$STAGE: $(sed -E 's/ --(model|backend|server|json|tuning_cache)[^ ]*//g' <<<"$*") (exit $status)"
   return "$status"
 }
 
@@ -64,8 +64,9 @@ start_server() {
   local fifo=$SCRATCH/ready.$RANDOM line='' start=$EPOCHREALTIME seconds
   mkfifo "$fifo"
   LD_LIBRARY_PATH=$LIBRARIES "$BUNDLE/bin/skipstone-server" --model="$MODEL" \
-    --backend="$BACKEND" --tuning_cache="$SCRATCH/tuning" --listen=127.0.0.1:0 --metrics_listen=127.0.0.1:0 --drain_grace=0s \
-    --drain_timeout=5s --log_level=warn "$@" >"$fifo" 2>>"$OUT/run.log" &
+    --backend="$BACKEND" --tuning_cache="$SCRATCH/tuning" --listen=127.0.0.1:0 \
+    --metrics_listen=127.0.0.1:0 --drain_grace=0s --drain_timeout=5s --log_level=warn "$@" \
+    >"$fifo" 2>>"$OUT/run.log" &
   SERVER=$!
   exec 3<"$fifo" # stays open, for the server must not write into a closed pipe
   read -r -t 60 -u 3 line
@@ -97,6 +98,21 @@ client() {
   shift
   run_to_line "$LOAD_S" serving.jsonl "${keys[@]}" -- \
     skipstone "$1" --server="$ADDRESS" --json "${@:2}"
+}
+
+# From a checkpoint that was just written and is therefore in the page cache.
+stage_load() {
+  local flags bytes status=0
+  mapfile -t flags < <(peer_shape)
+  MODEL=$SCRATCH/checkpoint
+  bytes=$(python3 -B "$HERE/make_checkpoint.py" "$MODEL" "${flags[@]}" 2>>"$OUT/run.log") ||
+    { reason 'no checkpoint written; see run.log' && return 1; }
+  cp "$BUNDLE/models/demo/tokenizer.model" "$MODEL/"
+  start_server --max_batch_tokens="$CHUNK" || status=1
+  stop_server || status=1
+  record serving.jsonl stage="$STAGE" checkpoint_bytes="$bytes" </dev/null
+  rm -r "$MODEL"
+  return "$status"
 }
 
 stage_host() {
@@ -208,6 +224,9 @@ stage_mixed() {
     fi
     decode_bench "$batch" "$context" "$SKIPS" --mixed || status=1
   done
+  # Sets that do not nest: the rows of a layer are no range.
+  shape=${MIXED%% *}
+  decode_bench "${shape%:*}" "${shape#*:}" 'none;attn:0,last=1;attn:last=2' --mixed || status=1
   return "$status"
 }
 

@@ -211,11 +211,12 @@ def mixed(results):
         arm = by_name["mixed"]
         ours = arm["decode_floor_fraction"]
         others = arm["decode_homogeneous_floor_fraction"]
-        rows.append([run["batch"], run["column"], number(arm["decode_ms_per_token"]),
+        rows.append([run["batch"], run["column"], run["skip_names"].replace(";", ", "),
+                     number(arm["decode_ms_per_token"]),
                      percent(others), percent(ours), percent(ours / others if others else 0)])
     return ("## A batch that mixes the levels\n" +
-            table(["batch", "context", "ms per step", "levels alone, % of floor",
-                   "mixed, % of floor", "ratio"], rows or [[""] * 6]))
+            table(["batch", "context", "sets", "ms per step", "levels alone, % of floor",
+                   "mixed, % of floor", "ratio"], rows or [[""] * 7]))
 
 
 def stage_row(name, stage, run):
@@ -291,12 +292,18 @@ def serving(results):
                      *(number(itl.get(p), 1) for p in ("p50", "p90", "p99")),
                      found.get("ok", ""), found.get("requests", 0) - found.get("ok", 0)])
     ready = [line["ready_s"] for line in results.serving
-             if "ready_s" in line and line.get("stage") != "demo"]
+             if "ready_s" in line and line.get("stage") not in ("demo", "load")]
+    loads = [line for line in results.serving if line.get("stage") == "load"]
+    load_s = [line["ready_s"] for line in loads if "ready_s" in line]
+    size = [line["checkpoint_bytes"] for line in loads if "checkpoint_bytes" in line]
     head = ["tokens in/out", "level", "output tokens/s", "TTFT ms p50", "p90", "p99",
             "ITL ms p50", "p90", "p99", "requests", "failed"]
     text = "## Serving on loopback\n" + table(head, rows or [[""] * len(head)])
     if ready:
-        text += f"\nStart to READY: {statistics.median(ready):.1f} s.\n"
+        text += f"\nStart to READY, random weights: {statistics.median(ready):.1f} s.\n"
+    if load_s and size:
+        text += (f"\nStart to READY from a checkpoint in the page cache: {load_s[-1]:.1f} s for "
+                 f"{size[-1] / 1e9:.1f} GB, {size[-1] / load_s[-1] / 1e9:.1f} GB/s over all.\n")
     return text
 
 
