@@ -121,7 +121,8 @@ class Backend {
   // i. The first device error surfaces here; the backend is unusable after it.
   virtual absl::Status WaitStep(std::vector<LogitsResult>* results) = 0;
 
-  // Calls `forward`, or replays what an earlier call recorded of a step like this one.
+  // Calls `forward`, perhaps once more to record it, or replays what an earlier call recorded of a
+  // step like this one.
   virtual void Run(const std::function<void()>& forward) = 0;
   // From now on other requests wait while a step runs: nothing is recorded or tuned any more.
   virtual void EndWarmUp() = 0;

@@ -24,9 +24,10 @@ void StepGraphs::Run(const StepKind& kind, const std::function<void()>& forward,
                      cudaStream_t stream, DeviceError& error) {
   auto found = graphs_.find(kind);
   if (found == graphs_.end() && !sealed_ && size() < kMaxGraphs) {
-    if (const cudaGraphExec_t graph = Record(forward, stream, error)) {
-      found = graphs_.emplace(kind, graph).first;
-    }
+    // The step itself runs first, as kernels are loaded when they are first launched.
+    forward();
+    if (const cudaGraphExec_t graph = Record(forward, stream, error)) graphs_[kind] = graph;
+    return;
   }
   if (found == graphs_.end()) found = graphs_.find({.rows = kind.rows});
   if (found == graphs_.end()) return forward();
@@ -43,6 +44,7 @@ cudaGraphExec_t StepGraphs::Record(const std::function<void()>& forward, cudaStr
   cudaGraphExec_t ready = nullptr;
   error.Note(cudaGraphInstantiate(&ready, graph, 0), "recording a step");
   error.Note(cudaGraphDestroy(graph), "recording a step");
+  if (ready != nullptr) error.Note(cudaGraphUpload(ready, stream), "recording a step");
   return ready;
 }
 

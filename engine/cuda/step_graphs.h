@@ -36,8 +36,9 @@ class StepGraphs {
   StepGraphs(const StepGraphs&) = delete;
   StepGraphs& operator=(const StepGraphs&) = delete;
 
-  // Until Seal a kind is recorded when it first comes, up to kMaxGraphs of them. Later a kind that
-  // is not there replays the step of all sublayers, or calls `forward` if that is not there either.
+  // Until Seal a kind is recorded when it first comes, up to kMaxGraphs of them: `forward` is
+  // called twice then. Later a kind that is not there replays the step of all sublayers, or calls
+  // `forward` if that is not there either.
   void Run(const StepKind& kind, const std::function<void()>& forward, cudaStream_t stream,
            DeviceError& error);
   void Seal() { sealed_ = true; }
