@@ -11,29 +11,30 @@ namespace {
 
 // Sequences that decode together: one of each number of rows that a device tells apart.
 constexpr int kDecodeRows[] = {1, 9};
+// A device may treat fewer rows as it treats those of a level.
+constexpr int kUnorderedRows = 32;
 // Prompts grow by doubling from here on.
 constexpr int kFirstPromptRows = 32;
 
 // Plans whose chunks each begin a slot at position 0.
 class Planner {
  public:
-  Planner(const StepLimits& limits, const SkipSet& skip, StepPlan* plan)
-      : limits_(limits), skip_(skip), plan_(*plan) {}
+  Planner(const StepLimits& limits, StepPlan* plan) : limits_(limits), plan_(*plan) {}
 
-  void AddChunk(int rows, int logits_rows) {
+  void AddChunk(const SkipSet& skip, int rows, int logits_rows) {
     const auto slot = static_cast<int32_t>(plan_.chunks.size());
     plan_.slot_starts.push_back({.slot = slot, .sampling = &sampling_});
     // Sequences may share pages here: nobody reads what they hold.
     const int blocks = (rows + limits_.page_tokens - 1) / limits_.page_tokens;
-    for (int layer = 0; layer < skip_.num_layers(); ++layer) {
-      if (!skip_.KeepsAttention(layer)) continue;
+    for (int layer = 0; layer < skip.num_layers(); ++layer) {
+      if (!skip.KeepsAttention(layer)) continue;
       for (int block = 0; block < blocks; ++block) {
         plan_.page_updates.push_back({slot, layer, block, NextPage()});
       }
     }
     plan_.chunks.push_back({.sequence = static_cast<SequenceId>(slot),
                             .slot = slot,
-                            .skip = &skip_,
+                            .skip = &skip,
                             .num_rows = rows,
                             .first_token = static_cast<int32_t>(plan_.tokens.size()),
                             .logits_rows = logits_rows,
@@ -46,7 +47,6 @@ class Planner {
   int32_t NextPage() { return static_cast<int32_t>(next_page_++ % limits_.num_pages); }
 
   const StepLimits& limits_;
-  const SkipSet& skip_;
   const SamplingParams sampling_;
   StepPlan& plan_;
   int64_t next_page_ = 0;
@@ -57,12 +57,23 @@ absl::Status Run(const StepPlan& plan, ModelRunner& runner) {
   return runner.Collect().status;
 }
 
-absl::Status RunDecode(const StepLimits& limits, const SkipSet& skip, int rows,
+// The sequences take the sets in turn.
+absl::Status RunDecode(const StepLimits& limits, std::span<const SkipSet* const> skips, int rows,
                        ModelRunner& runner) {
   StepPlan plan;
-  Planner planner(limits, skip, &plan);
-  for (int i = 0; i < rows; ++i) planner.AddChunk(1, 1);
+  Planner planner(limits, &plan);
+  for (int i = 0; i < rows; ++i) planner.AddChunk(*skips[i % skips.size()], 1, 1);
   return Run(plan, runner);
+}
+
+// Sets that do not nest: the rows of the first layer's attention are no range (SEMANTICS 3).
+absl::Status RunUnordered(const StepLimits& limits, int num_layers, int rows, ModelRunner& runner) {
+  const SkipSet none(num_layers);
+  SkipSet first(num_layers), last(num_layers);
+  first.SkipAttention(0);
+  last.SkipAttention(num_layers - 1);
+  const SkipSet* const skips[] = {&last, &first, &none};
+  return RunDecode(limits, skips, rows, runner);
 }
 
 // All rows but one need logits: the last attention sublayer then has a product of all rows and one
@@ -71,13 +82,13 @@ absl::Status RunPrompt(const ModelShape& shape, const StepLimits& limits, int ro
                        ModelRunner& runner) {
   const SkipSet none(shape.num_layers);
   StepPlan plan;
-  Planner planner(limits, none, &plan);
+  Planner planner(limits, &plan);
   int logits = std::min(rows - 1, limits.max_logits_rows);
   for (int left = rows; left > 0 && std::ssize(plan.chunks) < limits.max_slots;) {
     const int count = std::min(left, shape.max_context);
     // Of this chunk's last rows, so never all of the first chunk's.
     const int wanted = std::min(logits, plan.chunks.empty() ? count - 1 : count);
-    planner.AddChunk(count, wanted);
+    planner.AddChunk(none, count, wanted);
     logits -= wanted;
     left -= count;
   }
@@ -95,8 +106,11 @@ absl::Status WarmUp(const ModelShape& shape, const StepLimits& limits,
   for (const SkipSet* skip : sets) {
     for (const int rows : kDecodeRows) {
       if (rows > most) break;
-      SKIPSTONE_RETURN_IF_ERROR(RunDecode(limits, *skip, rows, runner));
+      SKIPSTONE_RETURN_IF_ERROR(RunDecode(limits, {&skip, 1}, rows, runner));
     }
+  }
+  if (most >= kUnorderedRows && shape.num_layers > 1) {
+    SKIPSTONE_RETURN_IF_ERROR(RunUnordered(limits, shape.num_layers, most, runner));
   }
   for (int rows = kFirstPromptRows; rows < 2 * limits.max_rows; rows *= 2) {
     SKIPSTONE_RETURN_IF_ERROR(RunPrompt(shape, limits, std::min(rows, limits.max_rows), runner));

@@ -109,11 +109,23 @@ void CudaBackend::Run(const std::function<void()>& forward) {
   const bool alike = small() && logits > 0 && logits <= buffers_.logits_rows &&
                      upload_.host_header().num_prefill_tiles == 0;
   if (!alike) return forward();
-  graphs_.Run(StepKind::Of(step_, bucket_), forward, stream_.get(), error_);
+  const StepKind kind = StepKind::Of(step_, bucket_);
+  if (graphs_.Launch(kind, stream_.get(), error_)) return;
+  if (warmed_up_) {
+    if (!graphs_.Launch(StepKind::Any(bucket_), stream_.get(), error_)) forward();
+    return;
+  }
+  // The step itself runs first, as kernels are loaded when they are first launched.
+  forward();
+  graphs_.Record(kind, forward, stream_.get(), error_);
+  if (kind != StepKind::All(bucket_)) return;
+  recording_any_ = true;
+  graphs_.Record(StepKind::Any(bucket_), forward, stream_.get(), error_);
+  recording_any_ = false;
 }
 
 void CudaBackend::EndWarmUp() {
-  graphs_.Seal();
+  warmed_up_ = true;
   products_->Seal();
 }
 

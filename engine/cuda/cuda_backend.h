@@ -1,6 +1,6 @@
 // The CUDA backend: 16-bit weights, pages and activations, f32 residual, accumulation and logits,
-// on the first visible device. The step thread makes all calls; nothing waits for the device but
-// WaitStep, and nothing is allocated after Allocate.
+// on the first visible device. The step thread makes all calls; after EndWarmUp nothing waits for
+// the device but WaitStep and the probe, and only the probe allocates.
 #pragma once
 
 #include <memory>

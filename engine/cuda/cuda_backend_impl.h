@@ -29,7 +29,7 @@ class CudaBackend final : public Backend {
         heads_{shape.heads, shape.kv_heads, shape.head_dim},
         stream_(std::move(device.stream)),
         weights_(std::min(options.threads, kMostLoaders)),
-        probe_(stream_.get(), weights_),
+        probe_(stream_.get(), weights_, options.tuning_cache),
         split_(DecodeSplit::For(shape, device.multiprocessors)) {}
 
   std::string name() const override { return "cuda"; }
@@ -93,6 +93,8 @@ class CudaBackend final : public Backend {
   StepInput step_;
   const StepHeader* device_step_ = nullptr;
   int bucket_ = 0;
+  bool warmed_up_ = false;
+  bool recording_any_ = false;  // a step for all sets
 };
 
 }  // namespace skipstone::cuda

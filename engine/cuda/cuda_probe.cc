@@ -13,6 +13,8 @@ namespace {
 
 // Long against the resolution of an event, short enough that all samples take 0.3 s.
 constexpr double kSampleSeconds = 0.01;
+// What a product can keep up is less than its first milliseconds: clocks follow the power.
+constexpr double kLongSampleSeconds = 0.1;
 constexpr double kMostCalls = 1000;
 constexpr int64_t kUnit = 4096;   // of the buffer's size
 constexpr int64_t kWidth = 4096;  // gives its numbers the size of weights
@@ -21,32 +23,6 @@ constexpr int kLoads[] = {4, 8, 16};  // of the read kernel
 
 constexpr int kLargestSquare = 8192;  // beyond it the rate no longer grows
 constexpr int kSquareUnit = 128;      // a tile of the library's kernels
-struct Product {
-  int rows, outputs, inputs;
-
-  int64_t WeightBytes() const { return int64_t{2} * outputs * inputs; }
-  int64_t InputBytes() const { return int64_t{2} * rows * inputs; }
-  int64_t OutputBytes() const { return int64_t{2} * rows * outputs; }
-  int64_t Bytes() const { return WeightBytes() + InputBytes() + OutputBytes(); }
-  double Flops() const { return 2.0 * rows * outputs * inputs; }
-  LtShape Shape(DType type) const {
-    return {.type = type, .rows = rows, .outputs = outputs, .inputs = inputs, .y_stride = outputs};
-  }
-};
-// Of a prefill of Llama-2-7B: QKV, gate and up, down.
-constexpr Product kPrefill[] = {{2048, 12288, 4096}, {2048, 22016, 4096}, {2048, 4096, 11008}};
-
-// Those that fit into a buffer, and the largest square that does.
-std::vector<Product> ProductsIn(int64_t bytes) {
-  const double third = static_cast<double>(bytes) / (3 * 2);
-  const int n =
-      std::min(kLargestSquare, static_cast<int>(std::sqrt(third)) / kSquareUnit * kSquareUnit);
-  std::vector<Product> products{{n, n, n}};
-  for (const Product& product : kPrefill) {
-    if (product.Bytes() <= bytes) products.push_back(product);
-  }
-  return products;
-}
 
 absl::StatusOr<int> Attribute(cudaDeviceAttr attribute) {
   int device = 0;
@@ -59,6 +35,20 @@ absl::StatusOr<int> Attribute(cudaDeviceAttr attribute) {
 
 }  // namespace
 
+// Those of a prefill of Llama-2-7B that fit into a buffer (QKV, gate and up, down), and the largest
+// square that does.
+std::vector<CudaProbe::Product> CudaProbe::ProductsIn(int64_t bytes) {
+  const double third = static_cast<double>(bytes) / (3 * 2);
+  const int n =
+      std::min(kLargestSquare, static_cast<int>(std::sqrt(third)) / kSquareUnit * kSquareUnit);
+  std::vector<Product> products{{n, n, n}};
+  for (const Product& product :
+       {Product{2048, 12288, 4096}, Product{2048, 22016, 4096}, Product{2048, 4096, 11008}}) {
+    if (product.Bytes() <= bytes) products.push_back(product);
+  }
+  return products;
+}
+
 absl::Status CudaProbe::Prepare() {
   if (buffer_.bytes() > 0) return absl::OkStatus();
   SKIPSTONE_ASSIGN_OR_RETURN(multiprocessors_, Attribute(cudaDevAttrMultiProcessorCount));
@@ -66,7 +56,7 @@ absl::Status CudaProbe::Prepare() {
   SKIPSTONE_ASSIGN_OR_RETURN(start_, TimingEvent::Create());
   SKIPSTONE_ASSIGN_OR_RETURN(end_, TimingEvent::Create());
   if (!products_) {
-    SKIPSTONE_ASSIGN_OR_RETURN(products_, LtMatMul::Create());
+    SKIPSTONE_ASSIGN_OR_RETURN(products_, LtMatMul::Create(tuning_cache_));
   }
   const int64_t most_blocks = int64_t{multiprocessors_} * ReadStreamResident(kLoads[0]);
   SKIPSTONE_ASSIGN_OR_RETURN(
@@ -78,6 +68,7 @@ absl::Status CudaProbe::Prepare() {
     SKIPSTONE_RETURN_IF_ERROR(products_->Tune(product.Shape(weights_.type()), buffer.as<void>(),
                                               {buffer, buffer}, stream_));
   }
+  products_->Seal();
   // After the tuning, which clears. Constant numbers would cost less power, and let the clock rise.
   SKIPSTONE_RETURN_IF_ERROR(
       ToStatus(LaunchRandomFill({.type = weights_.type(), .seed = 1, .inputs = kWidth}, bytes / 2,
@@ -96,11 +87,11 @@ absl::StatusOr<double> CudaProbe::SecondsOf(int calls, const Enqueue& enqueue) {
 }
 
 // After one call to warm up and one that tells how many to time.
-absl::StatusOr<double> CudaProbe::SecondsPerCall(const Enqueue& enqueue) {
+absl::StatusOr<double> CudaProbe::SecondsPerCall(const Enqueue& enqueue, double sample_seconds) {
   SKIPSTONE_RETURN_IF_ERROR(enqueue());
   SKIPSTONE_ASSIGN_OR_RETURN(const double once, SecondsOf(1, enqueue));
   const auto calls =
-      static_cast<int>(std::clamp(std::ceil(kSampleSeconds / once), 1.0, kMostCalls));
+      static_cast<int>(std::clamp(std::ceil(sample_seconds / once), 1.0, kMostCalls));
   SKIPSTONE_ASSIGN_OR_RETURN(const double seconds, SecondsOf(calls, enqueue));
   return seconds / calls;
 }
@@ -112,38 +103,55 @@ absl::StatusOr<double> CudaProbe::BytesPerSecond() {
   const int64_t half = buffer_.bytes() / 2;
   char* const data = buffer_.as<char>();
   SKIPSTONE_ASSIGN_OR_RETURN(
-      double least_seconds, SecondsPerCall([&] {
-        return ToStatus(cudaMemcpyAsync(data + half, data, half, cudaMemcpyDeviceToDevice, stream_),
-                        "copy of the ceilings");
-      }));
+      double least_seconds,
+      SecondsPerCall(
+          [&] {
+            return ToStatus(
+                cudaMemcpyAsync(data + half, data, half, cudaMemcpyDeviceToDevice, stream_),
+                "copy of the ceilings");
+          },
+          kSampleSeconds));
   for (const int loads : kLoads) {
     for (int blocks = 1; blocks <= ReadStreamResident(loads); blocks *= 2) {
       SKIPSTONE_ASSIGN_OR_RETURN(
-          const double seconds, SecondsPerCall([&] {
-            return ToStatus(LaunchReadStream(args, loads, blocks * multiprocessors_, stream_),
-                            "read_stream");
-          }));
+          const double seconds,
+          SecondsPerCall(
+              [&] {
+                return ToStatus(LaunchReadStream(args, loads, blocks * multiprocessors_, stream_),
+                                "read_stream");
+              },
+              kSampleSeconds));
       least_seconds = std::min(least_seconds, seconds);
     }
   }
   return static_cast<double>(args.BytesMoved()) / least_seconds;
 }
 
-// By the fastest algorithm of each. Weight and input lie at the buffer's start, the output at its
-// end, so that the next product's inputs are no sums.
-absl::StatusOr<double> CudaProbe::FlopsPerSecond() {
-  double best = 0;
+// By its fastest algorithm. Weight and input lie at the buffer's start, the output at its end, so
+// that the next product's inputs are no sums.
+absl::StatusOr<double> CudaProbe::FlopsOf(const Product& product, double sample_seconds) {
   char* const data = buffer_.as<char>();
-  for (const Product& product : ProductsIn(buffer_.bytes())) {
-    const LtOperands operands{data, data + product.WeightBytes(),
-                              data + buffer_.bytes() - product.OutputBytes()};
-    SKIPSTONE_ASSIGN_OR_RETURN(const double seconds, SecondsPerCall([&] {
-                                 return products_->Run(product.Shape(weights_.type()), operands,
-                                                       stream_);
-                               }));
-    best = std::max(best, product.Flops() / seconds);
+  const LtOperands operands{data, data + product.WeightBytes(),
+                            data + buffer_.bytes() - product.OutputBytes()};
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      const double seconds,
+      SecondsPerCall(
+          [&] { return products_->Run(product.Shape(weights_.type()), operands, stream_); },
+          sample_seconds));
+  return product.Flops() / seconds;
+}
+
+// Of the best product, which the first call finds.
+absl::StatusOr<double> CudaProbe::FlopsPerSecond() {
+  if (!fastest_) {
+    double best = 0;
+    for (const Product& product : ProductsIn(buffer_.bytes())) {
+      SKIPSTONE_ASSIGN_OR_RETURN(const double flops, FlopsOf(product, kSampleSeconds));
+      if (flops > best) fastest_ = product;
+      best = std::max(best, flops);
+    }
   }
-  return best;
+  return FlopsOf(*fastest_, kLongSampleSeconds);
 }
 
 absl::StatusOr<Ceilings> CudaProbe::MeasureCeilings() {

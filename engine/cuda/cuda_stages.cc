@@ -46,7 +46,8 @@ SkinnyArgs CudaBackend::SkinnyOf(const RowSource& source, const DeviceWeight& we
           .x = x,
           .type = weights_.type(),
           .outputs = weight.rows,
-          .inputs = weight.cols};
+          .inputs = weight.cols,
+          .may_be_empty = recording_any_};
 }
 
 void CudaBackend::QkvStore(int layer, WeightId norm, WeightId qkv) {

@@ -140,10 +140,10 @@ absl::Status LtMatMul::Tune(const LtShape& shape, const void* weight, const LtSc
   SKIPSTONE_RETURN_IF_ERROR(product.SetRows(rows));
   const TunedAlgorithm* known = known_.Find(range);
   if (known != nullptr && product.Fits(known->algorithm)) return absl::OkStatus();
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<cublasLtMatmulAlgo_t> suggestions,
-                             product.Suggest(kSuggestions));
+  const auto suggestions = product.Suggest(kSuggestions);
+  if (!suggestions.ok()) return absl::OkStatus();  // Run asks again, for its own row count
   const Stopwatch watch(product, weight, scratch, stream);
-  SKIPSTONE_ASSIGN_OR_RETURN(const TunedAlgorithm fastest, Fastest(suggestions, watch));
+  SKIPSTONE_ASSIGN_OR_RETURN(const TunedAlgorithm fastest, Fastest(*suggestions, watch));
   known_.Set(range, fastest);
   return absl::OkStatus();
 }
@@ -180,6 +180,11 @@ absl::Status LtMatMul::SetRows(Entry& entry, int rows) {
 absl::Status LtMatMul::Run(const LtShape& shape, const LtOperands& operands, cudaStream_t stream) {
   SKIPSTONE_ASSIGN_OR_RETURN(Entry* const entry, EntryOf(shape));
   SKIPSTONE_RETURN_IF_ERROR(SetRows(*entry, shape.rows));
+  const absl::Status run = entry->product.Run(entry->current, operands, stream);
+  if (run.ok()) return run;
+  // That an algorithm fits is no promise that it runs.
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto suggested, entry->product.Suggest(1));
+  entry->current = suggested[0];
   return entry->product.Run(entry->current, operands, stream);
 }
 

@@ -28,7 +28,7 @@ int64_t DenseBytes(const ModelShape& shape, int max_rows) {
 }  // namespace
 
 int64_t RowProducts::DeviceBytes(const ModelShape& shape, int max_rows) {
-  return max_rows * GatheredRowBytes(shape) + DenseBytes(shape, max_rows);
+  return max_rows * GatheredRowBytes(shape) + DenseBytes(shape, max_rows) + kLtWorkspaceBytes;
 }
 
 absl::StatusOr<RowProducts> RowProducts::Create(const ModelShape& shape, const StepLimits& limits,

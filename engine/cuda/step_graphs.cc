@@ -12,40 +12,35 @@ StepKind StepKind::Of(const StepInput& step, int rows) {
     kind.sublayers = Mix64(kind.sublayers ^ static_cast<uint64_t>(empty));
     all = all && empty == 0;
   }
-  if (all) kind.sublayers = 0;
-  return kind;
+  return all ? All(rows) : kind;
 }
 
 StepGraphs::~StepGraphs() {
   for (const auto& [kind, graph] : graphs_) cudaGraphExecDestroy(graph);
 }
 
-void StepGraphs::Run(const StepKind& kind, const std::function<void()>& forward,
-                     cudaStream_t stream, DeviceError& error) {
-  auto found = graphs_.find(kind);
-  if (found == graphs_.end() && !sealed_ && size() < kMaxGraphs) {
-    // The step itself runs first, as kernels are loaded when they are first launched.
-    forward();
-    if (const cudaGraphExec_t graph = Record(forward, stream, error)) graphs_[kind] = graph;
-    return;
-  }
-  if (found == graphs_.end()) found = graphs_.find({.rows = kind.rows});
-  if (found == graphs_.end()) return forward();
+bool StepGraphs::Launch(const StepKind& kind, cudaStream_t stream, DeviceError& error) const {
+  const auto found = graphs_.find(kind);
+  if (found == graphs_.end()) return false;
   error.Note(cudaGraphLaunch(found->second, stream), "launch of a recorded step");
+  return true;
 }
 
-cudaGraphExec_t StepGraphs::Record(const std::function<void()>& forward, cudaStream_t stream,
-                                   DeviceError& error) {
-  error.Note(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "recording a step");
+void StepGraphs::Record(const StepKind& kind, const std::function<void()>& forward,
+                        cudaStream_t stream, DeviceError& error) {
+  if (size() >= kMaxGraphs) return;
+  const char* const what = "recording a step";
+  error.Note(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), what);
   forward();
   cudaGraph_t graph = nullptr;
-  error.Note(cudaStreamEndCapture(stream, &graph), "recording a step");
-  if (graph == nullptr) return nullptr;
+  error.Note(cudaStreamEndCapture(stream, &graph), what);
+  if (graph == nullptr) return;
   cudaGraphExec_t ready = nullptr;
-  error.Note(cudaGraphInstantiate(&ready, graph, 0), "recording a step");
-  error.Note(cudaGraphDestroy(graph), "recording a step");
-  if (ready != nullptr) error.Note(cudaGraphUpload(ready, stream), "recording a step");
-  return ready;
+  error.Note(cudaGraphInstantiate(&ready, graph, 0), what);
+  error.Note(cudaGraphDestroy(graph), what);
+  if (ready == nullptr) return;
+  error.Note(cudaGraphUpload(ready, stream), what);
+  graphs_[kind] = ready;
 }
 
 }  // namespace skipstone::cuda

@@ -18,15 +18,18 @@ namespace skipstone::cuda {
 // which sublayers have rows.
 struct StepKind {
   int rows = 0;            // of the bucket
-  uint64_t sublayers = 0;  // a hash of those that have rows; 0: all
+  uint64_t sublayers = 0;  // a hash of those that have rows
 
   static StepKind Of(const StepInput& step, int rows);
+  // All sublayers have rows.
+  static StepKind All(int rows) { return {rows, 0}; }
+  // Those of All, but any sublayer may be without rows: its kernels leave then.
+  static StepKind Any(int rows) { return {rows, 1}; }
   auto operator<=>(const StepKind&) const = default;
 };
 
-// Two steps of one kind must enqueue the same launches: all that differs lies in device memory. A
-// step whose sublayers are a part of another's may replay that one, in which the kernels of the
-// others find no rows and leave. Move-only. Step thread only.
+// Two steps of one kind must enqueue the same launches: all that differs lies in device memory.
+// Move-only. Step thread only.
 class StepGraphs {
  public:
   static constexpr int kMaxGraphs = 128;
@@ -36,21 +39,17 @@ class StepGraphs {
   StepGraphs(const StepGraphs&) = delete;
   StepGraphs& operator=(const StepGraphs&) = delete;
 
-  // Until Seal a kind is recorded when it first comes, up to kMaxGraphs of them: `forward` is
-  // called twice then. Later a kind that is not there replays the step of all sublayers, or calls
-  // `forward` if that is not there either.
-  void Run(const StepKind& kind, const std::function<void()>& forward, cudaStream_t stream,
-           DeviceError& error);
-  void Seal() { sealed_ = true; }
+  // Enqueues the recorded step; false if there is none of that kind.
+  bool Launch(const StepKind& kind, cudaStream_t stream, DeviceError& error) const;
+  // Records what `forward` enqueues, which does not run. Beyond kMaxGraphs nothing is recorded.
+  // Kernels must have been launched before, so that they are loaded.
+  void Record(const StepKind& kind, const std::function<void()>& forward, cudaStream_t stream,
+              DeviceError& error);
 
   int size() const { return static_cast<int>(graphs_.size()); }
 
  private:
-  cudaGraphExec_t Record(const std::function<void()>& forward, cudaStream_t stream,
-                         DeviceError& error);
-
   std::map<StepKind, cudaGraphExec_t> graphs_;
-  bool sealed_ = false;
 };
 
 }  // namespace skipstone::cuda

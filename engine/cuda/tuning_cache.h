@@ -19,7 +19,7 @@ namespace skipstone::cuda {
 
 struct TunedAlgorithm {
   cublasLtMatmulAlgo_t algorithm = {};
-  double us = 0;  // that a product took, for readers of the file
+  double us = 0;  // that a product took behind a cleared cache, for readers of the file
 };
 using TunedAlgorithms = std::map<LtShape, TunedAlgorithm>;
 

@@ -28,7 +28,7 @@ void RowLists::Build(const StepPlan& plan) {
   for (int layer = 0; layer < num_layers_; ++layer) {
     LayerRows rows;
     rows.kv_rows = MakeList(layer, ListKind::kKv);
-    rows.query_rows = MakeList(layer, ListKind::kQuery);
+    rows.query_rows = SameRows(layer) ? rows.kv_rows : MakeList(layer, ListKind::kQuery);
     rows.mlp_rows = MakeList(layer, ListKind::kMlp);
     rows.attention_rows = rows.kv_rows;  // no row queries a page that it finds already written
     layers_.push_back(rows);
@@ -136,6 +136,12 @@ bool RowLists::TakesPart(const Group& group, int layer, ListKind kind) const {
   const bool kept = kind == ListKind::kMlp ? skip.KeepsMlp(layer) : skip.KeepsAttention(layer);
   if (!kept || group.logits || !liveness_) return kept;
   return kind == ListKind::kKv ? layer <= group.last_kept : layer < group.last_kept;
+}
+
+bool RowLists::SameRows(int layer) const {
+  return std::ranges::all_of(groups_, [&](const Group& group) {
+    return TakesPart(group, layer, ListKind::kKv) == TakesPart(group, layer, ListKind::kQuery);
+  });
 }
 
 RowList RowLists::MakeList(int layer, ListKind kind) {

@@ -59,6 +59,8 @@ class RowLists {
   void FillRows(const StepPlan& plan, const Part& part);
   void FillLogits(const StepPlan& plan, const Part& part);
   bool TakesPart(const Group& group, int layer, ListKind kind) const;
+  // Whether the rows that store keys are those that query.
+  bool SameRows(int layer) const;
   RowList MakeList(int layer, ListKind kind);
 
   const int num_layers_;

@@ -1,6 +1,6 @@
 #include "engine/warm_up.h"
 
-#include <deque>
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <utility>
@@ -40,7 +40,10 @@ class CheckingRunner : public ModelRunner {
     rows.Build(plan);
     const auto logits = std::ssize(rows.input().logits);
     EXPECT_LE(logits, limits_.max_logits_rows);
-    steps.push_back({plan.num_rows, static_cast<int>(logits), plan.chunks[0].skip->ToString()});
+    const auto unordered = std::ranges::count_if(
+        rows.input().layers, [](const LayerRows& layer) { return layer.kv_rows.index != nullptr; });
+    steps.push_back({plan.num_rows, static_cast<int>(logits), plan.chunks[0].skip->ToString(),
+                     static_cast<int>(unordered)});
     ++in_flight_;
   }
   StepResults Collect() override {
@@ -55,6 +58,7 @@ class CheckingRunner : public ModelRunner {
     int rows;
     int logits;
     std::string skip;
+    int unordered_lists = 0;
     bool operator==(const Step&) const = default;
   };
   std::vector<Step> steps;
@@ -93,6 +97,18 @@ TEST(WarmUpTest, RunsLevelsAndPromptsOfEverySize) {
               ElementsAre(Step{1, 1, "none"}, Step{9, 9, "none"}, Step{1, 1, "attn:2-3"},
                           Step{9, 9, "attn:2-3"}, Step{32, 31, "none"}, Step{64, 50, "none"},
                           Step{100, 50, "none"}));
+}
+
+TEST(WarmUpTest, RunsSetsWhoseRowsAreNoRange) {
+  StepLimits limits = kLimits;
+  limits.max_slots = 40;
+  CheckingRunner runner(limits);
+  ASSERT_TRUE(WarmUp(kShape, limits, {}, runner).ok());
+  std::vector<int> unordered;
+  for (const auto& step : runner.steps) {
+    if (step.unordered_lists > 0) unordered.push_back(step.rows);
+  }
+  EXPECT_THAT(unordered, ElementsAre(40));
 }
 
 TEST(WarmUpTest, SharesLargePromptsOutAmongSlots) {

@@ -79,12 +79,18 @@ __global__ void __launch_bounds__(kSkinnyThreads)
   const T* const w[2] = {
       weight + static_cast<int64_t>(epilogue.WeightRow(tile, g)) * args.inputs,
       weight + static_cast<int64_t>(epilogue.WeightRow(tile, g + 8)) * args.inputs};
+  // The step was copied before the kernel ahead of this one began. All blocks wait, also those that
+  // leave: else the next kernel would take the one before this one for done.
+  if (args.may_be_empty && epilogue.Rows(args.step, tile).count == 0) {
+    WaitForPrevious();
+    return;
+  }
   // Weights never change: the first are on their way while the kernel before this one ends.
   int k = warp * kSkinnySlice + 8 * t;
   WeightSlice slice;
   LoadSlice(w, k, args.inputs, slice);
-  WaitForPrevious();
   const RowView rows = epilogue.Rows(args.step, tile);
+  WaitForPrevious();
   if (rows.count == 0) return;
 
   const T* x[kRowTiles];

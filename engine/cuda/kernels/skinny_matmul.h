@@ -22,6 +22,8 @@ struct SkinnyArgs {
   DType type;
   int outputs;
   int inputs;  // multiple of 8
+  // Looks for rows before it reads any weights: worth a microsecond only where there may be none.
+  bool may_be_empty;
   int64_t BytesMoved(int rows) const {
     return int64_t{2} * inputs * (static_cast<int64_t>(outputs) + rows);
   }

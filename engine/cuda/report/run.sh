@@ -20,6 +20,7 @@
 #   SKIPSTONE_CHUNK=2048    prompt tokens of a step at most, in prefill and in the server
 #   SKIPSTONE_CELL_S=45     seconds for one run of engine-bench
 #   SKIPSTONE_BUDGET_S=550  seconds for all stages; what does not fit is recorded as not run
+#   SKIPSTONE_PEER_BATCHES='1 32'
 #   SKIPSTONE_PEER_ROUNDS=1 how often ours and the peers take turns
 #   SKIPSTONE_TRACE         CSV of arrivals for serving-trace
 #   SKIPSTONE_TIME_SCALE=0.5  its arrival times are multiplied by it
@@ -61,6 +62,7 @@ settings() {
     LOAD_128=(8 4 2) LOAD_2048=(16 4 2) TRACE_SECONDS=1
   fi
   BATCHES=${SKIPSTONE_BATCHES:-$BATCHES} CONTEXTS=${SKIPSTONE_CONTEXTS:-$CONTEXTS}
+  PEER_BATCHES=${SKIPSTONE_PEER_BATCHES:-$PEER_BATCHES}
 }
 
 # record FILE [KEY=VALUE...] < OUTPUT

@@ -144,6 +144,17 @@ TEST(RowListsTest, FollowsTheSemanticsForAnySets) {
   }
 }
 
+// A backend may then compute queries and keys in one product.
+TEST(RowListsTest, KeysAndQueriesOfTheSameRowsAreOneList) {
+  const PlanFixture decode({{"attn:last=1", 1, 1}, {"attn:0", 1, 1}, {"none", 1, 1}});
+  RowLists rows(kLayers, /*liveness=*/true);
+  rows.Build(decode.plan);
+  const LayerRows& first = rows.input().layers[0];
+  ASSERT_NE(first.kv_rows.index, nullptr);
+  EXPECT_EQ(first.query_rows.index, first.kv_rows.index);
+  EXPECT_EQ(first.query_rows.count, 2);
+}
+
 TEST(RowListsTest, LeavesOutRowsThatOnlyAnAttentionCouldSee) {
   PlanFixture f({{"attn:0-5", 9, 1}});
   RowLists lists(kLayers, true);

@@ -43,12 +43,14 @@ struct cudaLaunchConfig_t {
 
 namespace skipstone::emulator {
 void Enqueue(cudaStream_t stream, std::function<void()> work);
+void NoteLaunch(cudaStream_t stream, const void* kernel);
 void RunGrid(dim3 grid, dim3 block, const std::function<void()>& body);
 }  // namespace skipstone::emulator
 
 template <class... Params, class... Args>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...),
                                Args... args) {
+  skipstone::emulator::NoteLaunch(config->stream, reinterpret_cast<const void*>(kernel));
   skipstone::emulator::Enqueue(
       config->stream, [grid = config->gridDim, block = config->blockDim, kernel, args...] {
         skipstone::emulator::RunGrid(grid, block, [&] { kernel(args...); });

@@ -122,6 +122,16 @@ void Enqueue(cudaStream_t stream, Work work) {
   ++stream->enqueued;
 }
 
+// A kernel is loaded when it is first launched, which a stream that is being recorded cannot do.
+void NoteLaunch(cudaStream_t stream, const void* kernel) {
+  static std::set<const void*> loaded;
+  if (stream != nullptr && stream->capture != nullptr) {
+    SKIPSTONE_CHECK(loaded.contains(kernel));
+  } else {
+    loaded.insert(kernel);
+  }
+}
+
 }  // namespace skipstone::emulator
 
 const char* cudaGetErrorString(cudaError_t error) {
@@ -259,7 +269,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   *exec = new CUgraphExec_st{graph->works};
   return cudaSuccess;
 }
-cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream) {
+  return exec != nullptr && stream->capture == nullptr ? cudaSuccess : cudaErrorInvalidValue;
+}
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;
   return cudaSuccess;

@@ -26,7 +26,7 @@ TEST_F(ProbeFailuresTest, TooLittleMemoryForTheCeilings) {
   emulator::SetFreeBytes((int64_t{32} << 20) + (64 << 10));
   const absl::Status status = probe_.MeasureCeilings().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("327680 bytes for measuring the ceilings"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("655360 bytes for measuring the ceilings"));
   emulator::SetFreeBytes(int64_t{8} << 30);
   EXPECT_TRUE(probe_.MeasureCeilings().ok());
   emulator::SetFreeBytes(0);
