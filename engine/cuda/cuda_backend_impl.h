@@ -71,6 +71,8 @@ class CudaBackend final : public Backend {
   void Upload(const StepInput& part);
   void Norm(const RowSource& source, int rows, WeightId norm);
   SkinnyArgs SkinnyOf(const RowSource& source, const DeviceWeight& weight, const void* x) const;
+  RowProduct ProductOf(const RowSource& source, const RowList& rows,
+                       const DeviceWeight& weight) const;
   void QkvByLibrary(int layer, const DeviceWeight& weight);
   void LogitsChunk(int first, int rows, const DeviceWeight& head);
   void Note(cudaError_t error, const char* what) { error_.Note(error, what); }

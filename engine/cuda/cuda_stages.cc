@@ -67,22 +67,30 @@ void CudaBackend::QkvStore(int layer, WeightId norm, WeightId qkv) {
        "skinny_qkv");
 }
 
+// All rows of the weight; x and y are the caller's.
+RowProduct CudaBackend::ProductOf(const RowSource& source, const RowList& rows,
+                                  const DeviceWeight& weight) const {
+  return {.type = weights_.type(),
+          .source = source,
+          .rows = rows,
+          .weight = weight.memory.as<void>(),
+          .outputs = weight.rows,
+          .inputs = weight.cols};
+}
+
 // Queries, and keys with values, each of their own rows: a row that only stores its key is not
 // worth a query. Where the rows are the same it is one product.
 void CudaBackend::QkvByLibrary(int layer, const DeviceWeight& weight) {
   const LayerRows& rows = step_.layers[layer];
   const auto run = [&](ListKind kind, const RowList& list, int first, int outputs) {
     if (list.empty()) return;
-    products_->Run({.type = weights_.type(),
-                    .source = LayerRowsOf(kind, layer),
-                    .rows = list,
-                    .weight = weight.memory.as<uint16_t>() + int64_t{first} * weight.cols,
-                    .outputs = outputs,
-                    .inputs = weight.cols,
-                    .x = buffers_.normed.as<void>(),
-                    .y = buffers_.qkv.as<uint16_t>() + first,
-                    .y_stride = heads_.qkv_size()},
-                   device_step_, stream_.get(), error_);
+    RowProduct product = ProductOf(LayerRowsOf(kind, layer), list, weight);
+    product.weight = weight.memory.as<uint16_t>() + int64_t{first} * weight.cols;
+    product.outputs = outputs;
+    product.x = buffers_.normed.as<void>();
+    product.y = buffers_.qkv.as<uint16_t>() + first;
+    product.y_stride = heads_.qkv_size();
+    products_->Run(product, device_step_, stream_.get(), error_);
   };
   const RowList& q = rows.query_rows;
   const RowList& kv = rows.kv_rows;
@@ -144,17 +152,12 @@ void CudaBackend::ProjectAdd(int layer, Sublayer sublayer, WeightId w) {
          "skinny_add");
     return;
   }
-  products_->Run({.type = weights_.type(),
-                  .source = source,
-                  .rows = list,
-                  .weight = weight.memory.as<void>(),
-                  .outputs = weight.rows,
-                  .inputs = weight.cols,
-                  .x = x,
-                  .y = buffers_.residual.as<void>(),
-                  .y_stride = shape_.hidden,
-                  .add = true},
-                 device_step_, stream_.get(), error_);
+  RowProduct product = ProductOf(source, list, weight);
+  product.x = x;
+  product.y = buffers_.residual.as<void>();
+  product.y_stride = shape_.hidden;
+  product.add = true;
+  products_->Run(product, device_step_, stream_.get(), error_);
 }
 
 void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
@@ -169,16 +172,11 @@ void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
          "skinny_swiglu");
     return;
   }
-  products_->Run({.type = weights_.type(),
-                  .source = source,
-                  .rows = list,
-                  .weight = weight.memory.as<void>(),
-                  .outputs = weight.rows,
-                  .inputs = weight.cols,
-                  .x = buffers_.normed.as<void>(),
-                  .y = buffers_.gate_up.as<void>(),
-                  .y_stride = 2 * shape_.ffn},
-                 device_step_, stream_.get(), error_);
+  RowProduct product = ProductOf(source, list, weight);
+  product.x = buffers_.normed.as<void>();
+  product.y = buffers_.gate_up.as<void>();
+  product.y_stride = 2 * shape_.ffn;
+  products_->Run(product, device_step_, stream_.get(), error_);
   Note(LaunchSwiGlu({.step = device_step_,
                      .source = source,
                      .gate_up = buffers_.gate_up.as<void>(),
