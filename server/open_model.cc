@@ -67,6 +67,17 @@ std::vector<SkipSet> LevelSets(const Levels& levels) {
   return sets;
 }
 
+// Of rows that liveness stops early a step takes up to twice as many.
+RunnerOptions RunnerOptionsOf(const ServerConfig& config, const Levels& levels, int64_t pages) {
+  return {.limits = {.max_rows = kMaxRowsPerWork * config.max_batch_tokens,
+                     .max_logits_rows = config.max_batch_tokens,
+                     .max_slots = config.max_sequences,
+                     .page_tokens = config.page_tokens,
+                     .num_pages = pages},
+          .levels = LevelSets(levels),
+          .liveness = config.liveness};
+}
+
 }  // namespace
 
 EngineOptions EngineOptionsOf(const ServerConfig& config) {
@@ -109,15 +120,8 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   served.options.max_context = shape.max_context;
   served.options.eos_ids = model.config.eos_ids;
   served.options.work = ModelWorkOf(model);
-  // Of rows that liveness stops early a step takes up to twice as many.
-  const RunnerOptions runner{.limits = {.max_rows = kMaxRowsPerWork * config.max_batch_tokens,
-                                        .max_logits_rows = config.max_batch_tokens,
-                                        .max_slots = config.max_sequences,
-                                        .page_tokens = config.page_tokens,
-                                        .num_pages = pages},
-                             .levels = LevelSets(levels),
-                             .liveness = config.liveness};
-  SKIPSTONE_ASSIGN_OR_RETURN(served.runner, MakeLlamaRunner(std::move(model), runner));
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      served.runner, MakeLlamaRunner(std::move(model), RunnerOptionsOf(config, levels, pages)));
   LogEvent(Severity::kInfo, "loaded",
            {{"model", config.model},
             {"backend", served.info.backend},

@@ -22,16 +22,19 @@ constexpr double kRowsPerRead = 230;  // an H100's 700 TFLOP/s over 3 TB/s; not 
 
 double CudaBackend::RowsPerRead() const { return kRowsPerRead; }
 
+int64_t CudaBackend::BufferBytes(const StepLimits& limits) const {
+  return StepBuffers::DeviceBytes(shape_, limits, split_) +
+         SlotUploads::DeviceBytes(shape_, limits.max_slots) +
+         RowProducts::DeviceBytes(shape_, limits.max_rows) +
+         StepWriter(shape_, limits, split_).max_bytes();
+}
+
 int64_t CudaBackend::FreeBytes() const {
   size_t free, total;
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
   const StepLimits usual{
       .max_rows = kUsualRows, .max_logits_rows = kUsualRows, .max_slots = kUsualSlots};
-  const int64_t buffers = StepBuffers::DeviceBytes(shape_, usual, split_) +
-                          SlotUploads::DeviceBytes(shape_, kUsualSlots) +
-                          RowProducts::DeviceBytes(shape_, kUsualRows) +
-                          StepWriter(shape_, usual, split_).max_bytes();
-  return std::max<int64_t>(0, static_cast<int64_t>(free) - buffers - kReservedBytes);
+  return std::max<int64_t>(0, static_cast<int64_t>(free) - BufferBytes(usual) - kReservedBytes);
 }
 
 absl::Status CudaBackend::Allocate(const StepLimits& limits) {
@@ -53,10 +56,7 @@ absl::Status CudaBackend::Allocate(const StepLimits& limits) {
 BackendUsage CudaBackend::Usage() const {
   return {.weight_bytes = weights_.bytes(),
           .page_bytes = buffers_.pages.bytes(),
-          .buffer_bytes = StepBuffers::DeviceBytes(shape_, limits_, split_) +
-                          SlotUploads::DeviceBytes(shape_, limits_.max_slots) +
-                          RowProducts::DeviceBytes(shape_, limits_.max_rows) +
-                          StepWriter(shape_, limits_, split_).max_bytes(),
+          .buffer_bytes = BufferBytes(limits_),
           .recorded_steps = graphs_.size()};
 }
 

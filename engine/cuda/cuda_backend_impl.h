@@ -68,6 +68,7 @@ class CudaBackend final : public Backend {
   bool small() const { return std::ssize(step_.tokens) <= kSkinnyRows; }
   int Bound(int rows) const { return small() ? bucket_ : rows; }
   static bool Skinny(int rows) { return rows <= kSkinnyRows; }
+  int64_t BufferBytes(const StepLimits& limits) const;
   void Upload(const StepInput& part);
   void Norm(const RowSource& source, int rows, WeightId norm);
   SkinnyArgs SkinnyOf(const RowSource& source, const DeviceWeight& weight, const void* x) const;

@@ -64,7 +64,7 @@ class CudaProbe final : public DeviceProbe {
   DeviceMemory buffer_;
   DeviceMemory sums_;
   std::optional<LtMatMul> products_;
-  std::optional<Product> fastest_;  // relative to its FLOPs
+  std::optional<Product> fastest_;  // of most FLOPs per second
   TimingEvent start_, end_;
 
   std::vector<TimingEvent> marks_;  // the first num_marks_ are recorded

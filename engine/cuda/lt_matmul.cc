@@ -8,6 +8,7 @@
 
 #include "engine/base/status.h"
 #include "engine/cuda/device_error.h"
+#include "engine/cuda/stream.h"
 
 namespace skipstone::cuda {
 namespace {
@@ -30,19 +31,6 @@ int RowsOf(const LtShape& shape, const LtScratch& scratch) {
                                     scratch.x.bytes() / (int64_t{2} * shape.inputs)}));
 }
 
-// An event that has a time. Stays where it is.
-struct TimedEvent {
-  TimedEvent() : error(cudaEventCreateWithFlags(&event, 0)) {}
-  ~TimedEvent() {
-    if (error == cudaSuccess) cudaEventDestroy(event);
-  }
-  TimedEvent(const TimedEvent&) = delete;
-  TimedEvent& operator=(const TimedEvent&) = delete;
-
-  cudaEvent_t event = nullptr;
-  const cudaError_t error;
-};
-
 class Stopwatch {
  public:
   Stopwatch(const LtProduct& product, const void* weight, const LtScratch& scratch,
@@ -52,6 +40,11 @@ class Stopwatch {
         operands_{weight, scratch.x.as<void>(), scratch.y.as<void>()},
         stream_(stream) {}
 
+  absl::Status Prepare() {
+    SKIPSTONE_ASSIGN_OR_RETURN(start_, TimingEvent::Create());
+    SKIPSTONE_ASSIGN_OR_RETURN(stop_, TimingEvent::Create());
+    return absl::OkStatus();
+  }
   // Of the first run, which also loads the kernel, only the success counts.
   bool Runs(const cublasLtMatmulAlgo_t& algorithm) const {
     return product_.Run(algorithm, operands_, stream_).ok();
@@ -63,19 +56,15 @@ class Stopwatch {
     const LtShape& shape = product_.shape();
     const auto x_bytes = static_cast<size_t>(shape.rows) * shape.inputs * 2;
     DeviceError error;
-    error.Note(start_.error, "cudaEventCreate");
-    error.Note(stop_.error, "cudaEventCreate");
     error.Note(cudaMemsetAsync(operands_.y, kFill, scratch_.y.bytes(), stream_), "cudaMemset");
     error.Note(cudaMemsetAsync(scratch_.x.as<void>(), kFill, x_bytes, stream_), "cudaMemset");
-    if (!error.status().ok()) return error.status();
-    error.Note(cudaEventRecord(start_.event, stream_), "cudaEventRecord");
+    error.Note(start_.Record(stream_), "cudaEventRecord");
     error.Note(product_.Run(algorithm, operands_, stream_));
-    error.Note(cudaEventRecord(stop_.event, stream_), "cudaEventRecord");
-    error.Note(cudaEventSynchronize(stop_.event), "timing a product");
-    float ms = 0;
-    error.Note(cudaEventElapsedTime(&ms, start_.event, stop_.event), "cudaEventElapsedTime");
-    if (!error.status().ok()) return error.status();
-    return ms * 1e3;
+    error.Note(stop_.Record(stream_), "cudaEventRecord");
+    error.Note(stop_.Wait(), "timing a product");
+    SKIPSTONE_RETURN_IF_ERROR(error.status());
+    SKIPSTONE_ASSIGN_OR_RETURN(const double seconds, stop_.SecondsSince(start_));
+    return seconds * 1e6;
   }
 
  private:
@@ -83,8 +72,8 @@ class Stopwatch {
   const LtScratch& scratch_;
   const LtOperands operands_;
   const cudaStream_t stream_;
-  const TimedEvent start_;
-  const TimedEvent stop_;
+  TimingEvent start_;
+  TimingEvent stop_;
 };
 
 struct Candidate {
@@ -142,7 +131,8 @@ absl::Status LtMatMul::Tune(const LtShape& shape, const void* weight, const LtSc
   if (known != nullptr && product.Fits(known->algorithm)) return absl::OkStatus();
   const auto suggestions = product.Suggest(kSuggestions);
   if (!suggestions.ok()) return absl::OkStatus();  // Run asks again, for its own row count
-  const Stopwatch watch(product, weight, scratch, stream);
+  Stopwatch watch(product, weight, scratch, stream);
+  SKIPSTONE_RETURN_IF_ERROR(watch.Prepare());
   SKIPSTONE_ASSIGN_OR_RETURN(const TunedAlgorithm fastest, Fastest(*suggestions, watch));
   known_.Set(range, fastest);
   return absl::OkStatus();

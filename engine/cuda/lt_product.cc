@@ -122,11 +122,14 @@ absl::Status LtProduct::Run(const cublasLtMatmulAlgo_t& algorithm, const LtOpera
                             cudaStream_t stream) const {
   const float alpha = 1.0f;
   const float beta = shape_.add ? 1.0f : 0.0f;
-  return LtStatus(
+  const cublasStatus_t status =
       cublasLtMatmul(library_.handle, product_.get(), &alpha, operands.weight, weight_.get(),
                      operands.x, x_.get(), &beta, operands.y, y_.get(), operands.y, y_.get(),
-                     &algorithm, library_.workspace, kLtWorkspaceBytes, stream),
-      "cublasLtMatmul");
+                     &algorithm, library_.workspace, kLtWorkspaceBytes, stream);
+  if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrFormat("cuBLASLt does not run %d rows, %d outputs, %d inputs (status %d)",
+                      shape_.rows, shape_.outputs, shape_.inputs, static_cast<int>(status)));
 }
 
 }  // namespace skipstone::cuda

@@ -29,7 +29,7 @@ struct StepKind {
 };
 
 // Two steps of one kind must enqueue the same launches: all that differs lies in device memory.
-// Move-only. Step thread only.
+// Stays where it is. Step thread only.
 class StepGraphs {
  public:
   static constexpr int kMaxGraphs = 128;

@@ -35,7 +35,8 @@ readonly HERE
 
 # In seconds: about twice what a stage should take, where that fits one call of 10 minutes.
 declare -rA LIMITS=([host]=30 [parity]=120 [sanitizer]=150 [demo]=60 [decode]=150 [skip]=130
-  [mixed]=75 [stages]=60 [load]=90 [peers]=450 [serving-128]=90 [serving-2048]=420 [serving-trace]=300)
+  [mixed]=75 [stages]=60 [load]=90 [peers]=450 [serving-128]=90 [serving-2048]=420
+  [serving-trace]=300)
 
 # What stages.sh reads. Shapes are BATCH:CONTEXT, loads are tokens (in and out), requests and
 # concurrency; steps end within MOST_POSITIONS.

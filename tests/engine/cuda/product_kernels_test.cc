@@ -150,6 +150,25 @@ TEST_P(ProductKernelsTest, SkinnyAddsToTheResidual) {
   }
 }
 
+// In a recording for any set most products of skipped sublayers find no rows: their weights, which
+// are not even there, stay unread.
+TEST_P(ProductKernelsTest, SkinnyWithoutRowsReadsNoWeights) {
+  const StepHeader* step = UploadRows({});
+  const DeviceArray<uint16_t> in(Poison16(64));
+  const std::vector<float> before(32, 3.0f);
+  const DeviceArray<float> residual(before);
+  const SkinnyArgs args{.step = step,
+                        .source = Mlp(),
+                        .weight = nullptr,
+                        .x = in.get(),
+                        .type = type(),
+                        .outputs = 32,
+                        .inputs = 64,
+                        .may_be_empty = true};
+  ASSERT_EQ(LaunchSkinnyAdd(args, residual.get(), 8, stream_.get()), cudaSuccess);
+  EXPECT_EQ(residual.Read(), before);
+}
+
 TEST_P(ProductKernelsTest, SkinnySwiGlu) {
   for (const auto& [rows, outputs, inputs] : ProductCases()) {
     const int ffn = outputs / 2;

@@ -245,8 +245,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
   cublasLtMatmulHeuristicResult_t checked = {};
   const cublasStatus_t status = Check(operands, *algo, &checked);
   if (status != CUBLAS_STATUS_SUCCESS) return status;
-  if (checked.workspaceSize > workspace_bytes) return CUBLAS_STATUS_NOT_SUPPORTED;
   const int number = NumberOf(*algo);
+  const bool runs =
+      d_layout->cols <= static_cast<uint64_t>(TheLibrary().algorithms[number].most_rows);
+  if (checked.workspaceSize > workspace_bytes || !runs) return CUBLAS_STATUS_NOT_SUPPORTED;
   ++TheLibrary().calls.products;
   TheLibrary().calls.last_algorithm = number;
   const float scale = *static_cast<const float*>(alpha);

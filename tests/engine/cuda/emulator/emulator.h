@@ -27,8 +27,9 @@ void SkipSeconds(double seconds);
 // inputs, whose sums pass through the workspace.
 inline constexpr int kMatmulAlgorithms = 3;
 struct MatmulAlgorithm {
-  double seconds = 0;    // that a product takes, in addition, by the device's clock
-  int row_multiple = 1;  // of the rows that it computes
+  double seconds = 0;       // that a product takes, in addition, by the device's clock
+  int row_multiple = 1;     // of the rows that it computes
+  int most_rows = 1 << 30;  // that run; the check does not tell
 };
 // As long as no test says otherwise, algorithm 1 is the fastest by a second.
 void SetMatmulAlgorithm(int algorithm, const MatmulAlgorithm& is);

@@ -105,6 +105,17 @@ TEST_F(LtTuningTest, ARowCountThatTheFastestDoesNotTakeGetsTheFirstThatDoes) {
   EXPECT_EQ(AlgorithmOf(library, 24), 2);
 }
 
+// The library's check is no promise. What runs in its place is kept for that row count.
+TEST_F(LtTuningTest, AnAlgorithmThatFitsAndDoesNotRunIsReplaced) {
+  LtMatMul library = *LtMatMul::Create();
+  EXPECT_EQ(AlgorithmOf(library, 32), 1);
+  SetMatmulAlgorithm(1, {.most_rows = 20});
+  EXPECT_EQ(AlgorithmOf(library, 30), 0);
+  rig_.ExpectProduct(library, 30);
+  EXPECT_EQ(TakeMatmulCalls().heuristics, 0);
+  EXPECT_EQ(AlgorithmOf(library, 18), 1);
+}
+
 TEST_F(LtTuningTest, TheSecondStartTimesNothing) {
   TuneAndSave(64);
   SetFastest(2);
