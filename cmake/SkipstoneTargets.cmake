@@ -33,8 +33,6 @@ function(skipstone_test name)
   endif()
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} test_support GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE SKIPSTONE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-                             SKIPSTONE_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   if(SKIPSTONE_SANITIZE AND "grpc" IN_LIST ARG_LABELS)
     # What these tests do themselves is small; with optimisation their compilation takes 2.5 times
     # as long.

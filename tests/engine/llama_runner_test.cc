@@ -16,6 +16,7 @@
 #include "engine/schedule/scheduler.h"
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
+#include "tests/support/paths.h"
 #include "tests/support/recording_sink.h"
 #include "tests/support/server_process.h"
 
@@ -66,7 +67,7 @@ std::shared_ptr<Recording> Submit(Engine& engine, EngineRequest request) {
 
 TEST(LlamaRunnerTest, ReproducesTheGoldens) {
   const auto engine = StartDemo({.threads = 2});
-  std::ifstream in(std::string(SKIPSTONE_SOURCE_DIR) + "/tests/golden/demo.json");
+  std::ifstream in(SourceDir() + "/tests/golden/demo.json");
   const nlohmann::json goldens = nlohmann::json::parse(in);
   std::vector<std::shared_ptr<Recording>> recordings;
   for (const auto& golden : goldens["cases"]) {

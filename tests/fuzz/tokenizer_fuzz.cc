@@ -7,13 +7,14 @@
 #include "engine/model/text_stream.h"
 #include "engine/model/tokenizer.h"
 #include "tests/fuzz/fuzz_target.h"
+#include "tests/support/paths.h"
 
 namespace skipstone {
 namespace {
 
 const Tokenizer& Demo() {
   static const Tokenizer* const demo = [] {
-    auto opened = OpenTokenizer(SKIPSTONE_SOURCE_DIR "/models/demo", 1);
+    auto opened = OpenTokenizer(SourceDir() + "/models/demo", 1);
     SKIPSTONE_CHECK(opened.ok());
     return opened->release();
   }();

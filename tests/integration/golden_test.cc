@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/integration/request_batch.h"
+#include "tests/support/paths.h"
 #include "tests/support/server_process.h"
 
 namespace skipstone {
@@ -101,12 +102,12 @@ void CheckModel(const std::string& model, const std::string& golden_file) {
 }
 
 TEST(GoldenTest, DemoModelInBf16) {
-  CheckModel(DemoModelDir(), std::string(SKIPSTONE_SOURCE_DIR) + "/tests/golden/demo.json");
+  CheckModel(DemoModelDir(), SourceDir() + "/tests/golden/demo.json");
 }
 
 // The bundled equivalent is the test above; this one adds f32 weights and a tied head.
 TEST(GoldenTest, Stories260kInF32) {
-  const std::string shared = std::string(SKIPSTONE_SOURCE_DIR) + "/../shared";
+  const std::string shared = SourceDir() + "/../shared";
   if (!std::filesystem::exists(shared + "/golden/stories260K.json")) {
     GTEST_SKIP() << "the stories260K model lies outside the repository";
   }

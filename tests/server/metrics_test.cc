@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "tests/server/fake_server.h"
 #include "tests/server/streaming.h"
+#include "tests/support/paths.h"
 
 namespace skipstone::server {
 namespace {
@@ -152,7 +153,7 @@ MixedLoad* MetricsTest::load_ = nullptr;
 
 TEST_F(MetricsTest, ExposesEveryNameOfTheContractAndNoOther) {
   std::set<std::string> listed;
-  std::ifstream file(std::string(SKIPSTONE_SOURCE_DIR) + "/tests/deploy/metric_names.txt");
+  std::ifstream file(SourceDir() + "/tests/deploy/metric_names.txt");
   for (std::string line; std::getline(file, line);) {
     if (!line.empty() && line[0] != '#') listed.insert(line);
   }

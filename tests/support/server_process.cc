@@ -10,6 +10,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/support/metrics_text.h"
+#include "tests/support/paths.h"
 
 namespace skipstone {
 namespace {
@@ -58,10 +59,10 @@ int WaitFor(pid_t pid) {
 
 }  // namespace
 
-std::string DemoModelDir() { return std::string(SKIPSTONE_SOURCE_DIR) + "/models/demo"; }
+std::string DemoModelDir() { return SourceDir() + "/models/demo"; }
 
 std::string ServerBinary() {
-  const std::string path = std::string(SKIPSTONE_BIN_DIR) + "/skipstone-server";
+  const std::string path = BinDir() + "/skipstone-server";
   return access(path.c_str(), X_OK) == 0 ? path : "";
 }
 

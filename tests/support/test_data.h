@@ -10,12 +10,13 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "tests/support/paths.h"
 
 namespace skipstone {
 
 inline std::string SourcePath(const std::string& path) {
   const char* root = std::getenv("SKIPSTONE_TEST_ROOT");
-  return std::string(root ? root : SKIPSTONE_SOURCE_DIR) + "/" + path;
+  return (root != nullptr ? std::string(root) : SourceDir()) + "/" + path;
 }
 
 // Empty where it is absent.

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "gtest/gtest.h"
+#include "tests/support/paths.h"
 
 namespace skipstone {
 namespace {
@@ -20,7 +21,7 @@ std::string Read(const std::string& path) {
 }
 
 std::string DemoModel() {
-  return std::string(SKIPSTONE_SOURCE_DIR) + "/models/demo/tokenizer.model";
+  return SourceDir() + "/models/demo/tokenizer.model";
 }
 
 // Random text: words of the vocabulary, blanks, characters of every length, control-token strings.
@@ -67,7 +68,7 @@ TEST(SentencePieceTest, EncodesAsTheLibraryDoes) { CompareWithLibrary(DemoModel(
 // The bundled equivalent is the test above.
 TEST(SentencePieceTest, EncodesAsTheLibraryDoesWithLlama2sVocabulary) {
   const std::string path =
-      std::string(SKIPSTONE_SOURCE_DIR) + "/../shared/data/llama2-tokenizer/tokenizer.model";
+      SourceDir() + "/../shared/data/llama2-tokenizer/tokenizer.model";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "Llama 2's tokenizer is not at hand";
   CompareWithLibrary(path, 1000);
 }

@@ -9,6 +9,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_data.h"
 
@@ -23,7 +24,7 @@ struct Ran {
 };
 
 Ran RunSim(const std::string& flags) {
-  const std::string command = std::string(SKIPSTONE_BIN_DIR) + "/skipstone-sim " + flags + " 2>&1";
+  const std::string command = BinDir() + "/skipstone-sim " + flags + " 2>&1";
   FILE* pipe = popen(command.c_str(), "r");
   Ran ran;
   std::array<char, 4096> buffer;
