@@ -7,12 +7,14 @@ READY_SECONDS = 60
 
 
 class RunningServer:
-    """`with RunningServer(binary, flags) as server:` waits for READY; drains it at the end."""
+    """`with RunningServer(binary, flags) as server:` waits for READY; drains it at the end.
 
-    def __init__(self, binary, *flags):
+    `wrapper`: a command that runs the binary, such as ("prlimit", "--nofile=1024")."""
+
+    def __init__(self, binary, *flags, wrapper=()):
         # Flags win over the file of --config.
         self.process = subprocess.Popen(
-            [binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--drain_grace=0s",
+            [*wrapper, binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--drain_grace=0s",
              *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.grpc = self.metrics = None
