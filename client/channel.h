@@ -1,8 +1,8 @@
 // Channels with this project's defaults.
 //
-//   auto arguments = MakeChannelArguments();  // for a channel of your own
-//   arguments.SetLoadBalancingPolicyName("pick_first");
-//   Client client(grpc::CreateCustomChannel(address, credentials, arguments));
+//   grpc::ChannelArguments own;  // for a channel of your own
+//   own.SetLoadBalancingPolicyName("pick_first");
+//   Client client(grpc::CreateCustomChannel(address, credentials, MakeChannelArguments(own)));
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -27,7 +27,8 @@ inline constexpr size_t kMaxRequestBytes = 4 << 20;
 //   one that is pinged between calls or more often than every 5 minutes. Skipstone permits more:
 //   GRPC_ARG_KEEPALIVE_TIME_MS of 30'000 notices within 40 s that the server's host is gone.
 // - Answers have up to kMaxReceiveBytes.
-grpc::ChannelArguments MakeChannelArguments();
+// `own` wins where it says otherwise.
+grpc::ChannelArguments MakeChannelArguments(grpc::ChannelArguments own = {});
 
 // `address`: a gRPC target, such as "localhost:50051" or "dns:///skipstone-headless:50051".
 // Connects at the first call. `credentials` null: plaintext.

@@ -78,11 +78,11 @@ TEST(ChannelTest, TakesTheLargestAnswersAndNotAny) {
 // these channels one second apart.
 bool SurvivesSilence(ScriptedServer& server, bool ping_without_calls,
                      std::chrono::seconds silence) {
-  grpc::ChannelArguments arguments = MakeChannelArguments();
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20);
-  if (ping_without_calls) arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  const auto channel =
-      grpc::CreateCustomChannel(server.address(), grpc::InsecureChannelCredentials(), arguments);
+  grpc::ChannelArguments own;
+  own.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20);
+  if (ping_without_calls) own.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  const auto channel = grpc::CreateCustomChannel(
+      server.address(), grpc::InsecureChannelCredentials(), MakeChannelArguments(own));
   EXPECT_TRUE(Client(channel).GetLoad().ok());
   const auto end = std::chrono::system_clock::now() + silence;
   return !channel->WaitForStateChange(GRPC_CHANNEL_READY, end);
@@ -92,6 +92,18 @@ TEST(ChannelTest, DoesNotPingBetweenCalls) {
   ScriptedServer server;  // ends a connection with the fourth ping, as gRPC's servers do by default
   EXPECT_TRUE(SurvivesSilence(server, /*ping_without_calls=*/false, std::chrono::seconds(6)));
   EXPECT_FALSE(SurvivesSilence(server, /*ping_without_calls=*/true, std::chrono::seconds(60)));
+}
+
+TEST(ChannelTest, OnesOwnArgumentsWin) {
+  ScriptedServer a;
+  ScriptedServer b;
+  grpc::ChannelArguments own;
+  own.SetLoadBalancingPolicyName("pick_first");
+  const Client client(grpc::CreateCustomChannel("ipv4:" + a.address() + "," + b.address(),
+                                                grpc::InsecureChannelCredentials(),
+                                                MakeChannelArguments(own)));
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(client.GetLoad().ok());
+  EXPECT_EQ(a.calls().size(), 100);
 }
 
 TEST(ChannelTest, PingsNoMoreOftenThanServersPermitByDefault) {
