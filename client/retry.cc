@@ -44,7 +44,11 @@ RetryState::RetryState(const CallOptions& options, Deadline deadline, RetryBudge
       backoff_ms_(options.retry.initial_backoff.count()) {}
 
 bool RetryState::MayRetry(grpc::StatusCode code, bool has_pushback, bool connected) {
-  const bool unavailable = code == grpc::StatusCode::UNAVAILABLE;
+  // A server of gRPC answers CANCELLED to calls that come between its shutdown and the client's
+  // knowing of it.
+  const bool given_up = code == grpc::StatusCode::CANCELLED &&
+                        (options_.cancellation == nullptr || !options_.cancellation->cancelled());
+  const bool unavailable = code == grpc::StatusCode::UNAVAILABLE || given_up;
   // Without the header it is no full queue but a limit, which the same request meets again.
   if (!unavailable && !(code == grpc::StatusCode::RESOURCE_EXHAUSTED && has_pushback)) return false;
   if (unavailable && connected) {

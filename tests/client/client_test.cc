@@ -187,6 +187,13 @@ TEST(ClientTest, RetriesUntilItSucceeds) {
   }
 }
 
+TEST(ClientTest, RetriesWhatTheServerCancelled) {
+  ScriptedServer server;
+  server.FailNext(StatusCode::CANCELLED);
+  EXPECT_TRUE(Client(server.address()).GetLoad().ok());
+  EXPECT_EQ(server.calls().size(), 2);
+}
+
 TEST(ClientTest, RetriesEndWithTheLastError) {
   ScriptedServer server;
   for (int i = 0; i < 3; ++i) server.FailNext(StatusCode::UNAVAILABLE, "0");

@@ -46,7 +46,7 @@ std::optional<milliseconds> WaitAfterPushback(const std::string& pushback, Deadl
   return RetryState(options, deadline, budget).NextWait(status, pushback, /*connected=*/true);
 }
 
-TEST(RetryTest, OnlyUnavailableUnlessTheServerSaysWhen) {
+TEST(RetryTest, OnlyLostCallsUnlessTheServerSaysWhen) {
   const CallOptions options;
   RetryBudget budget;
   for (int code = 0; code <= 16; ++code) {
@@ -60,6 +60,17 @@ TEST(RetryTest, OnlyUnavailableUnlessTheServerSaysWhen) {
         << code;
     EXPECT_FALSE(retried("-1")) << code;
   }
+}
+
+TEST(RetryTest, WhatTheCallerCancelledStaysCancelled) {
+  Cancellation cancellation;
+  CallOptions options;
+  options.cancellation = &cancellation;
+  RetryBudget budget;
+  RetryState retry(options, kNoDeadline, budget);
+  EXPECT_TRUE(retry.NextWait(grpc::Status::CANCELLED, std::nullopt, true).has_value());
+  cancellation.Cancel();
+  EXPECT_EQ(retry.NextWait(grpc::Status::CANCELLED, std::nullopt, true), std::nullopt);
 }
 
 TEST(RetryTest, BackoffGrowsToItsCapWithoutJitterExactly) {
