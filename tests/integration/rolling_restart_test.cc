@@ -1,6 +1,7 @@
 // Two servers behind one client are restarted one after the other while requests come: none is
 // lost.
 #include <grpcpp/grpcpp.h>
+#include <signal.h>
 
 #include <atomic>
 #include <chrono>
@@ -113,6 +114,7 @@ TEST_P(RollingRestartTest, LosesNoRequest) {
   traffic.Await(30);
   for (const std::string& error : traffic.Stop()) ADD_FAILURE() << error;
   EXPECT_GE(traffic.sent(), 90);
+  for (const auto& server : servers) server->Signal(SIGTERM);  // they end beside each other
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies, RollingRestartTest, testing::Values("pick_first", "round_robin"),
