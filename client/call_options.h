@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,16 +18,21 @@
 
 namespace skipstone::client {
 
-// UNAVAILABLE and RESOURCE_EXHAUSTED are retried, as long as nothing of the answer has arrived.
-// The wait before attempt i + 1 is min(initial_backoff * multiplier^(i - 1), max_backoff), drawn
-// anew from +-jitter around it, unless the server names one in `grpc-retry-pushback-ms` (negative:
-// do not retry).
+// Tried again as long as nothing of the answer has arrived: UNAVAILABLE, CANCELLED that nobody here
+// asked for, and RESOURCE_EXHAUSTED where the server says when. A retry begins before the call's
+// deadline, or within `without_deadline` where it has none; one that would begin later ends the
+// call at once with the last status. The wait before attempt i + 1 is drawn anew from [(1 - jitter)
+// b, b], where b = min(initial_backoff * multiplier^(i - 1), max_backoff). A server may name it
+// instead, in `grpc-retry-pushback-ms` (negative: do not retry); up to a quarter of it, times
+// jitter, is added. The calls of one client share a budget of retries, so that a server that fails
+// is not flooded.
 struct RetryPolicy {
-  int max_attempts = 4;  // in all, >= 1
-  std::chrono::milliseconds initial_backoff{50};
-  std::chrono::milliseconds max_backoff{5000};
+  int max_attempts = std::numeric_limits<int>::max();  // in all, >= 1; 1: no retry
+  std::chrono::milliseconds without_deadline{10'000};  // at most a day
+  std::chrono::milliseconds initial_backoff{100};
+  std::chrono::milliseconds max_backoff{2000};
   double multiplier = 2.0;
-  double jitter = 0.2;  // 0 to 1
+  double jitter = 1.0;  // 0 to 1
 };
 
 struct CallOptions {

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "client/channel.h"
-#include "client/retry.h"
+#include "client/request_size.h"
 #include "client/status.h"
 
 namespace skipstone::client {
@@ -13,20 +13,26 @@ using Stub = v1::Inference::Stub;
 Client::Client(const std::string& address) : Client(MakeChannel(address)) {}
 
 Client::Client(const std::shared_ptr<grpc::Channel>& channel)
-    : stub_(v1::Inference::NewStub(channel)) {}
+    : endpoint_(std::make_shared<Endpoint>(channel)) {}
 
 template <typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Request& request,
                                       const CallOptions& options) const {
   if (absl::Status status = Validate(options); !status.ok()) return status;
+  if (absl::Status status = CheckRequestSize(request); !status.ok()) return status;
   const Deadline deadline = DeadlineOf(options);
-  RetryState retry(options, deadline);
+  RetryState retry(options, deadline, endpoint_->budget);
   while (true) {
     CallAttempt attempt(options, deadline);
     Response response;
-    grpc::Status status = (stub_.get()->*method)(&attempt.context(), request, &response);
-    if (status.ok()) return response;
-    if (!retry.WaitForNext(status, attempt.Pushback())) return ToAbslStatus(status);
+    grpc::Status status = (endpoint_->stub.get()->*method)(&attempt.context(), request, &response);
+    if (status.ok()) {
+      endpoint_->budget.CallSucceeded();
+      return response;
+    }
+    if (!retry.WaitForNext(status, attempt.Pushback(), endpoint_->connected())) {
+      return ToAbslStatus(status);
+    }
   }
 }
 
@@ -37,7 +43,7 @@ absl::StatusOr<v1::GenerateResponse> Client::Generate(const v1::GenerateRequest&
 
 std::unique_ptr<EventStream> Client::GenerateStream(v1::GenerateRequest request,
                                                     const CallOptions& options) const {
-  return std::make_unique<EventStream>(stub_, std::move(request), options);
+  return std::make_unique<EventStream>(endpoint_, std::move(request), options);
 }
 
 absl::StatusOr<v1::ScoreResponse> Client::Score(const v1::ScoreRequest& request,

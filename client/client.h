@@ -29,12 +29,15 @@
 
 namespace skipstone::client {
 
-// Calls block the calling thread. Errors carry the server's gRPC code and message. Thread-safe:
-// make one for the life of the process, and share it.
+// Calls block the calling thread. Errors carry the server's gRPC code and message; a request above
+// kMaxRequestBytes is INVALID_ARGUMENT at once. Thread-safe: make one for the life of the process,
+// and share it, with its connections and its budget of retries.
 class Client {
  public:
   // `address` as in MakeChannel; plaintext.
   explicit Client(const std::string& address);
+  // For credentials and arguments of your own: start from those of client/channel.h, or answers
+  // above 4 MiB cannot be received and a lost connection is tried again late.
   explicit Client(const std::shared_ptr<grpc::Channel>& channel);
 
   absl::StatusOr<v1::GenerateResponse> Generate(const v1::GenerateRequest& request,
@@ -63,7 +66,7 @@ class Client {
                                 const CallOptions& options) const;
 
   // Shared with the streams, which may outlive this.
-  std::shared_ptr<v1::Inference::Stub> stub_;
+  std::shared_ptr<Endpoint> endpoint_;
 };
 
 }  // namespace skipstone::client

@@ -2,22 +2,28 @@
 
 #include <utility>
 
+#include "client/request_size.h"
 #include "client/status.h"
 
 namespace skipstone::client {
 
-EventStream::EventStream(std::shared_ptr<v1::Inference::Stub> stub, v1::GenerateRequest request,
+EventStream::EventStream(std::shared_ptr<Endpoint> endpoint, v1::GenerateRequest request,
                          const CallOptions& options)
-    : stub_(std::move(stub)),
+    : endpoint_(std::move(endpoint)),
       request_(std::move(request)),
       options_(options),
       deadline_(DeadlineOf(options)),
-      retry_(options_, deadline_),
+      retry_(options_, deadline_, endpoint_->budget),
       status_(Validate(options)) {
+  if (status_.ok()) status_ = CheckRequestSize(request_);
   if (!status_.ok()) return;
   status_ = absl::FailedPreconditionError("the stream has not been read to its end");
+  StartAttempt();
+}
+
+void EventStream::StartAttempt() {
   attempt_ = std::make_unique<Attempt>(options_, deadline_);
-  attempt_->reader = stub_->GenerateStream(&attempt_->call.context(), request_);
+  attempt_->reader = endpoint_->stub->GenerateStream(&attempt_->call.context(), request_);
 }
 
 EventStream::~EventStream() {
@@ -30,19 +36,20 @@ EventStream::~EventStream() {
 bool EventStream::Next(v1::GenerateEvent& event) {
   while (attempt_ != nullptr) {
     if (attempt_->reader->Read(&event)) {
+      if (!any_event_) endpoint_->budget.CallSucceeded();
       any_event_ = true;
       return true;
     }
     grpc::Status status = attempt_->reader->Finish();
     const bool again =
-        !status.ok() && !any_event_ && retry_.WaitForNext(status, attempt_->call.Pushback());
+        !status.ok() && !any_event_ &&
+        retry_.WaitForNext(status, attempt_->call.Pushback(), endpoint_->connected());
     attempt_.reset();
     if (!again) {
       status_ = ToAbslStatus(status);
       return false;
     }
-    attempt_ = std::make_unique<Attempt>(options_, deadline_);
-    attempt_->reader = stub_->GenerateStream(&attempt_->call.context(), request_);
+    StartAttempt();
   }
   return false;
 }

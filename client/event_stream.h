@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "client/call_attempt.h"
+#include "client/endpoint.h"
 #include "client/retry.h"
 #include "skipstone/v1/inference.grpc.pb.h"
 
@@ -16,8 +17,8 @@ namespace skipstone::client {
 // end it from this one, destroy the stream: the server then frees what the request holds.
 class EventStream {
  public:
-  // `stub` is shared with the Client, which the stream may outlive.
-  EventStream(std::shared_ptr<v1::Inference::Stub> stub, v1::GenerateRequest request,
+  // `endpoint` is shared with the Client, which the stream may outlive.
+  EventStream(std::shared_ptr<Endpoint> endpoint, v1::GenerateRequest request,
               const CallOptions& options);
   ~EventStream();
   EventStream(const EventStream&) = delete;
@@ -31,13 +32,15 @@ class EventStream {
   const absl::Status& status() const { return status_; }
 
  private:
+  void StartAttempt();
+
   struct Attempt {
     Attempt(const CallOptions& options, Deadline deadline) : call(options, deadline) {}
     CallAttempt call;
     std::unique_ptr<grpc::ClientReader<v1::GenerateEvent>> reader;
   };
 
-  const std::shared_ptr<v1::Inference::Stub> stub_;
+  const std::shared_ptr<Endpoint> endpoint_;
   const v1::GenerateRequest request_;
   const CallOptions options_;
   const Deadline deadline_;

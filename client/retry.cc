@@ -9,54 +9,95 @@
 namespace skipstone::client {
 namespace {
 
+using std::chrono::milliseconds;
+using std::chrono::system_clock;
+
 // A day bounds what the clock arithmetic of a wait has to hold.
 constexpr int64_t kLongestWaitMs = 86'400'000;
+// Over the time a server names, unless that jitter would be too small to part anybody.
+constexpr int64_t kPushbackJitterDivisor = 4;
+constexpr int64_t kLeastPushbackJitterMs = 25;
 
 }  // namespace
 
-RetryState::RetryState(const CallOptions& options, Deadline deadline)
+void RetryBudget::CallSucceeded() {
+  std::lock_guard lock(mutex_);
+  tenths_ = std::min(tenths_ + 1, kMaxTenths);
+}
+
+void RetryBudget::RetryFailed() {
+  std::lock_guard lock(mutex_);
+  tenths_ = std::max(tenths_ - 10, 0);
+}
+
+bool RetryBudget::exhausted() const {
+  std::lock_guard lock(mutex_);
+  return tenths_ <= kMaxTenths / 2;
+}
+
+RetryState::RetryState(const CallOptions& options, Deadline deadline, RetryBudget& budget)
     : options_(options),
-      deadline_(deadline),
+      give_up_(deadline.value_or(system_clock::now() + std::min(options.retry.without_deadline,
+                                                                milliseconds(kLongestWaitMs)))),
+      budget_(budget),
       random_(std::random_device()()),
       backoff_ms_(options.retry.initial_backoff.count()) {}
 
-std::optional<std::chrono::milliseconds> RetryState::NextWait(
-    const grpc::Status& status, const std::optional<std::string>& pushback) {
-  const RetryPolicy& policy = options_.retry;
-  if (status.error_code() != grpc::StatusCode::UNAVAILABLE &&
-      status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED) {
-    return std::nullopt;
+bool RetryState::MayRetry(grpc::StatusCode code, bool has_pushback, bool connected) {
+  // A server of gRPC answers CANCELLED to calls that come between its shutdown and the client's
+  // knowing of it.
+  const bool given_up = code == grpc::StatusCode::CANCELLED &&
+                        (options_.cancellation == nullptr || !options_.cancellation->cancelled());
+  const bool unavailable = code == grpc::StatusCode::UNAVAILABLE || given_up;
+  // Without the header it is no full queue but a limit, which the same request meets again.
+  if (!unavailable && !(code == grpc::StatusCode::RESOURCE_EXHAUSTED && has_pushback)) return false;
+  if (unavailable && connected) {
+    if (failed_attempts_ > 0) budget_.RetryFailed();
+    if (budget_.exhausted()) return false;
   }
-  if (++failed_attempts_ >= policy.max_attempts) return std::nullopt;
-  int64_t wait_ms = 0;
-  if (pushback) {
-    // gRPC's rule: what cannot be read means "do not retry" like a negative number.
-    if (!absl::SimpleAtoi(*pushback, &wait_ms) || wait_ms < 0) return std::nullopt;
-    backoff_ms_ = policy.initial_backoff.count();
-  } else {
-    std::uniform_real_distribution<double> jitter(1 - policy.jitter, 1 + policy.jitter);
-    const double max_ms = std::min<double>(policy.max_backoff.count(), kLongestWaitMs);
-    wait_ms = static_cast<int64_t>(std::min(backoff_ms_, max_ms) * jitter(random_));
-    backoff_ms_ = std::min(backoff_ms_ * policy.multiplier, max_ms);
-  }
-  // Compared in milliseconds that are left: a pushback of 2^62 must not overflow a time point.
-  if (deadline_) {
-    const auto left = *deadline_ - std::chrono::system_clock::now();
-    if (wait_ms >= std::chrono::duration_cast<std::chrono::milliseconds>(left).count()) {
-      return std::nullopt;
-    }
-  }
-  return std::chrono::milliseconds(std::min(wait_ms, kLongestWaitMs));
+  return ++failed_attempts_ < options_.retry.max_attempts;
 }
 
-bool RetryState::WaitForNext(grpc::Status& status, const std::optional<std::string>& pushback) {
-  const auto wait = NextWait(status, pushback);
+int64_t RetryState::BackoffMs() {
+  const RetryPolicy& policy = options_.retry;
+  const double max_ms = std::min<double>(policy.max_backoff.count(), kLongestWaitMs);
+  std::uniform_real_distribution<double> share(1 - policy.jitter, 1);
+  const auto wait_ms = static_cast<int64_t>(std::min(backoff_ms_, max_ms) * share(random_));
+  backoff_ms_ = std::min(backoff_ms_ * policy.multiplier, max_ms);
+  return wait_ms;
+}
+
+int64_t RetryState::PushbackMs(int64_t named_ms) {
+  named_ms = std::min(named_ms, kLongestWaitMs);
+  const int64_t most = std::max(named_ms / kPushbackJitterDivisor, kLeastPushbackJitterMs);
+  std::uniform_real_distribution<double> jitter(0, options_.retry.jitter * most);
+  backoff_ms_ = options_.retry.initial_backoff.count();
+  return named_ms + static_cast<int64_t>(jitter(random_));
+}
+
+std::optional<milliseconds> RetryState::NextWait(const grpc::Status& status,
+                                                 const std::optional<std::string>& pushback,
+                                                 bool connected) {
+  if (!MayRetry(status.error_code(), pushback.has_value(), connected)) return std::nullopt;
+  int64_t named_ms = 0;
+  // gRPC's rule: what cannot be read means "do not retry" like a negative number.
+  if (pushback && (!absl::SimpleAtoi(*pushback, &named_ms) || named_ms < 0)) return std::nullopt;
+  // Compared in milliseconds that are left: a pushback of 2^62 must not overflow a time point.
+  const auto left = std::chrono::duration_cast<milliseconds>(give_up_ - system_clock::now());
+  if (named_ms >= left.count()) return std::nullopt;
+  const milliseconds wait(pushback ? PushbackMs(named_ms) : BackoffMs());
+  return wait < left ? std::optional(wait) : std::nullopt;
+}
+
+bool RetryState::WaitForNext(grpc::Status& status, const std::optional<std::string>& pushback,
+                             bool connected) {
+  const auto wait = NextWait(status, pushback, connected);
   if (!wait) return false;
   if (options_.cancellation == nullptr) {
     std::this_thread::sleep_for(*wait);
     return true;
   }
-  if (!options_.cancellation->WaitUntil(std::chrono::system_clock::now() + *wait)) return true;
+  if (!options_.cancellation->WaitUntil(system_clock::now() + *wait)) return true;
   status = grpc::Status(grpc::StatusCode::CANCELLED, "cancelled while waiting to retry");
   return false;
 }

@@ -1,5 +1,6 @@
 #include "client/client.h"
 
+#include <atomic>
 #include <future>
 #include <thread>
 
@@ -186,6 +187,13 @@ TEST(ClientTest, RetriesUntilItSucceeds) {
   }
 }
 
+TEST(ClientTest, RetriesWhatTheServerCancelled) {
+  ScriptedServer server;
+  server.FailNext(StatusCode::CANCELLED);
+  EXPECT_TRUE(Client(server.address()).GetLoad().ok());
+  EXPECT_EQ(server.calls().size(), 2);
+}
+
 TEST(ClientTest, RetriesEndWithTheLastError) {
   ScriptedServer server;
   for (int i = 0; i < 3; ++i) server.FailNext(StatusCode::UNAVAILABLE, "0");
@@ -197,6 +205,14 @@ TEST(ClientTest, RetriesEndWithTheLastError) {
 TEST(ClientTest, ObeysAServerThatSaysDoNotRetry) {
   ScriptedServer server;
   server.FailNext(StatusCode::RESOURCE_EXHAUSTED, "-1");
+  EXPECT_EQ(Client(server.address()).GetLoad().status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(server.calls().size(), 1);
+}
+
+TEST(ClientTest, DoesNotRetryARefusalThatNamesNoTime) {
+  ScriptedServer server;
+  server.FailNext(StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(Client(server.address()).GetLoad().status().code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(server.calls().size(), 1);
@@ -242,6 +258,139 @@ TEST(ClientTest, WaitsForAServerThatIsNotThereYet) {
       std::async(std::launch::async, [&] { return Client(address).GetLoad(options).status(); });
   ScriptedServer server(address);
   EXPECT_TRUE(waiting.get().ok());
+}
+
+// The status of a call with `options` to a server that comes `delay` after it began.
+absl::Status CallAServerThatComesBack(milliseconds delay, const CallOptions& options) {
+  const TempDir dir;
+  const std::string address = "unix:" + dir.path() + "/socket";
+  const Client client(address);
+  auto call = std::async(std::launch::async, [&] { return client.GetLoad(options).status(); });
+  EXPECT_EQ(call.wait_for(delay), std::future_status::timeout) << delay.count();
+  ScriptedServer server(address);
+  return call.get();
+}
+
+TEST(ClientTest, AServerThatIsBackInTimeServesTheCall) {
+  std::vector<std::future<absl::Status>> calls;
+  for (const int delay_ms : {200, 1000, 3000}) {
+    for (const bool has_deadline : {false, true}) {
+      CallOptions options;
+      if (has_deadline) options.timeout = std::chrono::seconds(30);
+      calls.push_back(std::async(std::launch::async, CallAServerThatComesBack,
+                                 milliseconds(delay_ms), options));
+    }
+  }
+  for (auto& call : calls) {
+    const absl::Status status = call.get();
+    EXPECT_TRUE(status.ok()) << status;
+  }
+}
+
+TEST(ClientTest, AServerThatRestartsOnItsPortServesTheCall) {
+  auto server = std::make_unique<ScriptedServer>();
+  const std::string address = server->address();
+  const Client client(address);
+  ASSERT_TRUE(client.GetLoad().ok());
+  server.reset();
+  auto call = std::async(std::launch::async, [&] { return client.GetLoad().status(); });
+  ASSERT_EQ(call.wait_for(std::chrono::seconds(1)), std::future_status::timeout);
+  server = std::make_unique<ScriptedServer>(address);
+  const absl::Status status = call.get();
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST(ClientTest, ACallToAServerThatStaysAwayEndsAtItsDeadlineWithTheReason) {
+  const TempDir dir;
+  const Client client("unix:" + dir.path() + "/none");
+  CallOptions options;
+  options.timeout = milliseconds(700);
+  const auto start = std::chrono::steady_clock::now();
+  const absl::Status status = client.GetLoad(options).status();
+  // Not longer, and not at once: the last wait that would pass the deadline is not begun.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/none"));
+}
+
+TEST(ClientTest, CancellationEndsTheWaitForAServerThatStaysAway) {
+  const TempDir dir;
+  const Client client("unix:" + dir.path() + "/none");
+  Cancellation cancellation;
+  CallOptions options;
+  options.cancellation = &cancellation;
+  options.timeout = hours(1);
+  auto call = std::async(std::launch::async, [&] { return client.GetLoad(options).status(); });
+  EXPECT_EQ(call.wait_for(milliseconds(500)), std::future_status::timeout);
+  cancellation.Cancel();
+  EXPECT_EQ(call.get().code(), absl::StatusCode::kCancelled);
+}
+
+TEST(ClientTest, AServerThatAlwaysFailsIsNotFlooded) {
+  ScriptedServer server;
+  server.Handle<v1::TokenizeRequest, v1::TokenizeResponse>(
+      [](grpc::ServerContext&, const auto&, auto&) {
+        return grpc::Status(StatusCode::UNAVAILABLE, "broken");
+      });
+  const Client client(server.address());
+  CallOptions options;
+  options.timeout = hours(1);
+  options.retry.max_backoff = options.retry.initial_backoff = milliseconds(1);
+  constexpr int kCalls = 300;
+  for (int i = 0; i < kCalls; ++i) {
+    EXPECT_EQ(client.Tokenize({}, options).status(), absl::UnavailableError("broken"));
+  }
+  EXPECT_LE(server.calls().size(), kCalls + 50);
+}
+
+// 12 places, each taken for 100 ms; who finds none is told to come back after 50 ms.
+class TwelvePlaces {
+ public:
+  explicit TwelvePlaces(ScriptedServer& server) {
+    server.Handle<v1::TokenizeRequest, v1::TokenizeResponse>(
+        [this](grpc::ServerContext& context, const auto&, auto&) { return Serve(context); });
+  }
+  int refused() const { return refused_; }
+
+ private:
+  grpc::Status Serve(grpc::ServerContext& context) {
+    if (++taken_ <= 12) {
+      std::this_thread::sleep_for(milliseconds(100));
+      --taken_;
+      return grpc::Status::OK;
+    }
+    --taken_;
+    ++refused_;
+    context.AddTrailingMetadata("grpc-retry-pushback-ms", "50");
+    return grpc::Status(StatusCode::RESOURCE_EXHAUSTED, "the queue is full");
+  }
+
+  std::atomic<int> taken_ = 0;
+  std::atomic<int> refused_ = 0;
+};
+
+TEST(ClientTest, AHerdIsServedByAServerWithTwelvePlaces) {
+  ScriptedServer server;
+  TwelvePlaces places(server);
+  const Client client(server.address());
+  std::vector<std::future<absl::Status>> herd;
+  for (int i = 0; i < 80; ++i) {
+    herd.push_back(std::async(std::launch::async, [&] { return client.Tokenize({}).status(); }));
+  }
+  int served = 0;
+  for (auto& call : herd) served += call.get().ok();
+  EXPECT_GE(served, 76);  // 95 %
+  EXPECT_GT(places.refused(), 0);
+}
+
+TEST(ClientTest, ARequestThatIsTooLargeIsNotSent) {
+  ScriptedServer server;
+  v1::TokenizeRequest request;
+  request.set_text(std::string((4 << 20) + 1, 'x'));
+  const absl::Status status = Client(server.address()).Tokenize(request).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("4194304"));
+  EXPECT_TRUE(server.calls().empty());
 }
 
 TEST(ClientTest, IsSharedByThreads) {

@@ -1,5 +1,6 @@
 #include "client/event_stream.h"
 
+#include <future>
 #include <memory>
 #include <thread>
 
@@ -9,6 +10,7 @@
 #include "tests/client/scripted_server.h"
 #include "tests/server/fake_server.h"
 #include "tests/support/gate.h"
+#include "tests/support/temp_dir.h"
 
 namespace skipstone::client {
 namespace {
@@ -111,10 +113,37 @@ TEST(EventStreamTest, DoesNotRetryAfterTheFirstEvent) {
 TEST(EventStreamTest, RetriesAreBounded) {
   ScriptedServer server;
   for (int i = 0; i < 10; ++i) server.FailNext(StatusCode::UNAVAILABLE, "0");
-  const auto stream = Client(server.address()).GenerateStream({});
+  CallOptions options;
+  options.retry.max_attempts = 4;
+  const auto stream = Client(server.address()).GenerateStream({}, options);
   EXPECT_EQ(ReadAll(*stream), "");
   EXPECT_EQ(stream->status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(server.calls().size(), RetryPolicy().max_attempts);
+  EXPECT_EQ(server.calls().size(), 4);
+}
+
+TEST(EventStreamTest, ARequestThatIsTooLargeIsNotSent) {
+  ScriptedServer server;
+  v1::GenerateRequest request;
+  request.set_text(std::string(5 << 20, 'x'));
+  const auto stream = Client(server.address()).GenerateStream(request);
+  EXPECT_EQ(ReadAll(*stream), "");
+  EXPECT_EQ(stream->status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(stream->status().message()), testing::HasSubstr("text: 5242885"));
+  EXPECT_TRUE(server.calls().empty());
+}
+
+TEST(EventStreamTest, WaitsForAServerThatComesBack) {
+  const TempDir dir;
+  const std::string address = "unix:" + dir.path() + "/socket";
+  const Client client(address);
+  const auto stream = client.GenerateStream({});
+  auto text = std::async(std::launch::async, [&] { return ReadAll(*stream); });
+  // Longer than all retries took that did not wait for the connection.
+  ASSERT_EQ(text.wait_for(std::chrono::seconds(1)), std::future_status::timeout);
+  ScriptedServer server(address);
+  server.SetStream(Deltas(2, grpc::Status::OK));
+  EXPECT_EQ(text.get(), "01");
+  EXPECT_TRUE(stream->status().ok()) << stream->status();
 }
 
 TEST(EventStreamTest, ObeysAServerThatSaysDoNotRetry) {
