@@ -37,7 +37,7 @@ struct FakeServerOptions {
   int max_sequences = 8;
   int max_queue = 100;
   std::vector<int32_t> eos_ids = {};
-  int broken_layer = -1;  // FakeRunnerOptions
+  int broken_layer = -1;                             // FakeRunnerOptions
   Duration stall_timeout = std::chrono::minutes(5);  // of a step
   bool serve = true;                                 // false: as while a model loads, until Serve
 };
