@@ -109,15 +109,15 @@ GeneratedToken LiveRequest::Generated(const TokenLogprob& token, const LogitsRes
 
 OutputDelta LiveRequest::PromptDelta(int index, const SequenceUpdate& update) {
   OutputDelta delta{.index = index};
-  // The first prompt token follows nothing: it has no log-probability.
-  const bool first = prompt_tokens_delivered_ == 0 && request_.score_from == 0;
-  if (!update.prompt.empty() && first) {
+  // The first prompt token follows nothing: it has no log-probability. A prompt that has no other
+  // comes with the first sampled token.
+  const bool wanted = request_.output.prompt_logprobs >= 0 && request_.score_from == 0;
+  if (wanted && !std::exchange(outputs_[index].prompt_begun, true)) {
     delta.prompt_tokens.push_back({.token = TextOf({request_.prompt.front(), 0}, false)});
   }
   for (const LogitsResult& result : update.prompt) {
     delta.prompt_tokens.push_back(Generated(result.target, result, true));
   }
-  prompt_tokens_delivered_ += static_cast<int>(update.prompt.size());
   return delta;
 }
 

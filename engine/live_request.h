@@ -53,6 +53,7 @@ class LiveRequest {
   struct Output {
     TextStream text;
     std::vector<AppliedRange> applied;  // what layers were shed to
+    bool prompt_begun = false;          // its first prompt token was delivered
     int tokens = 0;
     Time first_token{};
     Time last_token{};
@@ -79,7 +80,6 @@ class LiveRequest {
   bool any_time_limit_ = false;
   bool any_aborted_ = false;
   int cached_tokens_ = 0;
-  int prompt_tokens_delivered_ = 0;
   int64_t pages_omitted_ = 0;
   std::atomic<Duration::rep> attributed_{0};
   RequestTiming timing_;  // of the request: the latest known

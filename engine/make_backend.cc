@@ -29,8 +29,10 @@ std::string ReadCgroup(const char* file) {
   return line;
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const ModelShape& shape,
-                                                     const BackendOptions& options) {
+// `weight_type`: the 16-bit type of most weights; a backend of one type brings all to it.
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(
+    const ModelShape& shape, const BackendOptions& options,
+    [[maybe_unused]] std::optional<DType> weight_type) {
   const std::string& name = options.backend;
   if (name != "auto" && name != "cpu" && name != "cuda") {
     return absl::InvalidArgumentError(
@@ -39,7 +41,9 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const ModelShape& shape,
   const int threads = options.threads > 0 ? options.threads : AvailableCpus();
 #if SKIPSTONE_WITH_CUDA
   if (name == "cuda" || (name == "auto" && HasCudaDevice())) {
-    return MakeCudaBackend(shape, {.threads = threads, .tuning_cache = options.tuning_cache});
+    return MakeCudaBackend(
+        shape,
+        {.threads = threads, .tuning_cache = options.tuning_cache, .weight_type = weight_type});
   }
 #else
   if (name == "cuda") {
@@ -102,15 +106,19 @@ int64_t AvailableMemoryBytes() {
 absl::StatusOr<LoadedModel> LoadModel(const std::string& model, const BackendOptions& options) {
   LoadedModel loaded;
   SyntheticSpec spec;
+  ModelTensors tensors;
   const bool synthetic = IsSyntheticModel(model);
   if (synthetic) {
     SKIPSTONE_ASSIGN_OR_RETURN(spec, ParseSyntheticModel(model));
     loaded.config = spec.config;
   } else {
     SKIPSTONE_ASSIGN_OR_RETURN(loaded.config, ReadModelConfig(model));
+    SKIPSTONE_ASSIGN_OR_RETURN(Safetensors file, Safetensors::OpenDirectory(model));
+    loaded.file = std::make_unique<Safetensors>(std::move(file));
+    SKIPSTONE_ASSIGN_OR_RETURN(tensors, FindTensors(loaded.config, *loaded.file));
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(loaded.backend, MakeBackend(loaded.config.shape, options));
-  ModelTensors tensors;
+  SKIPSTONE_ASSIGN_OR_RETURN(loaded.backend,
+                             MakeBackend(loaded.config.shape, options, tensors.sixteen_bit_type()));
   if (synthetic) {
     SKIPSTONE_ASSIGN_OR_RETURN(
         loaded.synthetic,
@@ -118,10 +126,6 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& model, const BackendOpt
                                loaded.backend->MakesRandomWeights() ? SyntheticMatrices::kSeeded
                                                                     : SyntheticMatrices::kFilled));
     tensors = loaded.synthetic->tensors();
-  } else {
-    SKIPSTONE_ASSIGN_OR_RETURN(Safetensors file, Safetensors::OpenDirectory(model));
-    loaded.file = std::make_unique<Safetensors>(std::move(file));
-    SKIPSTONE_ASSIGN_OR_RETURN(tensors, FindTensors(loaded.config, *loaded.file));
   }
   loaded.weight_type = tensors.matrix_type();
   loaded.fingerprint = Fingerprint(loaded.config, tensors);

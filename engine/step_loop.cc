@@ -21,6 +21,14 @@ QueueMeter::Amount AmountOf(const std::vector<SequenceSpec>& sequences) {
   return amount;
 }
 
+// The other requests of the step, whose sets leave the broken weights out, go on.
+absl::Status NonFiniteLogits(const EngineRequest& request, const SequenceUpdate& update) {
+  return absl::InternalError(absl::StrFormat(
+      "the model's logits at position %d (of a prompt of %d tokens) are non-finite, NaN or "
+      "infinite, at level '%s' (skipping '%s'): a weight that it runs is broken",
+      update.position, request.prompt.size(), request.labels.level, update.skip.ToString()));
+}
+
 QueueMeter::Amount AmountOf(const Sequence& sequence) {
   return {.sequences = 1, .prompt_tokens = sequence.PromptTokens()};
 }
@@ -236,7 +244,13 @@ void StepLoop::CollectStep() {
                     .prefix_query_tokens = step.plan.prefix_query_tokens,
                     .prefix_hit_tokens = step.plan.prefix_hit_tokens});
   for (SequenceUpdate& update : scheduler_.Commit(step.plan, results.logits)) {
-    const Owner owner = owners_.at(update.id);
+    const auto found = owners_.find(update.id);
+    if (found == owners_.end()) continue;  // ended with another output of its request
+    const Owner owner = found->second;
+    if (update.end == SequenceEnd::kNonFinite) {
+      FailRequest(owner.request, NonFiniteLogits(owner.request->request(), update));
+      continue;
+    }
     if (update.end != SequenceEnd::kNone) RemoveSequence(update.id);
     outgoing_.push_back({.kind = OutputEvent::Kind::kUpdate,
                          .request = owner.request,
@@ -267,12 +281,15 @@ void StepLoop::Fail(const absl::Status& status) {
   in_flight_.clear();
   step_started_.store(kNever, std::memory_order_relaxed);
   while (!sequences_.empty()) {
-    StepCommand end{.kind = StepCommand::Kind::kEndRequest};
-    end.request = owners_.at(sequences_.begin()->second.front()).request;
-    end.status = internal;
-    end.outcome = Outcome::kError;
-    EndRequest(end);
+    FailRequest(owners_.at(sequences_.begin()->second.front()).request, internal);
   }
+}
+
+void StepLoop::FailRequest(const LiveRequestPtr& request, const absl::Status& status) {
+  StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = request};
+  end.status = status;
+  end.outcome = Outcome::kError;
+  EndRequest(end);
 }
 
 void StepLoop::Publish() {

@@ -103,6 +103,7 @@ class StepLoop {
   void AttributeTime(const InFlight& step, Duration duration);
   void Publish();
   void Fail(const absl::Status& status);
+  void FailRequest(const LiveRequestPtr& request, const absl::Status& status);
 
   std::unique_ptr<ModelRunner> runner_;
   const BackendUsage backend_usage_;

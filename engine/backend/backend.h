@@ -80,9 +80,10 @@ class Backend {
 
   // True if AddWeights takes random matrices without data.
   virtual bool MakesRandomWeights() const = 0;
-  // Takes a group of matrices that share their input ([out_i, in] each, one type). The CPU keeps
-  // the views, whose memory must outlive the backend; a device copies. Errors: RESOURCE_EXHAUSTED,
-  // UNIMPLEMENTED for a type or shape the backend does not serve.
+  // Takes a group of matrices that share their input ([out_i, in] each). The CPU keeps the views,
+  // whose memory must outlive the backend; a device copies. Of a group of several types the CPU
+  // keeps f32 copies, which are exact. Errors: RESOURCE_EXHAUSTED, UNIMPLEMENTED for a type or
+  // shape the backend does not serve.
   virtual absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) = 0;
 
   // Bytes of one page: K and V of page_tokens tokens of one layer.

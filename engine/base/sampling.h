@@ -54,6 +54,8 @@ struct TokenLogprob {
 };
 
 struct LogitsResult {
+  // False: a logit is NaN or infinite, and the rest says nothing but that sampled.id is an id.
+  bool finite = true;
   TokenLogprob sampled{-1, 0};    // if the row samples; logprob valid if top_n >= 0
   TokenLogprob target{-1, 0};     // if the row has a target
   std::vector<TokenLogprob> top;  // likeliest first, ties to the lowest id

@@ -30,7 +30,8 @@ constexpr double kRowsPerRead = 6;
 
 struct WeightGroup {
   std::vector<Tensor> matrices;
-  std::vector<float> vector;  // a lone row as f32: norms may be 16-bit
+  std::vector<float> vector;    // a lone row as f32: norms may be 16-bit
+  std::vector<Buffer> widened;  // f32 copies: matrices with one input must agree on its arrangement
 };
 
 class CpuBackend final : public Backend {
@@ -68,6 +69,7 @@ class CpuBackend final : public Backend {
   void EndWarmUp() override {}
 
  private:
+  absl::StatusOr<Buffer> Widened(const Tensor& matrix);
   const Tensor& Matrix2d(WeightId id, int i = 0) const { return weights_[id.index].matrices[i]; }
   // normed_[r] = RmsNorm(residual_[r]) * norm for the rows of the list, arranged for products with
   // the group `weights`.
@@ -103,6 +105,22 @@ class CpuBackend final : public Backend {
   std::deque<std::vector<LogitsResult>> finished_;
 };
 
+absl::StatusOr<Buffer> CpuBackend::Widened(const Tensor& matrix) {
+  const int64_t elements = matrix.rows * matrix.cols;
+  Buffer copy = Buffer::Map(elements * static_cast<int64_t>(sizeof(float)));
+  if (copy.as<float>() == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("no address space for the f32 copy of a %s matrix of [%d, %d]",
+                        NameOf(matrix.type), matrix.rows, matrix.cols));
+  }
+  pool_.ParallelFor(matrix.rows, [&](int64_t row, int) {
+    const int64_t first = row * matrix.cols;
+    ToFloat(static_cast<const char*>(matrix.data) + first * SizeOf(matrix.type), matrix.type,
+            matrix.cols, copy.as<float>() + first);
+  });
+  return copy;
+}
+
 absl::StatusOr<WeightId> CpuBackend::AddWeights(std::span<const Tensor> group) {
   if (group.empty()) return absl::InvalidArgumentError("a weight group must not be empty");
   WeightGroup added;
@@ -111,13 +129,23 @@ absl::StatusOr<WeightId> CpuBackend::AddWeights(std::span<const Tensor> group) {
       return absl::InvalidArgumentError(
           absl::StrFormat("a weight of shape [%d, %d] is empty", tensor.rows, tensor.cols));
     }
-    if (tensor.cols != group[0].cols || tensor.type != group[0].type) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "matrices of a group must share inputs and type: %s [.., %d] and %s [.., %d]",
-          NameOf(group[0].type), group[0].cols, NameOf(tensor.type), tensor.cols));
+    if (tensor.cols != group[0].cols) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("matrices of a group must share their inputs: [.., %d] and [.., %d]",
+                          group[0].cols, tensor.cols));
     }
-    if (counted_.insert(tensor.data).second) used_bytes_ += tensor.bytes();
     added.matrices.push_back(tensor);
+  }
+  const bool mixed = std::ranges::any_of(
+      group, [&](const Tensor& tensor) { return tensor.type != group[0].type; });
+  for (Tensor& matrix : added.matrices) {
+    if (mixed && matrix.type != DType::kF32) {
+      SKIPSTONE_ASSIGN_OR_RETURN(Buffer copy, Widened(matrix));
+      matrix.data = copy.as<float>();
+      matrix.type = DType::kF32;
+      added.widened.push_back(std::move(copy));
+    }
+    if (counted_.insert(matrix.data).second) used_bytes_ += matrix.bytes();
   }
   if (group.size() == 1 && group[0].rows == 1) {
     added.vector.resize(group[0].cols);

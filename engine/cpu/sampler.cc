@@ -15,14 +15,6 @@ bool Likelier(const TokenLogprob& a, const TokenLogprob& b) {
   return a.logprob != b.logprob ? a.logprob > b.logprob : a.id < b.id;
 }
 
-int32_t LargestLogit(std::span<const float> logits) {
-  int32_t best = 0;
-  for (int32_t id = 1; id < std::ssize(logits); ++id) {
-    if (logits[id] > logits[best]) best = id;
-  }
-  return best;
-}
-
 // The distribution after temperature: logits, and unnormalised probabilities of which the largest
 // is 1.
 struct Distribution {
@@ -119,18 +111,19 @@ std::vector<TokenLogprob> TopLogits(std::span<const float> logits, int n) {
   return heap;
 }
 
-int32_t SampleToken(std::span<const float> logits, const SamplingState& state, int32_t position,
-                    std::span<float> scratch) {
+int32_t SampleToken(std::span<const float> logits, float max, const SamplingState& state,
+                    int32_t position, std::span<float> scratch) {
   const SamplingParams& params = state.params();
   const size_t vocab = logits.size();
   if (state.Adjusts()) {
     std::copy(logits.begin(), logits.end(), scratch.begin());
     state.Adjust(scratch.data());
     logits = scratch.first(vocab);
+    max = MaxOf(logits.data(), vocab);
   }
-  if (params.temperature == 0.0f) return LargestLogit(logits);
-  const float max = MaxOf(logits.data(), vocab);
-  if (max == -std::numeric_limits<float>::infinity()) return LargestLogit(logits);
+  if (params.temperature == 0.0f || max == -std::numeric_limits<float>::infinity()) {
+    return static_cast<int32_t>(std::ranges::find(logits, max) - logits.begin());
+  }
 
   const std::span<float> weights = scratch.subspan(vocab, vocab);
   for (size_t i = 0; i < vocab; ++i) weights[i] = (logits[i] - max) / params.temperature;
@@ -146,10 +139,12 @@ int32_t SampleToken(std::span<const float> logits, const SamplingState& state, i
 
 LogitsResult ReduceLogits(std::span<const float> logits, const LogitsRow& row,
                           const SamplingState& state, std::span<float> scratch) {
-  LogitsResult result;
-  if (row.sample) result.sampled.id = SampleToken(logits, state, row.position, scratch);
-  if (row.top_n < 0 && row.target < 0) return result;
-  const float max = MaxOf(logits.data(), logits.size());
+  const auto [max, finite] = ExtentOf(logits.data(), logits.size());
+  LogitsResult result{.finite = finite};
+  if (row.sample) {
+    result.sampled.id = finite ? SampleToken(logits, max, state, row.position, scratch) : 0;
+  }
+  if (!finite || (row.top_n < 0 && row.target < 0)) return result;
   const float log_sum = max + std::log(SumOfExp(logits.data(), max, logits.size()));
   if (row.sample) result.sampled.logprob = logits[result.sampled.id] - log_sum;
   if (row.target >= 0) result.target = {row.target, logits[row.target] - log_sum};

@@ -82,7 +82,11 @@ void RmsNormTarget(const float* in, const float* weight, float epsilon, int64_t 
     sum = hn::MulAdd(x, x, sum);
   }
   const float squares = hn::GetLane(hn::SumOfLanes(d, sum));
-  const V scale = hn::Set(d, 1.0f / std::sqrt(squares / static_cast<float>(n) + epsilon));
+  // Where the squares overflow the scale would be 0, and the row zeros that look like a result: it
+  // becomes NaN.
+  const float overflow = squares - squares;
+  const V scale =
+      hn::Set(d, 1.0f / std::sqrt(squares / static_cast<float>(n) + epsilon) + overflow);
   for (int64_t i = 0; i < whole; i += lanes) {
     const V x = hn::Mul(hn::LoadU(d, in + i), scale);
     hn::StoreU(hn::Mul(x, hn::LoadU(d, weight + i)), d, out + i);
@@ -149,6 +153,25 @@ float MaxOfTarget(const float* in, int64_t n) {
   return hn::GetLane(hn::MaxOfLanes(d, max));
 }
 
+Extent ExtentOfTarget(const float* in, int64_t n) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  V max = hn::Set(d, in[0]);
+  V differences = hn::Zero(d);  // NaN and infinity minus themselves are NaN, and it stays
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V x = hn::LoadU(d, in + i);
+    max = hn::Max(max, x);
+    differences = hn::Add(differences, hn::Sub(x, x));
+  }
+  if (i < n) {
+    const V x = LoadTail(d, in + i, n - i, in[i]);
+    max = hn::Max(max, x);
+    differences = hn::Add(differences, hn::Sub(x, x));
+  }
+  return {hn::GetLane(hn::MaxOfLanes(d, max)), hn::GetLane(hn::SumOfLanes(d, differences)) == 0.0f};
+}
+
 template <bool kStore>
 float ExpAndSumOf(const float* in, float max, int64_t n, float* out) {
   const D d;
@@ -191,6 +214,7 @@ HWY_EXPORT(SiluMultiplyTarget);
 HWY_EXPORT(AddToTarget);
 HWY_EXPORT(RotateTarget);
 HWY_EXPORT(MaxOfTarget);
+HWY_EXPORT(ExtentOfTarget);
 HWY_EXPORT(ExpAndSumTarget);
 HWY_EXPORT(SumOfExpTarget);
 
@@ -210,6 +234,7 @@ void Rotate(const float* cosines, const float* sines, int heads, int half, float
   HWY_DYNAMIC_DISPATCH(RotateTarget)(cosines, sines, heads, half, x);
 }
 float MaxOf(const float* in, int64_t n) { return HWY_DYNAMIC_DISPATCH(MaxOfTarget)(in, n); }
+Extent ExtentOf(const float* in, int64_t n) { return HWY_DYNAMIC_DISPATCH(ExtentOfTarget)(in, n); }
 float ExpAndSum(const float* in, float max, int64_t n, float* out) {
   return HWY_DYNAMIC_DISPATCH(ExpAndSumTarget)(in, max, n, out);
 }

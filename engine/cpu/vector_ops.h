@@ -25,6 +25,13 @@ void Rotate(const float* cosines, const float* sines, int heads, int half, float
 
 float MaxOf(const float* in, int64_t n);  // -infinity if n is 0
 
+struct Extent {
+  float max;    // if all are finite
+  bool finite;  // none is NaN or infinite
+};
+// n >= 1.
+Extent ExtentOf(const float* in, int64_t n);
+
 // out = exp(in - max); returns the sum. `out` may be `in`.
 float ExpAndSum(const float* in, float max, int64_t n, float* out);
 // The sum alone.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/backend/backend.h"
@@ -16,6 +17,9 @@ bool HasCudaDevice();
 struct CudaOptions {
   int threads = 1;           // of the host, that load weights
   std::string tuning_cache;  // file of timed algorithms; empty: none is kept
+  // The 16-bit type that all matrices get, rounded to the nearest where they have another. Unset:
+  // that of the first, and no other is taken.
+  std::optional<DType> weight_type;
 };
 
 // Errors: UNAVAILABLE without a device or with a driver that is too old, UNIMPLEMENTED naming a

@@ -28,7 +28,7 @@ class CudaBackend final : public Backend {
         options_(options),
         heads_{shape.heads, shape.kv_heads, shape.head_dim},
         stream_(std::move(device.stream)),
-        weights_(std::min(options.threads, kMostLoaders)),
+        weights_(std::min(options.threads, kMostLoaders), options.weight_type),
         probe_(stream_.get(), weights_, options.tuning_cache),
         split_(DecodeSplit::For(shape, device.multiprocessors)) {}
 

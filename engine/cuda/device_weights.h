@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,10 +31,16 @@ struct DeviceWeight {
 class DeviceWeights {
  public:
   // Threads that fill a half; most of it is page faults of a mapped file.
-  explicit DeviceWeights(int threads) : threads_(threads) {}
+  explicit DeviceWeights(int threads, std::optional<DType> type = std::nullopt)
+      : threads_(threads),
+        converts_(type.has_value()),
+        has_type_(converts_),
+        type_(type.value_or(DType::kBF16)) {}
 
-  // Returns the weight's number. UNIMPLEMENTED names what is not served: f32 matrices, two types in
-  // one model, inputs that are no multiple of 8. INVALID_ARGUMENT for a group that does not match.
+  // Returns the weight's number. UNIMPLEMENTED names what is not served: inputs that are no
+  // multiple of 8 and, unless a type was given, f32 matrices and two types in one model.
+  // INVALID_ARGUMENT for a group that does not match, and for a number that is too large for the
+  // type.
   absl::StatusOr<int> Add(std::span<const Tensor> group, cudaStream_t stream);
   // Waits for the copies and gives the page-locked memory back.
   absl::Status Finish(cudaStream_t stream);
@@ -44,12 +52,16 @@ class DeviceWeights {
 
  private:
   absl::Status Check(std::span<const Tensor> group) const;
-  absl::Status Upload(const void* from, int64_t bytes, char* to, cudaStream_t stream);
+  // Brings bytes [0, bytes), of which `fill` writes those from `first` on, to the device.
+  using Fill = std::function<absl::Status(int64_t first, int64_t bytes, char* to)>;
+  absl::Status Upload(int64_t bytes, const Fill& fill, char* to, cudaStream_t stream);
+  absl::Status UploadMatrix(const Tensor& tensor, char* to, cudaStream_t stream);
 
   int threads_;
+  bool converts_;
+  bool has_type_;
+  DType type_;
   std::vector<DeviceWeight> weights_;
-  DType type_ = DType::kBF16;
-  bool has_type_ = false;
   std::array<StagingMemory, 2> halves_;
   int next_half_ = 0;
 };

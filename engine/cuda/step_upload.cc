@@ -77,6 +77,7 @@ void StepResults::Wait(std::vector<LogitsResult>* results, DeviceError& error) {
     const LogitsRow& row = step.rows[i];
     const DeviceLogitsResult& from = half.results.as<DeviceLogitsResult>()[i];
     LogitsResult& to = (*results)[i];
+    to.finite = from.finite != 0;
     if (row.sample) to.sampled = {from.sampled, from.sampled_logprob};
     if (row.target >= 0) to.target = {row.target, from.target_logprob};
     for (int n = 0; n < row.top_n && n < vocab_; ++n, ++top) {

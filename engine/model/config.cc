@@ -1,5 +1,6 @@
 #include "engine/model/config.h"
 
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -11,16 +12,33 @@
 namespace skipstone {
 namespace {
 
-// Scaled RoPE changes the angles. What remains is the plain form under one of its names.
+constexpr int32_t kDefaultBos = 1;
+constexpr int32_t kDefaultEos = 2;
+
+// Scaled RoPE changes the angles. What remains is the plain form under one of its names, in
+// either dictionary, and nothing beside it that would ask for more.
 absl::Status RefuseScaledRope(const JsonFields& config, const std::string& key) {
   SKIPSTONE_ASSIGN_OR_RETURN(JsonFields rope, config.Object(key));
   SKIPSTONE_ASSIGN_OR_RETURN(std::string old_type, rope.String("type", "default"));
   SKIPSTONE_ASSIGN_OR_RETURN(std::string type, rope.String("rope_type", old_type));
   SKIPSTONE_ASSIGN_OR_RETURN(double factor, rope.Number("factor", 0, 1e9, 1.0));
-  if (type == "default" || (type == "linear" && factor == 1.0)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "config.json: %s of type '%s' with factor %g: scaled RoPE is not served, only null", key,
-      type, factor));
+  const auto plain = [](const std::string& name) { return name == "default" || name == "linear"; };
+  const std::string& worse = plain(type) ? old_type : type;
+  if (!plain(worse) || factor != 1.0) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "config.json: %s of type '%s' with factor %g: scaled RoPE is not served, only null", key,
+        worse, factor));
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(double rotary, rope.Number("partial_rotary_factor", 0, 1, 1.0));
+  if (rotary != 1.0) return rope.Error("partial_rotary_factor", "only 1 is served");
+  static const std::set<std::string> kPlainKeys = {
+      "type",   "rope_type",  "partial_rotary_factor",
+      "factor", "rope_theta", "original_max_position_embeddings"};
+  for (const std::string& name : rope.Keys()) {
+    if (!rope.Has(name) || kPlainKeys.contains(name)) continue;
+    return rope.Error(name, "only plain RoPE is served, of one kind in all layers");
+  }
+  return absl::OkStatus();
 }
 
 // What other architectures of the Llama family add and this one does not compute.
@@ -42,36 +60,54 @@ absl::Status RefuseOtherArchitectures(const JsonFields& config) {
   return RefuseScaledRope(config, "rope_parameters");
 }
 
+// As transformers 5 reads it: rope_scaling stands for rope_parameters if it has anything, and a
+// rope_theta within wins over the one beside it.
 absl::StatusOr<double> RopeTheta(const JsonFields& config) {
-  // Newer writers keep it among rope_parameters.
-  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields rope, config.Object("rope_parameters"));
-  SKIPSTONE_ASSIGN_OR_RETURN(double nested, rope.Number("rope_theta", 1, 1e12, 10000.0));
-  return config.Number("rope_theta", 1, 1e12, nested);
+  constexpr double kMost = 1e12;
+  SKIPSTONE_ASSIGN_OR_RETURN(double theta, config.Number("rope_theta", 1, kMost, 10000.0));
+  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields parameters, config.Object("rope_parameters"));
+  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields scaling, config.Object("rope_scaling"));
+  if (scaling.Keys().empty()) return parameters.Number("rope_theta", 1, kMost, theta);
+  SKIPSTONE_ASSIGN_OR_RETURN(theta, scaling.Number("rope_theta", 1, kMost, theta));
+  SKIPSTONE_ASSIGN_OR_RETURN(double other, parameters.Number("rope_theta", 1, kMost, theta));
+  if (other == theta) return theta;
+  return parameters.Error("rope_theta",
+                          absl::StrFormat("rope_scaling stands too and means %g", theta));
 }
 
-absl::StatusOr<ModelShape> ParseShape(const JsonFields& config) {
-  const auto size = [&](const char* key, int max) { return config.Int(key, 1, max); };
-  ModelShape shape;
-  SKIPSTONE_ASSIGN_OR_RETURN(shape.num_layers, size("num_hidden_layers", kMaxServedLayers));
-  SKIPSTONE_ASSIGN_OR_RETURN(shape.hidden, size("hidden_size", kMaxServedHidden));
-  SKIPSTONE_ASSIGN_OR_RETURN(shape.heads, size("num_attention_heads", kMaxServedHeads));
+absl::Status ParseShape(const JsonFields& config, ModelConfig* model) {
+  const auto size = [&](const char* key, int max, int absent) -> absl::StatusOr<int64_t> {
+    if (config.Contains(key)) return config.Int(key, 1, max);
+    model->defaulted.push_back(key);
+    return absent;
+  };
+  ModelShape& shape = model->shape;
+  SKIPSTONE_ASSIGN_OR_RETURN(shape.num_layers, size("num_hidden_layers", kMaxServedLayers, 32));
+  SKIPSTONE_ASSIGN_OR_RETURN(shape.hidden, size("hidden_size", kMaxServedHidden, 4096));
+  SKIPSTONE_ASSIGN_OR_RETURN(shape.heads, size("num_attention_heads", kMaxServedHeads, 32));
   SKIPSTONE_ASSIGN_OR_RETURN(shape.kv_heads,
                              config.Int("num_key_value_heads", 1, kMaxServedHeads, shape.heads));
   SKIPSTONE_ASSIGN_OR_RETURN(shape.head_dim, config.Int("head_dim", 1, kMaxServedHeadDim, 0));
-  SKIPSTONE_ASSIGN_OR_RETURN(shape.ffn, size("intermediate_size", kMaxServedFfn));
-  SKIPSTONE_ASSIGN_OR_RETURN(shape.vocab, size("vocab_size", kMaxServedVocab));
-  SKIPSTONE_ASSIGN_OR_RETURN(shape.max_context, size("max_position_embeddings", kMaxServedContext));
+  SKIPSTONE_ASSIGN_OR_RETURN(shape.ffn, size("intermediate_size", kMaxServedFfn, 11008));
+  SKIPSTONE_ASSIGN_OR_RETURN(shape.vocab, size("vocab_size", kMaxServedVocab, 32000));
+  constexpr char kContext[] = "max_position_embeddings";
+  SKIPSTONE_ASSIGN_OR_RETURN(shape.max_context, config.Contains(kContext)
+                                                    ? config.Int(kContext, 1, kMaxServedContext)
+                                                    : absl::StatusOr<int64_t>(2048));
   SKIPSTONE_ASSIGN_OR_RETURN(shape.norm_epsilon, config.Number("rms_norm_eps", 1e-12, 0.1, 1e-6));
   SKIPSTONE_ASSIGN_OR_RETURN(shape.rope_theta, RopeTheta(config));
-  SKIPSTONE_RETURN_IF_ERROR(CompleteShape("config.json", &shape));
-  return shape;
+  return CompleteShape("config.json", &shape);
 }
 
-absl::StatusOr<std::vector<int32_t>> EosIds(const JsonFields& config, const JsonFields& generation,
-                                            int vocab) {
-  const JsonFields& source = generation.Has("eos_token_id") ? generation : config;
-  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int64_t> ids, source.Ints("eos_token_id", 0, vocab - 1));
-  return std::vector<int32_t>(ids.begin(), ids.end());
+absl::StatusOr<std::vector<int32_t>> EosIds(const JsonFields& fields, int vocab) {
+  std::vector<int32_t> ids;
+  if (!fields.Contains("eos_token_id")) {
+    if (kDefaultEos < vocab) ids.push_back(kDefaultEos);
+    return ids;
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int64_t> given, fields.Ints("eos_token_id", 0, vocab - 1));
+  ids.assign(given.begin(), given.end());
+  return ids;
 }
 
 }  // namespace
@@ -85,12 +121,16 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json,
                         "generation_config.json"));
   SKIPSTONE_RETURN_IF_ERROR(RefuseOtherArchitectures(config));
   ModelConfig model;
-  SKIPSTONE_ASSIGN_OR_RETURN(model.shape, ParseShape(config));
+  SKIPSTONE_RETURN_IF_ERROR(ParseShape(config, &model));
+  const int vocab = model.shape.vocab;
   SKIPSTONE_ASSIGN_OR_RETURN(model.tied_head, config.Bool("tie_word_embeddings", false));
-  if (config.Has("bos_token_id")) {
-    SKIPSTONE_ASSIGN_OR_RETURN(model.bos_id, config.Int("bos_token_id", 0, model.shape.vocab - 1));
+  if (!config.Contains("bos_token_id")) {
+    if (kDefaultBos < vocab) model.bos_id = kDefaultBos;
+  } else if (config.Has("bos_token_id")) {
+    SKIPSTONE_ASSIGN_OR_RETURN(model.bos_id, config.Int("bos_token_id", 0, vocab - 1));
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(model.eos_ids, EosIds(config, generation, model.shape.vocab));
+  const JsonFields& ends = generation.Contains("eos_token_id") ? generation : config;
+  SKIPSTONE_ASSIGN_OR_RETURN(model.eos_ids, EosIds(ends, vocab));
   return model;
 }
 

@@ -1,5 +1,6 @@
 // config.json of a Hugging Face Llama 2 directory, read strictly: what would change the arithmetic
-// and is not Llama 2 is refused by name.
+// and is not Llama 2 is refused by name. Keys that are absent have the defaults of Hugging Face's
+// LlamaConfig.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,9 @@ struct ModelConfig {
   ModelShape shape;
   bool tied_head = false;
   std::optional<int32_t> bos_id;
-  std::vector<int32_t> eos_ids;  // generation_config.json's, else config.json's
+  std::vector<int32_t> eos_ids;  // generation_config.json's, else config.json's; null: none
+  // Keys that say the shape of the tensors and are absent from config.json.
+  std::vector<std::string> defaulted;
 };
 
 // Parses the text of config.json, and of generation_config.json where there is one (else empty).

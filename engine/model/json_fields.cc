@@ -54,9 +54,11 @@ absl::StatusOr<JsonFields> JsonFields::Parse(const std::string& text, const std:
 
 bool JsonFields::Has(const std::string& key) const { return value_->Find(key) != nullptr; }
 
+bool JsonFields::Contains(const std::string& key) const { return value_->object->contains(key); }
+
 std::string JsonFields::Describe(const std::string& key) const {
   const json* value = value_->Find(key);
-  if (value == nullptr) return "absent";
+  if (value == nullptr) return Contains(key) ? "null" : "absent";
   // Nested values may be arbitrarily deep and long; dump() would recurse.
   if (value->is_structured()) return std::string("an ") + value->type_name();
   std::string text = value->dump(-1, ' ', true, json::error_handler_t::replace);

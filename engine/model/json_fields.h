@@ -13,13 +13,15 @@
 namespace skipstone {
 
 // A JSON object. A key whose value is null counts as absent: Hugging Face writes null for "unset".
-// Cheap to copy, immutable, thread-safe.
+// Only Contains tells the two apart. Cheap to copy, immutable, thread-safe.
 class JsonFields {
  public:
   // INVALID_ARGUMENT unless `text` is a JSON object. `name` stands in every message.
   static absl::StatusOr<JsonFields> Parse(const std::string& text, const std::string& name);
 
   bool Has(const std::string& key) const;
+  // The key stands there, be its value null.
+  bool Contains(const std::string& key) const;
   // The value as JSON for messages; large values by their type only.
   std::string Describe(const std::string& key) const;
   // An INVALID_ARGUMENT that names file, key and value, and says `why`.

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/log.h"
 #include "engine/base/status.h"
 #include "engine/model/json_fields.h"
 #include "engine/model/read_file.h"
@@ -63,9 +64,20 @@ class Safetensors::Mapping {
 
   std::string_view view() const { return {static_cast<const char*>(data_), bytes_}; }
 
+  // Bytes [begin, end), at an address that is a multiple of `alignment`.
+  const char* Aligned(uint64_t begin, uint64_t end, size_t alignment) {
+    const char* const data = view().data() + begin;
+    if (begin % alignment == 0) return data;
+    copies_.push_back(std::make_unique<char[]>(end - begin));  // aligned for every type
+    std::memcpy(copies_.back().get(), data, end - begin);
+    return copies_.back().get();
+  }
+  size_t num_copies() const { return copies_.size(); }
+
  private:
   void* data_ = nullptr;
   size_t bytes_ = 0;
+  std::vector<std::unique_ptr<char[]>> copies_;
 };
 
 Safetensors::Safetensors() = default;
@@ -81,7 +93,15 @@ absl::StatusOr<Safetensors> Safetensors::OpenFile(const std::string& path) {
   Safetensors file;
   for (SafetensorsEntry& entry : entries) {
     file.total_bytes_ += static_cast<int64_t>(entry.end - entry.begin);
-    file.tensors_[entry.name] = {entry.type, std::move(entry.shape), bytes.data() + entry.begin};
+    StoredTensor& tensor = file.tensors_[entry.name];
+    tensor = {entry.type, std::move(entry.unserved_type), std::move(entry.shape)};
+    const size_t alignment = tensor.unserved_type.empty() ? SizeOf(tensor.type) : 1;
+    tensor.data = mapping->Aligned(entry.begin, entry.end, alignment);
+  }
+  if (mapping->num_copies() > 0) {
+    Log(LogSeverity::kWarning,
+        absl::StrFormat("%s: %d of %d tensors are not aligned to their types and were copied", path,
+                        mapping->num_copies(), entries.size()));
   }
   file.mappings_.push_back(std::move(mapping));
   return file;

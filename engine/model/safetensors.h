@@ -1,4 +1,5 @@
-// Memory-mapped safetensors files: tensors are views into the mapping, nothing is copied.
+// Memory-mapped safetensors files: tensors are views into the mapping. Only those that the file
+// does not align to their type are copied.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@ namespace skipstone {
 
 struct StoredTensor {
   DType type = DType::kF32;
+  std::string unserved_type;  // the file's dtype where it is none of ours; else empty
   std::vector<int64_t> shape;
   const void* data = nullptr;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -85,7 +86,7 @@ class HeaderParser {
       return Fail(name, "its entry lacks dtype, shape or data_offsets");
     }
     SafetensorsEntry entry{.name = name};
-    SKIPSTONE_ASSIGN_OR_RETURN(entry.type, ParseType(name, value["dtype"]));
+    SKIPSTONE_ASSIGN_OR_RETURN(uint64_t needed, ParseType(name, value["dtype"], &entry));
     SKIPSTONE_ASSIGN_OR_RETURN(std::vector<uint64_t> shape, ParseInts(name, value["shape"]));
     SKIPSTONE_ASSIGN_OR_RETURN(std::vector<uint64_t> ends, ParseInts(name, value["data_offsets"]));
     if (ends.size() != 2 || ends[0] > ends[1]) {
@@ -97,31 +98,41 @@ class HeaderParser {
                                         "data: truncated",
                                         ends[1], data_bytes));
     }
-    uint64_t needed = SizeOf(entry.type);
     bool overflow = false;
     for (const uint64_t size : shape) {
       overflow |= __builtin_mul_overflow(needed, size, &needed);
       entry.shape.push_back(static_cast<int64_t>(size));
     }
     if (overflow || needed != ends[1] - ends[0]) {
-      return Fail(name, absl::StrFormat("%d bytes of data contradict its shape and type %s",
-                                        ends[1] - ends[0], NameOf(entry.type)));
+      return Fail(
+          name,
+          absl::StrFormat("%d bytes of data contradict its shape and type %s", ends[1] - ends[0],
+                          entry.unserved_type.empty() ? NameOf(entry.type) : entry.unserved_type));
     }
     entry.begin = data_begin_ + ends[0];
     entry.end = data_begin_ + ends[1];
-    if (entry.begin % SizeOf(entry.type) != 0) {
-      return Fail(name, absl::StrFormat("its data at byte %d is not aligned to its type %s; write "
-                                        "the file anew with a current safetensors library",
-                                        entry.begin, NameOf(entry.type)));
-    }
     return entry;
   }
 
-  absl::StatusOr<DType> ParseType(const std::string& tensor, const json& value) {
+  // Returns the bytes of an element.
+  absl::StatusOr<uint64_t> ParseType(const std::string& tensor, const json& value,
+                                     SafetensorsEntry* entry) {
+    static const std::map<std::string, DType> kServed = {
+        {"F32", DType::kF32}, {"F16", DType::kF16}, {"BF16", DType::kBF16}};
+    // Of the format's other types. A tensor that nobody reads may have one.
+    static const std::map<std::string, uint64_t> kOthers = {
+        {"BOOL", 1},    {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
+        {"F8_E8M0", 1}, {"I16", 2}, {"U16", 2}, {"I32", 4},     {"U32", 4},
+        {"I64", 8},     {"U64", 8}, {"F64", 8}, {"C64", 8}};
     const std::string name = value.is_string() ? value.get<std::string>() : value.type_name();
-    if (name == "F32") return DType::kF32;
-    if (name == "F16") return DType::kF16;
-    if (name == "BF16") return DType::kBF16;
+    if (const auto served = kServed.find(name); served != kServed.end()) {
+      entry->type = served->second;
+      return SizeOf(entry->type);
+    }
+    if (const auto other = kOthers.find(name); other != kOthers.end()) {
+      entry->unserved_type = name;
+      return other->second;
+    }
     return Fail(tensor, absl::StrFormat("dtype '%s' is not served; F32, F16 and BF16 are", name));
   }
 

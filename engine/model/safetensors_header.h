@@ -23,8 +23,9 @@ inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;
 struct SafetensorsEntry {
   std::string name;
   DType type = DType::kF32;
+  std::string unserved_type;  // the dtype where the engine has no such type; else empty
   std::vector<int64_t> shape;
-  uint64_t begin = 0;  // in bytes from the start of the file; a multiple of the element size
+  uint64_t begin = 0;  // in bytes from the start of the file; maybe not aligned to the type
   uint64_t end = 0;
 };
 

@@ -1,5 +1,8 @@
 #include "engine/model/weights.h"
 
+#include <algorithm>
+#include <array>
+#include <cstring>
 #include <initializer_list>
 #include <set>
 #include <utility>
@@ -7,10 +10,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "engine/backend/widen.h"
 #include "engine/base/status.h"
 
 namespace skipstone {
 namespace {
+
+constexpr char kEmbedding[] = "model.embed_tokens.weight";
+constexpr char kHead[] = "lm_head.weight";
 
 class TensorFinder {
  public:
@@ -19,9 +26,11 @@ class TensorFinder {
   absl::StatusOr<ModelTensors> Find() {
     const ModelShape& s = config_.shape;
     ModelTensors tensors;
-    // The embedding comes first: its type is what all other matrices must have.
+    // A tied model needs one of the two; some writers store both.
+    const bool has_head = file_.Find(kHead) != nullptr;
+    const bool only_head = config_.tied_head && has_head && file_.Find(kEmbedding) == nullptr;
     SKIPSTONE_ASSIGN_OR_RETURN(tensors.embedding,
-                               Matrix("model.embed_tokens.weight", s.vocab, s.hidden));
+                               Matrix(only_head ? kHead : kEmbedding, s.vocab, s.hidden));
     for (int layer = 0; layer < s.num_layers; ++layer) {
       SKIPSTONE_ASSIGN_OR_RETURN(LayerTensors found,
                                  Layer(absl::StrFormat("model.layers.%d.", layer)));
@@ -29,11 +38,15 @@ class TensorFinder {
     }
     SKIPSTONE_ASSIGN_OR_RETURN(tensors.final_norm, Norm("model.norm.weight"));
     tensors.head = tensors.embedding;
-    // Writers store the head of a tied model sometimes; the embedding counts.
-    expected_.insert("lm_head.weight");
-    if (!config_.tied_head) {
-      SKIPSTONE_ASSIGN_OR_RETURN(tensors.head, Matrix("lm_head.weight", s.vocab, s.hidden));
+    tensors.head = tensors.embedding;
+    if (has_head ? !only_head : !config_.tied_head) {
+      SKIPSTONE_ASSIGN_OR_RETURN(tensors.head, Matrix(kHead, s.vocab, s.hidden));
     }
+    if (config_.tied_head) {
+      SKIPSTONE_RETURN_IF_ERROR(RefuseAnotherHead(tensors));
+      tensors.head = tensors.embedding;
+    }
+    tensors.elements = elements_;
     SKIPSTONE_RETURN_IF_ERROR(RefuseUnknownNames());
     return tensors;
   }
@@ -60,13 +73,19 @@ class TensorFinder {
                                              std::initializer_list<int64_t> shape) {
     const StoredTensor* stored = file_.Find(name);
     if (stored == nullptr) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "tensor '%s' is missing; config.json says %d layers", name, config_.shape.num_layers));
+      return Fail(name, absl::StrFormat("is missing; config.json says %d layers and %s head",
+                                        config_.shape.num_layers,
+                                        config_.tied_head ? "a tied" : "an untied"));
     }
     if (stored->shape != std::vector<int64_t>(shape)) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("tensor '%s' has shape [%s], config.json says [%s]", name,
-                          absl::StrJoin(stored->shape, ", "), absl::StrJoin(shape, ", ")));
+      return Fail(name,
+                  absl::StrFormat("has shape [%s], config.json says [%s]",
+                                  absl::StrJoin(stored->shape, ", "), absl::StrJoin(shape, ", ")));
+    }
+    if (!stored->unserved_type.empty()) {
+      return Fail(name,
+                  absl::StrFormat("has dtype '%s', which is not served; F32, F16 and BF16 are",
+                                  stored->unserved_type));
     }
     expected_.insert(name);
     return stored;
@@ -74,12 +93,7 @@ class TensorFinder {
 
   absl::StatusOr<Tensor> Matrix(const std::string& name, int64_t rows, int64_t cols) {
     SKIPSTONE_ASSIGN_OR_RETURN(const StoredTensor* stored, Stored(name, {rows, cols}));
-    if (!matrix_type_.has_value()) matrix_type_ = stored->type;
-    if (stored->type != *matrix_type_) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "tensor '%s' has type %s, the embedding %s; all matrices must have one type", name,
-          NameOf(stored->type), NameOf(*matrix_type_)));
-    }
+    elements_[static_cast<int>(stored->type)] += rows * cols;
     return Tensor{stored->data, stored->type, rows, cols};
   }
 
@@ -88,22 +102,54 @@ class TensorFinder {
     return Tensor{stored->data, stored->type, 1, config_.shape.hidden};
   }
 
+  // The embedding counts as the head: another one would be ignored in silence.
+  static absl::Status RefuseAnotherHead(const ModelTensors& tensors) {
+    const Tensor& a = tensors.embedding;
+    const Tensor& b = tensors.head;
+    if (a.data == b.data) return absl::OkStatus();
+    bool equal = a.type == b.type && std::memcmp(a.data, b.data, a.bytes()) == 0;
+    if (a.type != b.type) {
+      equal = true;
+      for (int64_t i = 0; equal && i < a.rows * a.cols; ++i) {
+        equal = ElementAt(a.data, a.type, i) == ElementAt(b.data, b.type, i);
+      }
+    }
+    if (equal) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "tensor '%s' differs from '%s', but config.json says tie_word_embeddings: true", kHead,
+        kEmbedding));
+  }
+
   absl::Status RefuseUnknownNames() const {
     for (const auto& item : file_.tensors()) {
-      // Older writers stored the RoPE frequencies; they follow from the configuration.
-      if (absl::EndsWith(item.first, "rotary_emb.inv_freq")) continue;
-      if (expected_.count(item.first) > 0) continue;
-      return absl::InvalidArgumentError(
-          absl::StrFormat("tensor '%s' is no part of a Llama 2 model of %d layers", item.first,
-                          config_.shape.num_layers));
+      if (expected_.count(item.first) > 0 || IsRotation(item.first)) continue;
+      return Fail(item.first, absl::StrFormat("is no part of a Llama 2 model of %d layers",
+                                              config_.shape.num_layers));
     }
     return absl::OkStatus();
+  }
+
+  // Older writers stored the angles of RoPE; they follow from the configuration.
+  static bool IsRotation(const std::string& name) {
+    for (const char* of : {"inv_freq", "original_inv_freq", "cos_cached", "sin_cached"}) {
+      if (absl::EndsWith(name, absl::StrFormat("rotary_emb.%s", of))) return true;
+    }
+    return false;
+  }
+
+  absl::Status Fail(const std::string& tensor, const std::string& why) const {
+    std::string defaults;
+    if (!config_.defaulted.empty()) {
+      defaults = absl::StrFormat(" (config.json lacks %s: the format's defaults)",
+                                 absl::StrJoin(config_.defaulted, ", "));
+    }
+    return absl::InvalidArgumentError(absl::StrFormat("tensor '%s' %s%s", tensor, why, defaults));
   }
 
   const ModelConfig& config_;
   const Safetensors& file_;
   std::set<std::string> expected_;
-  std::optional<DType> matrix_type_;
+  std::array<int64_t, 3> elements_ = {};
 };
 
 absl::StatusOr<LayerWeights> LoadLayer(const LayerTensors& t, Backend& backend) {
@@ -121,6 +167,18 @@ absl::StatusOr<LayerWeights> LoadLayer(const LayerTensors& t, Backend& backend) 
 }
 
 }  // namespace
+
+DType ModelTensors::matrix_type() const {
+  const auto most = std::max_element(elements.begin(), elements.end());
+  return *most == 0 ? embedding.type : static_cast<DType>(most - elements.begin());
+}
+
+std::optional<DType> ModelTensors::sixteen_bit_type() const {
+  const int64_t f16 = elements[static_cast<int>(DType::kF16)];
+  const int64_t bf16 = elements[static_cast<int>(DType::kBF16)];
+  if (f16 == 0 && bf16 == 0) return std::nullopt;
+  return f16 > bf16 ? DType::kF16 : DType::kBF16;
+}
 
 absl::StatusOr<ModelTensors> FindTensors(const ModelConfig& config, const Safetensors& file) {
   return TensorFinder(config, file).Find();

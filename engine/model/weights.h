@@ -2,6 +2,9 @@
 // checks type and shape against the configuration, and hands it to the backend.
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,18 +27,22 @@ struct LayerTensors {
   Tensor down;            // [hidden, ffn]
 };
 
-// Host views of all weights. Norms may have another type than the matrices.
+// Host views of all weights, each of its own type.
 struct ModelTensors {
   Tensor embedding;  // [vocab, hidden]
   std::vector<LayerTensors> layers;
-  Tensor final_norm;  // [1, hidden]
-  Tensor head;        // [vocab, hidden]; the embedding where tied
-  DType matrix_type() const { return embedding.type; }
+  Tensor final_norm;                     // [1, hidden]
+  Tensor head;                           // [vocab, hidden]; the embedding where tied
+  std::array<int64_t, 3> elements = {};  // of the stored matrices, by type; none: all have one
+  // What most elements of matrices have.
+  DType matrix_type() const;
+  // What most of the 16-bit ones have; unset without any.
+  std::optional<DType> sixteen_bit_type() const;
 };
 
 // INVALID_ARGUMENT naming the tensor: missing, of another shape or type than the configuration
-// says, or of a name the architecture does not have (`rotary_emb.inv_freq` is ignored). All
-// matrices must share one type.
+// says, or of a name the architecture does not have (the angles of RoPE, `rotary_emb.inv_freq` and
+// the like, are ignored). A tied model may store embedding, head, or both if they are equal.
 absl::StatusOr<ModelTensors> FindTensors(const ModelConfig& config, const Safetensors& file);
 
 struct LayerWeights {

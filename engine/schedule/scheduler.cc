@@ -253,6 +253,15 @@ Sequence* Scheduler::InSlot(const SequenceChunk& chunk) const {
 SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
                                       const SequenceChunk& chunk,
                                       std::span<const LogitsResult> results) {
+  const auto broken = std::ranges::find(results, false, &LogitsResult::finite);
+  if (broken != results.end()) {
+    const auto rows_after = static_cast<int>(results.end() - broken);
+    return {.id = sequence.spec.id,
+            .end = SequenceEnd::kNonFinite,
+            .position = chunk.first_position + chunk.num_rows - rows_after,
+            .skip = sequence.skip,
+            .preemptions = sequence.preemptions};
+  }
   // Preempted since, the pages that the step wrote are not the sequence's any more.
   if (sequence.running() && sequence.start_plan <= plan_id) {
     kv_.EnterBlocks(sequence, chunk.first_position + chunk.num_rows);

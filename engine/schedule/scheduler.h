@@ -55,6 +55,8 @@ struct SequenceUpdate {
   std::optional<LogitsResult> sampled;  // the new token
   std::vector<AppliedRange> applied;    // skip sets that came into force up to this token
   SequenceEnd end = SequenceEnd::kNone;
+  int position = -1;    // kNonFinite: of the row whose logits were not; nothing else was brought
+  SkipSet skip;         // kNonFinite: in force
   int preemptions = 0;  // so far
 };
 

@@ -46,7 +46,8 @@ struct SequenceSpec {
   bool scores() const { return score_from > 0; }
 };
 
-enum class SequenceEnd { kNone, kStopToken, kLength, kScored };
+// kNonFinite: the model's logits were not finite.
+enum class SequenceEnd { kNone, kStopToken, kLength, kScored, kNonFinite };
 
 // Waiting that one class of priority outweighs: long against the time to first token that a class
 // is about, short against the patience of a client. Since it is finite, nothing starves: what

@@ -295,6 +295,39 @@ TEST_P(EngineTest, DeliversPromptLogprobsOnce) {
   EXPECT_GT(observer_.preemptions, 0);
 }
 
+// Each output is complete by itself, whatever the others share with it.
+TEST_P(EngineTest, DeliversPromptLogprobsToEveryOutput) {
+  for (const int64_t pages : {1000, 60}) {
+    observer_.preemptions = 0;
+    StartEngine(pages);
+    for (const size_t length : {1, 2, 3, 31}) {
+      EngineRequest request = Request("a", 30);
+      request.prompt.assign(length, 8);
+      request.n = 3;
+      request.output.prompt_logprobs = 0;
+      auto recording = Submit(request);
+      ASSERT_TRUE(recording->WaitDone().ok());
+      ASSERT_EQ(recording->outputs().size(), 3u);
+      for (const Recording::Output& output : recording->outputs()) {
+        ASSERT_EQ(output.prompt_tokens.size(), length);
+        EXPECT_FALSE(output.prompt_tokens[0].token.logprob.has_value());
+        for (size_t i = 1; i < length; ++i) {
+          const std::span before(request.prompt.data(), i);
+          EXPECT_EQ(output.prompt_tokens[i].token.logprob, FakeLogprob(before, request.skip, 8));
+        }
+        for (const GeneratedToken& token : output.prompt_tokens) EXPECT_EQ(token.token.id, 8);
+        EXPECT_EQ(output.tokens.size(), 30u);
+      }
+      EngineRequest unwanted = request;
+      unwanted.output.prompt_logprobs = -1;
+      auto silent = Submit(unwanted);
+      ASSERT_TRUE(silent->WaitDone().ok());
+      EXPECT_TRUE(silent->outputs()[0].prompt_tokens.empty());
+    }
+    EXPECT_EQ(observer_.preemptions > 0, pages < 1000);
+  }
+}
+
 TEST_P(EngineTest, CancelFreesThePagesWithinTwoSteps) {
   StartEngine();
   gate_.CloseFrom(5);

@@ -1,4 +1,5 @@
 // What goes wrong in production, on purpose: nothing leaks, and every client gets a status.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <memory>
@@ -70,6 +71,51 @@ TEST_P(FaultInjectionTest, ARunnerThatFailsInMidTrafficEndsEveryRequest) {
   }
   EXPECT_GT(failed, 8) << "more than those that ran";
   EXPECT_TRUE(engine.WaitIdle());
+}
+
+// A broken layer is the business of those who run it: the others in the same steps go on.
+TEST_P(FaultInjectionTest, NonFiniteLogitsFailTheRequestsWhoseSetsRunTheLayer) {
+  FakeRunnerOptions runner = Runner();
+  runner.broken_layer = 3;
+  runner.broken_from = 11;
+  FakeEngine engine(FakeEngine::Options(), runner);
+  gate_.Close();
+  std::vector<std::shared_ptr<Recording>> broken, whole;
+  for (int i = 0; i < 4; ++i) {
+    EngineRequest runs = engine.Request("runs" + std::to_string(i), 10, 20, "attn:1");
+    runs.labels.level = "some";
+    runs.n = i == 0 ? 3 : 1;
+    if (i == 1) runs.output.prompt_logprobs = 0;
+    broken.push_back(engine.Submit(runs));
+    whole.push_back(engine.Submit(engine.Request("skips" + std::to_string(i), 10, 20, "attn:3")));
+  }
+  EngineRequest scores = engine.Request("scores", 30, 1, "attn:1");
+  scores.score_from = 1;
+  broken.push_back(engine.Submit(scores));
+  gate_.Open();
+  for (auto& recording : broken) {
+    const absl::Status status = recording->WaitDone();
+    EXPECT_TRUE(absl::IsInternal(status)) << status;
+    EXPECT_THAT(status.ToString(), testing::AllOf(testing::HasSubstr("logits at position 11"),
+                                                  testing::HasSubstr("non-finite"),
+                                                  testing::HasSubstr("skipping 'attn:1'")));
+    for (const auto& output : recording->outputs()) EXPECT_FALSE(output.finished.has_value());
+  }
+  EXPECT_THAT(broken[1]->WaitDone().ToString(), testing::HasSubstr("level 'some'"));
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_TRUE(whole[i]->WaitDone().ok());
+    const EngineRequest request = engine.Request("skips" + std::to_string(i), 10, 20, "attn:3");
+    std::vector<int32_t> tokens = request.prompt;
+    while (tokens.size() < 30) {
+      tokens.push_back(FakeToken(tokens, request.skip, FakeEngine::kVocab));
+    }
+    EXPECT_EQ(whole[i]->outputs()[0].Ids(), std::vector(tokens.begin() + 10, tokens.end()));
+  }
+  EXPECT_TRUE(engine->health().ok());
+  EXPECT_TRUE(engine.WaitIdle());
+  const auto done = engine.observer.done();
+  EXPECT_EQ(std::ranges::count(done, Outcome::kError, &RequestObservation::outcome), 5);
+  EXPECT_EQ(std::ranges::count(done, Outcome::kOk, &RequestObservation::outcome), 4);
 }
 
 TEST_P(FaultInjectionTest, HealthRecoversWhenAStalledStepEnds) {

@@ -35,7 +35,7 @@ constexpr char kConfig[] = R"({"model_type": "llama", "hidden_act": "silu", "hid
 "intermediate_size": 11008, "max_position_embeddings": 4096, "num_attention_heads": 32,
 "num_hidden_layers": 32, "num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-05,
 "rope_scaling": {"type": "linear", "factor": 1.0}, "rope_theta": 10000.0, "attention_bias": false,
-"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}, "tie_word_embeddings": true,
+"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "tie_word_embeddings": true,
 "bos_token_id": 1, "eos_token_id": [2, 3], "vocab_size": 32000, "sliding_window": null})";
 
 constexpr char kSmallest[] = R"({"model_type":"llama","hidden_size":8,"intermediate_size":1,

@@ -238,6 +238,28 @@ TEST(ErrorCodesTest, InternalAfterADeviceError) {
   EXPECT_EQ(server.Outcomes("rejected"), 1);
 }
 
+TEST(ErrorCodesTest, InternalForLogitsThatAreNotFinite) {
+  FakeServer server(
+      {.yaml = "levels: {full: none, light: 'attn:2'}\ndefault_level: full", .broken_layer = 2});
+  Streaming streamed(server.stub(), Named("streamed", 5));
+  const grpc::Status status = streamed.ReadAll();
+  EXPECT_EQ(status.error_code(), StatusCode::INTERNAL);
+  EXPECT_THAT(status.error_message(), AllOf(HasSubstr("non-finite"), HasSubstr("level 'full'")));
+  v1::ScoreRequest score;
+  score.add_items()->mutable_prompt()->set_text("5 6 7");
+  grpc::ClientContext context;
+  v1::ScoreResponse scored;
+  const grpc::Status of_score = server.stub().Score(&context, score, &scored);
+  EXPECT_EQ(of_score.error_code(), StatusCode::INTERNAL);
+  EXPECT_THAT(of_score.error_message(), HasSubstr("non-finite"));
+  v1::GenerateRequest light = Prompt("5", 3);
+  light.mutable_skip()->set_level("light");
+  EXPECT_TRUE(server.Generate(light).status.ok());
+  EXPECT_TRUE(server.server().health().IsServing(kReadinessService));
+  EXPECT_EQ(server.Outcomes("error"), 2);
+  EXPECT_EQ(server.Outcomes("ok"), 1);
+}
+
 TEST(ErrorCodesTest, CancelledFreesThePagesWithinTwoSteps) {
   FakeServer server(Endless());
   Streaming stream(server.stub(), Named("gone", 50000));

@@ -37,6 +37,7 @@ struct FakeServerOptions {
   int max_sequences = 8;
   int max_queue = 100;
   std::vector<int32_t> eos_ids = {};
+  int broken_layer = -1;                             // FakeRunnerOptions
   Duration stall_timeout = std::chrono::minutes(5);  // of a step
   bool serve = true;                                 // false: as while a model loads, until Serve
 };
@@ -171,6 +172,7 @@ inline ServedModel FakeServer::Model() {
                         .page_tokens = o.page_tokens,
                         .num_pages = o.num_pages,
                         .num_layers = o.num_layers,
+                        .broken_layer = o.broken_layer,
                         .on_launch = [this](const StepPlan&) { gate_.Pass(); }});
   runner_ = runner.get();
   model.runner = std::move(runner);

@@ -1,10 +1,19 @@
 #include "tests/support/checkpoint_builder.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "engine/backend/random_fill.h"
+#include "engine/backend/widen.h"
 #include "engine/base/hash.h"
+#include "engine/model/config.h"
+#include "engine/model/safetensors.h"
+#include "tests/support/server_process.h"
 
 namespace skipstone {
 namespace {
@@ -90,6 +99,42 @@ void TestCheckpoint::WriteSharded(const TempDir& dir, int shards) const {
   }
   dir.Write("model.safetensors.index.json",
             R"({"metadata": {"total_size": 1}, "weight_map": {)" + weight_map + "}}");
+}
+
+void SetBf16(TestTensor& tensor, int64_t index, float value) {
+  ASSERT_EQ(tensor.dtype, "BF16");
+  const auto bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+  std::memcpy(tensor.data.data() + 2 * index, &bits, sizeof(bits));
+}
+
+TestTensor ConvertedTo(const std::string& dtype, const TestTensor& tensor) {
+  TestTensor converted{tensor.name, dtype, tensor.shape, ""};
+  for (size_t i = 0; i < tensor.data.size() / 2; ++i) {
+    const float value = ElementAt(tensor.data.data(), DType::kBF16, static_cast<int64_t>(i));
+    const uint16_t half = std::abs(value) < 2 ? ToF16Bits(value) : 0;
+    const bool f32 = dtype == "F32";
+    converted.data.append(reinterpret_cast<const char*>(f32 ? static_cast<const void*>(&value)
+                                                            : static_cast<const void*>(&half)),
+                          f32 ? 4 : 2);
+  }
+  return converted;
+}
+
+TestCheckpoint DemoCheckpoint() {
+  TestCheckpoint checkpoint;
+  const auto config = ReadModelConfig(DemoModelDir());
+  const auto file = Safetensors::OpenDirectory(DemoModelDir());
+  EXPECT_TRUE(config.ok() && file.ok());
+  checkpoint.shape = config->shape;
+  for (const auto& [name, stored] : file->tensors()) {
+    TestTensor tensor{name, "BF16", stored.shape, ""};
+    EXPECT_EQ(stored.type, DType::kBF16);
+    size_t bytes = SizeOf(stored.type);
+    for (const int64_t size : stored.shape) bytes *= size;
+    tensor.data.assign(static_cast<const char*>(stored.data), bytes);
+    checkpoint.tensors.push_back(std::move(tensor));
+  }
+  return checkpoint;
 }
 
 TestCheckpoint TinyCheckpoint(const std::string& dtype, bool tied_head) {

@@ -25,6 +25,11 @@ struct TestTensor {
 TestTensor MakeTestTensor(const std::string& name, const std::string& dtype,
                           const std::vector<int64_t>& shape);
 
+// Writes element `index` of a BF16 tensor. `value` is cut to its upper 16 bits.
+void SetBf16(TestTensor& tensor, int64_t index, float value);
+// A BF16 tensor in F32 or F16; exact in F32.
+TestTensor ConvertedTo(const std::string& dtype, const TestTensor& tensor);
+
 // A file of these bytes: the header's length, the header, the data.
 std::string SafetensorsBytes(const std::string& header, const std::string& data);
 // A right file of these tensors, header padded to a multiple of 8 as the format's writers do.
@@ -44,6 +49,9 @@ struct TestCheckpoint {
   // config.json, `shards` files and model.safetensors.index.json; tensors are dealt out in turn.
   void WriteSharded(const TempDir& dir, int shards) const;
 };
+
+// The bundled model, whole.
+TestCheckpoint DemoCheckpoint();
 
 // Two layers, hidden 16, 2 heads over 1 KV head of 8, ffn 24, vocabulary 11.
 TestCheckpoint TinyCheckpoint(const std::string& dtype = "F32", bool tied_head = false);

@@ -76,6 +76,8 @@ void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, Step
     if (i < chunk.num_rows - chunk.logits_rows) continue;
     const uint64_t state = Read(slot, *chunk.skip, position);
     LogitsResult result;
+    result.finite = !(options_.broken_layer >= 0 && position >= options_.broken_from &&
+                      chunk.skip->KeepsAttention(options_.broken_layer));
     if (chunk.samples && i == chunk.num_rows - 1) {
       result.sampled.id = Draw(state, token, options_.vocab);
       result.sampled.logprob = LogprobOf(state, result.sampled.id);

@@ -23,7 +23,9 @@ struct FakeRunnerOptions {
   int64_t num_pages = 64;
   int num_layers = 4;
   int max_in_flight = 1;
-  int fail_at_step = 0;  // this one and all behind it fail; counted from 1, 0: none
+  int broken_layer = -1;  // sequences that keep its attention get logits that are not finite
+  int broken_from = 0;    // ... from this position on
+  int fail_at_step = 0;   // this one and all behind it fail; counted from 1, 0: none
   // Called at each Launch with the plan, on the step thread: to block, to count, to inspect.
   std::function<void(const StepPlan&)> on_launch;
 };

@@ -56,6 +56,7 @@ struct DeviceTokenLogprob {
 };
 
 struct DeviceLogitsResult {
+  int32_t finite;  // 0: a logit is NaN or infinite, and of the rest only `sampled` is valid
   int32_t sampled;
   float sampled_logprob;
   float target_logprob;

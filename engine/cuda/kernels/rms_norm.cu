@@ -26,7 +26,9 @@ __global__ void __launch_bounds__(kThreads) RmsNormKernel(RmsNormArgs args) {
     squares += x.x * x.x + x.y * x.y + x.z * x.z + x.w * x.w;
   }
   squares = BlockReduce(squares, 0.0f, Add(), scratch);
-  const float scale = 1.0f / sqrtf(squares / args.hidden + args.epsilon);
+  // Where the squares overflow the scale would be 0, and the row zeros that look like a result: it
+  // becomes NaN.
+  const float scale = 1.0f / sqrtf(squares / args.hidden + args.epsilon) + (squares - squares);
   const auto* weight = reinterpret_cast<const float4*>(args.weight);
   auto* out = reinterpret_cast<uint4*>(static_cast<T*>(args.normed) + first);
   for (int j = threadIdx.x; j < args.hidden / 8; j += kThreads) {

@@ -28,20 +28,37 @@ struct Distribution {
   }
 };
 
+// Of the logits that one thread reads, on their way: NaN and infinity minus themselves are NaN, and
+// it stays.
+struct FiniteCheck {
+  float differences = 0;
+
+  __device__ float See(float logit) {
+    differences += logit - logit;
+    return logit;
+  }
+  // What all threads have seen was finite.
+  __device__ bool All(SelectScratch& scratch) const {
+    const uint64_t broken = differences == 0 ? 0 : 1;
+    return BlockReduce(broken, uint64_t{0}, Max(), scratch.keys) == 0;
+  }
+};
+
 // Which ids may be drawn.
 struct Kept {
   uint64_t least_key;
   float least_weight;
 };
 
-// Bias, suppression, penalties: the row itself if the slot has none of them.
+// Bias, suppression, penalties: the row itself, which `check` has not seen then, if the slot has
+// none of them.
 __device__ const float* Adjust(const SlotTables& tables, int slot, const SlotSampling& state,
-                               const float* logits, float* scratch) {
+                               const float* logits, float* scratch, FiniteCheck& check) {
   const bool suppresses = state.has_suppressed && state.output_tokens < state.min_tokens;
   if (!state.has_bias && !suppresses && !state.has_penalties) return logits;
   const int64_t first = static_cast<int64_t>(slot) * tables.vocab;
   for (int id = threadIdx.x; id < tables.vocab; id += blockDim.x) {
-    float logit = logits[id];
+    float logit = check.See(logits[id]);
     if (state.has_bias) logit += tables.bias[first + id];
     const uint32_t seen = suppresses || state.has_penalties ? tables.tokens[first + id] : 0;
     if (suppresses && (seen & kSuppressed) != 0) logit = -INFINITY;
@@ -118,9 +135,20 @@ __device__ int Draw(const Distribution& all, const Kept& kept, float uniform,
   return drawn;
 }
 
-__device__ int SampleToken(const float* logits, int vocab, const SlotSampling& state, int position,
-                           SelectScratch& scratch) {
-  const int best = IdOf(LargestKey(logits, vocab, ~uint64_t{0}, scratch));
+// The largest logit's id.
+__device__ int Likeliest(const float* logits, int vocab, FiniteCheck& check,
+                         SelectScratch& scratch) {
+  uint64_t best = 0;
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) {
+    const uint64_t key = KeyOf(check.See(logits[id]), id);
+    if (key > best) best = key;
+  }
+  return IdOf(BlockReduce(best, uint64_t{0}, Max(), scratch.keys));
+}
+
+// `best` is the id of the largest logit.
+__device__ int SampleToken(const float* logits, int vocab, int best, const SlotSampling& state,
+                           int position, SelectScratch& scratch) {
   const float max = logits[best];
   if (state.temperature == 0.0f || max == -INFINITY) return best;
   const Distribution all{logits, vocab, max, state.temperature};
@@ -132,9 +160,10 @@ __device__ int SampleToken(const float* logits, int vocab, const SlotSampling& s
 }
 
 // max + log(sum(exp(logits - max))).
-__device__ float LogSum(const float* logits, int vocab, SelectScratch& scratch) {
+__device__ float LogSum(const float* logits, int vocab, FiniteCheck& check,
+                        SelectScratch& scratch) {
   float max = -FLT_MAX;
-  for (int id = threadIdx.x; id < vocab; id += blockDim.x) max = fmaxf(max, logits[id]);
+  for (int id = threadIdx.x; id < vocab; id += blockDim.x) max = fmaxf(max, check.See(logits[id]));
   max = BlockReduce(max, -FLT_MAX, Max(), scratch.floats);
   float sum = 0;
   for (int id = threadIdx.x; id < vocab; id += blockDim.x) sum += expf(logits[id] - max);
@@ -149,12 +178,19 @@ __global__ void __launch_bounds__(kMaxSampleThreads) SampleKernel(SampleArgs arg
   const DeviceLogitsRow want = args.step->At<DeviceLogitsRow>(args.step->logits)[row];
   const int vocab = args.tables.vocab;
   const float* logits = args.logits + static_cast<int64_t>(blockIdx.x) * vocab;
-  DeviceLogitsResult result = {-1, 0, 0};
+  FiniteCheck check;
+  DeviceLogitsResult result = {1, -1, 0, 0};
   if (want.sample != 0) {
     const SlotSampling state = args.tables.slots[want.slot];
     const float* adjusted = Adjust(args.tables, want.slot, state, logits,
-                                   args.scratch + static_cast<int64_t>(blockIdx.x) * vocab);
-    result.sampled = SampleToken(adjusted, vocab, state, want.position, scratch);
+                                   args.scratch + static_cast<int64_t>(blockIdx.x) * vocab, check);
+    FiniteCheck suppressed_too;  // adjusted logits may be infinite
+    const int best =
+        Likeliest(adjusted, vocab, adjusted == logits ? check : suppressed_too, scratch);
+    result.finite = check.All(scratch);
+    // An id in any case: the slot's next row may be on its way.
+    result.sampled =
+        result.finite ? SampleToken(adjusted, vocab, best, state, want.position, scratch) : 0;
     __syncthreads();  // all threads have read the state
     if (threadIdx.x == 0) {
       SlotSampling& slot = args.tables.slots[want.slot];
@@ -166,7 +202,8 @@ __global__ void __launch_bounds__(kMaxSampleThreads) SampleKernel(SampleArgs arg
     }
   }
   if (want.top_n >= 0 || want.target >= 0) {
-    const float log_sum = LogSum(logits, vocab, scratch);
+    const float log_sum = LogSum(logits, vocab, check, scratch);
+    result.finite = check.All(scratch);
     if (result.sampled >= 0) result.sampled_logprob = logits[result.sampled] - log_sum;
     if (want.target >= 0) result.target_logprob = logits[want.target] - log_sum;
     uint64_t key = ~uint64_t{0};

@@ -1,9 +1,12 @@
 #include "engine/cuda/device_weights.h"
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include "engine/backend/random_fill.h"
+#include "engine/backend/widen.h"
 #include "tests/engine/cuda/kernel_rig.h"
 
 namespace skipstone::cuda {
@@ -57,6 +60,56 @@ TEST_F(DeviceWeightsTest, MakesRandomMatricesBesideOthers) {
   ASSERT_TRUE(weights.Add(group, stream_.get()).ok());
   ASSERT_TRUE(weights.Finish(stream_.get()).ok());
   EXPECT_EQ(Read(weights[0]), expected);
+}
+
+// Rounded to the nearest, ties to even; what is not a number stays none.
+TEST_F(DeviceWeightsTest, BringsOtherTypesToItsOwn) {
+  const float inf = std::numeric_limits<float>::infinity();
+  std::vector<float> f32(2 * 8, 1.0f);
+  const float values[] = {1.00390625f, 1.01171875f, -1.00390626f, inf, -inf, std::nanf(""), 1e-40f};
+  std::copy(std::begin(values), std::end(values), f32.begin());
+  const std::vector<uint16_t> f16 = {0x3c00, 0x0001, 0x7bff, 0xfc00,
+                                     0x7e00, 0x8000, 0x3555, 0xbc01};
+  const std::vector<uint16_t> bf16 = {0x3f80, 0x3f81, 0x0001, 0x7f80,
+                                      0xc000, 0x8000, 0x3eab, 0x4040};
+  const Tensor group[] = {{f32.data(), DType::kF32, 2, 8},
+                          {f16.data(), DType::kF16, 1, 8},
+                          {bf16.data(), DType::kBF16, 1, 8}};
+  for (const DType type : {DType::kBF16, DType::kF16}) {
+    DeviceWeights weights(1, type);
+    ASSERT_TRUE(weights.Add(group, stream_.get()).ok());
+    ASSERT_TRUE(weights.Finish(stream_.get()).ok());
+    std::vector<uint16_t> expected;
+    for (const Tensor& tensor : group) {
+      for (int64_t i = 0; i < tensor.rows * tensor.cols; ++i) {
+        const float value = ElementAt(tensor.data, tensor.type, i);
+        expected.push_back(type == DType::kBF16 ? ToBf16(value) : ToF16(value));
+      }
+    }
+    const std::vector<uint16_t> actual = Read(weights[0]);
+    ASSERT_EQ(actual.size(), expected.size());
+    for (size_t i = 0; i < actual.size(); ++i) {
+      const float want = ToFloatOf(type, expected[i]);
+      if (std::isnan(want)) {
+        EXPECT_TRUE(std::isnan(ToFloatOf(type, actual[i]))) << i;
+      } else {
+        EXPECT_EQ(actual[i], expected[i]) << i;
+      }
+    }
+    EXPECT_EQ(weights.type(), type);
+  }
+}
+
+TEST_F(DeviceWeightsTest, RefusesNumbersThatAreTooLargeForTheType) {
+  std::vector<float> values(2 * 8, 1.0f);
+  values[13] = 70000.0f;
+  const Tensor matrix{values.data(), DType::kF32, 2, 8};
+  const absl::Status status =
+      DeviceWeights(1, DType::kF16).Add({&matrix, 1}, stream_.get()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()),
+            "a f32 matrix of [2, 8] holds a number that is too large for f16");
+  EXPECT_TRUE(DeviceWeights(1, DType::kBF16).Add({&matrix, 1}, stream_.get()).ok());
 }
 
 TEST_F(DeviceWeightsTest, MakesNoVectors) {

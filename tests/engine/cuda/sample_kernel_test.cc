@@ -76,7 +76,9 @@ class SampleKernelTest : public KernelTest {
   }
 
   static void Compare(const LogitsResult& actual, const LogitsResult& expected) {
+    ASSERT_EQ(actual.finite, expected.finite);
     EXPECT_EQ(actual.sampled.id, expected.sampled.id);
+    if (!actual.finite) return;
     EXPECT_NEAR(actual.sampled.logprob, expected.sampled.logprob, 1e-5);
     EXPECT_EQ(actual.target.id, expected.target.id);
     EXPECT_NEAR(actual.target.logprob, expected.target.logprob, 1e-5);
@@ -150,8 +152,30 @@ TEST_P(SampleKernelTest, DefaultsWhereNothingIsGiven) {
   Step(3, RandomLogits(8), -1, -1);
 }
 TEST_P(SampleKernelTest, NothingIsLeft) {
-  Start({.seed = 9}, {}, {});
-  Step(0, std::vector<float>(kSlots * kVocab, -std::numeric_limits<float>::infinity()), -1, -1);
+  SamplingParams params{.seed = 9, .min_tokens = 9};
+  for (int id = 0; id < kVocab; ++id) params.suppressed_ids.push_back(id);
+  Start(params, {}, {});
+  Step(0, RandomLogits(9), -1, -1);
+}
+// Wherever it stands, whatever is wanted of the row, and in its own row only.
+TEST_P(SampleKernelTest, FindsNumbersThatAreNotFinite) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  SamplingParams adjusted{.temperature = 0.8f, .presence_penalty = 0.5f, .seed = 2};
+  adjusted.logit_bias = {{5, 3.0f}, {kVocab - 1, -50.0f}};
+  adjusted.min_tokens = 90;
+  adjusted.suppressed_ids = {0, 131, kVocab - 1};
+  for (const SamplingParams& params :
+       {SamplingParams{.temperature = 0}, SamplingParams{.seed = 1},
+        SamplingParams{.top_k = 40, .top_p = 0.9f, .min_p = 0.01f}, adjusted}) {
+    Start(params, {1, 2}, {3});
+    for (const float bad : {std::nanf(""), -std::nanf(""), kInfinity, -kInfinity}) {
+      for (const int id : {0, 131, kVocab - 1}) {
+        std::vector<float> logits = RandomLogits(id);
+        logits[2 * kVocab + id] = bad;
+        for (const int top_n : {-1, 3}) Step(10, logits, top_n, top_n);
+      }
+    }
+  }
 }
 // A slot that starts anew forgets its bias and its counts.
 TEST_P(SampleKernelTest, ANewSequenceFindsACleanSlot) {

@@ -136,8 +136,39 @@ TEST(ModelConfigTest, TakesTheFormatsDefaultsForMissingKeys) {
   EXPECT_FLOAT_EQ(Parse(Llama7bWithout("rms_norm_eps"))->shape.norm_epsilon, 1e-6f);
   EXPECT_FALSE(Parse(Llama7bWithout("tie_word_embeddings"))->tied_head);
   EXPECT_TRUE(Parse(Llama7bWithout("hidden_act")).ok());
-  EXPECT_EQ(Parse(Llama7bWithout("bos_token_id"))->bos_id, std::nullopt);
-  EXPECT_THAT(Parse(Llama7bWithout("eos_token_id"))->eos_ids, IsEmpty());
+  EXPECT_EQ(Parse(Llama7bWithout("bos_token_id"))->bos_id, 1);
+  EXPECT_THAT(Parse(Llama7bWithout("eos_token_id"))->eos_ids, ElementsAre(2));
+  EXPECT_THAT(Parse(Llama7bWithout("eos_token_id"), R"({"eos_token_id": 9})")->eos_ids,
+              ElementsAre(9));
+  EXPECT_EQ(Parse(Llama7bWithout("max_position_embeddings"))->shape.max_context, 2048);
+  const auto bare = Parse({{"model_type", "llama"}});
+  ASSERT_TRUE(bare.ok()) << bare.status();
+  EXPECT_THAT(Numbers(bare->shape), ElementsAre(32, 4096, 32, 32, 128, 11008, 32000, 2048));
+  EXPECT_FLOAT_EQ(bare->shape.rope_theta, 10000.0f);
+  EXPECT_THAT(bare->defaulted,
+              ElementsAre("num_hidden_layers", "hidden_size", "num_attention_heads",
+                          "intermediate_size", "vocab_size"));
+  EXPECT_THAT(Parse(Llama7b())->defaulted, IsEmpty());
+}
+
+// null says that there is none; an absent key says nothing.
+TEST(ModelConfigTest, ANullTokenIsNone) {
+  EXPECT_EQ(Parse(Llama7bWith("bos_token_id", nullptr))->bos_id, std::nullopt);
+  EXPECT_THAT(Parse(Llama7bWith("eos_token_id", nullptr))->eos_ids, IsEmpty());
+  EXPECT_THAT(Parse(Llama7bWith("eos_token_id", json::array()))->eos_ids, IsEmpty());
+  EXPECT_THAT(Parse(Llama7b(), R"({"eos_token_id": null})")->eos_ids, IsEmpty());
+  EXPECT_THAT(Parse(Llama7bWith("eos_token_id", nullptr), R"({"eos_token_id": 7})")->eos_ids,
+              ElementsAre(7));
+}
+
+TEST(ModelConfigTest, HasNoDefaultTokensThatTheVocabularyLacks) {
+  json config = Llama7bWith("vocab_size", 2);
+  config.erase("bos_token_id");
+  config.erase("eos_token_id");
+  EXPECT_EQ(Parse(config)->bos_id, 1);
+  EXPECT_THAT(Parse(config)->eos_ids, IsEmpty());
+  config["vocab_size"] = 1;
+  EXPECT_EQ(Parse(config)->bos_id, std::nullopt);
 }
 
 TEST(ModelConfigTest, ReadsATiedHead) {
@@ -150,6 +181,27 @@ TEST(ModelConfigTest, ReadsRopeThetaInEitherPlace) {
   EXPECT_FLOAT_EQ(Parse(Llama7bWith("rope_parameters", nested))->shape.rope_theta, 5e5f);
 }
 
+// As transformers 5: the place within wins, and rope_scaling stands for rope_parameters.
+TEST(ModelConfigTest, TakesTheNestedRopeThetaBeforeTheOneBesideIt) {
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    for (const char* type : {"rope_type", "type"}) {
+      json config = Llama7bWith("rope_theta", 1e4);
+      config[key] = {{type, "default"}, {"rope_theta", 5e5}};
+      EXPECT_FLOAT_EQ(Parse(config)->shape.rope_theta, 5e5f) << key;
+      config[key].erase("rope_theta");
+      EXPECT_FLOAT_EQ(Parse(config)->shape.rope_theta, 1e4f) << key;
+      config[key]["rope_theta"] = nullptr;
+      EXPECT_FLOAT_EQ(Parse(config)->shape.rope_theta, 1e4f) << key;
+    }
+  }
+  json both = Llama7bWith("rope_scaling", {{"rope_type", "default"}, {"rope_theta", 3e4}});
+  both["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 3e4}};
+  EXPECT_FLOAT_EQ(Parse(both)->shape.rope_theta, 3e4f);
+  both["rope_parameters"]["rope_theta"] = 4e4;
+  EXPECT_THAT(ErrorOf(Parse(both)),
+              AllOf(HasSubstr("rope_parameters: rope_theta is 40000"), HasSubstr("30000")));
+}
+
 TEST(ModelConfigTest, TakesEndTokensFromTheGenerationConfigFirst) {
   EXPECT_THAT(Parse(Llama7b(), R"({"eos_token_id": 7})")->eos_ids, ElementsAre(7));
   EXPECT_THAT(Parse(Llama7b(), R"({"eos_token_id": [2, 31999]})")->eos_ids, ElementsAre(2, 31999));
@@ -159,8 +211,12 @@ TEST(ModelConfigTest, TakesEndTokensFromTheGenerationConfigFirst) {
 
 TEST(ModelConfigTest, TakesPlainRopeUnderEachOfItsNames) {
   for (const char* rope : {R"({"type": "default"})", R"({"rope_type": "default"})",
-                           R"({"type": "linear", "factor": 1.0})", R"({"factor": 1.0})", "{}"}) {
+                           R"({"type": "linear", "factor": 1.0})", R"({"factor": 1.0})", "{}",
+                           R"({"rope_type": "default", "partial_rotary_factor": 1.0})",
+                           R"({"type": "default", "original_max_position_embeddings": 4096})",
+                           R"({"rope_type": "default", "attention_factor": null})"}) {
     EXPECT_TRUE(Parse(Llama7bWith("rope_scaling", json::parse(rope))).ok()) << rope;
+    EXPECT_TRUE(Parse(Llama7bWith("rope_parameters", json::parse(rope))).ok()) << rope;
   }
 }
 
@@ -184,6 +240,14 @@ constexpr Refused kOtherArithmetic[] = {
     {"rope_scaling", R"({"rope_type": "llama3", "factor": 8.0})", "type 'llama3'"},
     {"rope_scaling", R"({"type": "default", "rope_type": "yarn"})", "type 'yarn'"},
     {"rope_parameters", R"({"rope_type": "llama3", "rope_theta": 500000.0})", "type 'llama3'"},
+    {"rope_parameters", R"({"rope_type": "default", "type": "yarn"})", "type 'yarn'"},
+    {"rope_parameters", R"({"rope_type": "default", "factor": 4.0})", "with factor 4"},
+    {"rope_parameters", R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor is 0.5"},
+    {"rope_scaling", R"({"rope_type": "default", "partial_rotary_factor": 0.25})", "only 1 is"},
+    {"rope_parameters", R"({"full_attention": {"rope_type": "default", "rope_theta": 1e6}})",
+     "full_attention is an object: only plain RoPE is served, of one kind"},
+    {"rope_scaling", R"({"type": "default", "attention_factor": 1.2})", "attention_factor is 1.2"},
+    {"rope_parameters", R"({"rope_theta": 0.5})", "rope_theta is 0.5: a number from"},
 };
 
 TEST(ModelConfigTest, RefusesWhatChangesTheArithmeticByItsKey) {
@@ -197,6 +261,9 @@ TEST(ModelConfigTest, RefusesWhatChangesTheArithmeticByItsKey) {
 constexpr Refused kWrongValues[] = {
     {"num_hidden_layers", "0", "an integer from 1 to 128"},
     {"num_hidden_layers", "129", "an integer from 1 to 128"},
+    {"num_hidden_layers", "null", "is null: an integer from 1 to 128"},
+    {"vocab_size", "null", "is null: an integer"},
+    {"max_position_embeddings", "null", "is null: an integer"},
     {"num_hidden_layers", "-1", "an integer"},
     {"num_hidden_layers", R"("32")", "an integer"},
     {"num_hidden_layers", "32.0", "an integer"},
@@ -244,11 +311,9 @@ TEST(ModelConfigTest, RefusesWrongValuesByTheirKey) {
   }
 }
 
-TEST(ModelConfigTest, RefusesMissingKeysByName) {
-  for (const char* key : {"model_type", "num_hidden_layers", "hidden_size", "num_attention_heads",
-                          "intermediate_size", "vocab_size", "max_position_embeddings"}) {
-    EXPECT_THAT(ErrorOf(Parse(Llama7bWithout(key))), HasSubstr(key));
-  }
+// Of an architecture alone there is no default.
+TEST(ModelConfigTest, RefusesAMissingModelTypeByName) {
+  EXPECT_THAT(ErrorOf(Parse(Llama7bWithout("model_type"))), HasSubstr("model_type"));
 }
 
 TEST(ModelConfigTest, RefusesTextThatIsNoJsonObject) {
@@ -292,7 +357,7 @@ TEST(ModelConfigTest, NamesTheDirectoryInErrors) {
   EXPECT_EQ(ReadModelConfig(dir.path()).status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(ReadModelConfig(dir.path()).status().message()),
               HasSubstr(dir.path() + "/config.json"));
-  dir.Write("config.json", Llama7bWithout("hidden_size").dump());
+  dir.Write("config.json", Llama7bWith("hidden_size", "4096").dump());
   EXPECT_THAT(ErrorOf(ReadModelConfig(dir.path())),
               AllOf(HasSubstr(dir.path()), HasSubstr("hidden_size")));
 }

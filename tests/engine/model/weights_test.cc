@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/widen.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/checkpoint_builder.h"
@@ -94,11 +95,60 @@ TEST_F(WeightsTest, TakesTheEmbeddingAsATiedHead) {
   ASSERT_TRUE(tied.ok()) << tied.status();
   EXPECT_EQ(tied->head.data, tied->embedding.data);
   // Some writers store the head all the same.
-  checkpoint.tensors.push_back(
-      MakeTestTensor("lm_head.weight", "F32", {checkpoint.shape.vocab, checkpoint.shape.hidden}));
+  TestTensor head = checkpoint.Find("model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  checkpoint.tensors.push_back(head);
   const auto stored = Find(checkpoint);
   ASSERT_TRUE(stored.ok()) << stored.status();
   EXPECT_EQ(stored->head.data, stored->embedding.data);
+}
+
+// Which of the two counts would be a guess.
+TEST_F(WeightsTest, RefusesATiedHeadThatDiffersFromTheEmbedding) {
+  TestCheckpoint checkpoint = TinyCheckpoint("F32", true);
+  TestTensor head = checkpoint.Find("model.embed_tokens.weight");
+  head.name = "lm_head.weight";
+  head.data.back() = static_cast<char>(head.data.back() ^ 1);
+  checkpoint.tensors.push_back(head);
+  EXPECT_THAT(Error(checkpoint), AllOf(HasSubstr("'lm_head.weight' differs from "
+                                                 "'model.embed_tokens.weight'"),
+                                       HasSubstr("tie_word_embeddings")));
+  checkpoint.tensors.back().shape = {checkpoint.shape.hidden, checkpoint.shape.vocab};
+  EXPECT_THAT(Error(checkpoint), HasSubstr("'lm_head.weight' has shape"));
+}
+
+TEST_F(WeightsTest, ComparesATiedHeadOfAnotherTypeByItsValues) {
+  for (const char* dtype : {"BF16", "F16"}) {
+    TestCheckpoint checkpoint = TinyCheckpoint(dtype, true);
+    TestTensor& embedding = checkpoint.Find("model.embed_tokens.weight");
+    TestTensor head{"lm_head.weight", "F32", embedding.shape, ""};
+    for (size_t i = 0; i < embedding.data.size() / 2; ++i) {
+      auto bits =
+          static_cast<uint16_t>(i % 2 == 0 ? 0x3c00 + i : i);  // also below the normal range
+      std::memcpy(embedding.data.data() + 2 * i, &bits, 2);
+      const float value =
+          ElementAt(&bits, dtype == std::string("F16") ? DType::kF16 : DType::kBF16, 0);
+      head.data.append(reinterpret_cast<const char*>(&value), 4);
+    }
+    checkpoint.tensors.push_back(head);
+    EXPECT_TRUE(Find(checkpoint).ok());
+    checkpoint.tensors.back().data[3] ^= 0x40;
+    EXPECT_THAT(Error(checkpoint), HasSubstr("'lm_head.weight' differs"));
+  }
+}
+
+TEST_F(WeightsTest, TakesTheHeadOfATiedModelWithoutAnEmbeddingForBoth) {
+  TestCheckpoint checkpoint = TinyCheckpoint("BF16", true);
+  checkpoint.Find("model.embed_tokens.weight").name = "lm_head.weight";
+  const auto tensors = Find(checkpoint);
+  ASSERT_TRUE(tensors.ok()) << tensors.status();
+  EXPECT_EQ(Difference(tensors->embedding, checkpoint.Find("lm_head.weight")), "");
+  EXPECT_EQ(tensors->head.data, tensors->embedding.data);
+  checkpoint.tied_head = false;
+  EXPECT_THAT(Error(checkpoint), HasSubstr("'model.embed_tokens.weight' is missing"));
+  checkpoint.tied_head = true;
+  checkpoint.Remove("lm_head.weight");
+  EXPECT_THAT(Error(checkpoint), HasSubstr("'model.embed_tokens.weight' is missing"));
 }
 
 TEST_F(WeightsTest, RefusesEveryMissingTensorByName) {
@@ -151,14 +201,47 @@ TEST_F(WeightsTest, RefusesTensorsThatAreNoPartOfTheArchitecture) {
   }
 }
 
-TEST_F(WeightsTest, IgnoresStoredRopeFrequencies) {
-  TestCheckpoint checkpoint = TinyCheckpoint("F16");
-  checkpoint.tensors.push_back(
-      MakeTestTensor("model.layers.0.self_attn.rotary_emb.inv_freq", "F16", {4}));
-  EXPECT_TRUE(Find(checkpoint).ok());
+TEST_F(WeightsTest, NamesTheDefaultsThatContradictTheTensors) {
+  TestCheckpoint checkpoint = TinyCheckpoint();
+  checkpoint.WriteSingle(dir_);
+  std::string config = checkpoint.ConfigJson();
+  config.replace(config.find("vocab_size"), 10, "vocab_gone");
+  dir_.Write("config.json", config);
+  EXPECT_THAT(std::string(FindIn(dir_.path()).status().message()),
+              AllOf(HasSubstr("has shape [11, 16], config.json says [32000, 16]"),
+                    HasSubstr("config.json lacks vocab_size")));
 }
 
-TEST_F(WeightsTest, TakesNormsOfAnotherTypeButNotMatrices) {
+TEST_F(WeightsTest, IgnoresStoredRotationsOfEveryTypeWhereverTheyStand) {
+  TestCheckpoint checkpoint = TinyCheckpoint("F16");
+  const auto add = [&](const std::string& prefix, const std::string& name, const char* dtype,
+                       int64_t bytes) {
+    checkpoint.tensors.push_back(
+        {prefix + "rotary_emb." + name, dtype, {3}, std::string(bytes, 1)});
+  };
+  int layer = 0;
+  for (const char* name : {"inv_freq", "original_inv_freq", "cos_cached", "sin_cached"}) {
+    const std::string prefix = "model.layers." + std::to_string(layer++ % 2) + ".self_attn.";
+    add(prefix, name, "F16", 6);
+    add("model.", name, "F64", 24);
+    add("", name, "BOOL", 3);
+  }
+  EXPECT_TRUE(Find(checkpoint).ok());
+  checkpoint.tensors.push_back({"model.rotary_emb.other", "F16", {1}, "12"});
+  EXPECT_THAT(Error(checkpoint), HasSubstr("'model.rotary_emb.other' is no part"));
+}
+
+TEST_F(WeightsTest, RefusesTensorsOfTypesThatAreNotServedByName) {
+  const TestCheckpoint whole = TinyCheckpoint();
+  for (const TestTensor& tensor : whole.tensors) {
+    TestCheckpoint checkpoint = whole;
+    checkpoint.Find(tensor.name).dtype = "I32";
+    EXPECT_THAT(Error(checkpoint),
+                HasSubstr("'" + tensor.name + "' has dtype 'I32', which is not served; F32, F16"));
+  }
+}
+
+TEST_F(WeightsTest, TakesEachTensorInItsOwnType) {
   TestCheckpoint checkpoint = TinyCheckpoint("BF16");
   checkpoint.Find("model.norm.weight") = MakeTestTensor("model.norm.weight", "F32", {16});
   const auto tensors = Find(checkpoint);
@@ -166,8 +249,18 @@ TEST_F(WeightsTest, TakesNormsOfAnotherTypeButNotMatrices) {
   EXPECT_EQ(tensors->final_norm.type, DType::kF32);
   EXPECT_EQ(tensors->matrix_type(), DType::kBF16);
   checkpoint.Find("lm_head.weight") = MakeTestTensor("lm_head.weight", "F16", {11, 16});
-  EXPECT_THAT(Error(checkpoint),
-              AllOf(HasSubstr("'lm_head.weight' has type f16"), HasSubstr("the embedding bf16")));
+  checkpoint.Find("model.embed_tokens.weight") =
+      MakeTestTensor("model.embed_tokens.weight", "F32", {11, 16});
+  const std::string v = "model.layers.1.self_attn.v_proj.weight";
+  checkpoint.Find(v) = MakeTestTensor(v, "F32", {8, 16});
+  const auto mixed = Find(checkpoint);
+  ASSERT_TRUE(mixed.ok()) << mixed.status();
+  EXPECT_EQ(mixed->head.type, DType::kF16);
+  EXPECT_EQ(mixed->embedding.type, DType::kF32);
+  EXPECT_EQ(mixed->layers[1].v.type, DType::kF32);
+  EXPECT_EQ(mixed->layers[1].k.type, DType::kBF16);
+  EXPECT_EQ(Difference(mixed->layers[1].v, checkpoint.Find(v)), "");
+  EXPECT_EQ(mixed->matrix_type(), DType::kBF16) << "most of them";
 }
 
 TEST_F(WeightsTest, HandsGroupsThatShareAnInputToTheBackend) {
