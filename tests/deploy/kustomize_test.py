@@ -20,7 +20,8 @@ RENDERED = {kind: support.render(KUBECTL, FOLDER / kind) for kind in KINDS}
 # Flags that are keys as well, and the keys that are no flags.
 CONFIG_KEYS = set("""
     model model_name listen metrics_listen health_listen backend threads kv_memory kv_pages
-    page_tokens max_batch_tokens max_sequences max_queue max_queue_tokens itl_bound
+    max_connections max_connection_age max_connection_age_grace max_connection_idle
+    min_ping_interval page_tokens max_batch_tokens max_sequences max_queue max_queue_tokens itl_bound
     brownout_queue brownout_pages fair_share drain_timeout drain_grace
     stream_stall_timeout step_stall_timeout prefix_cache tuning_cache log_level log_format
     levels default_level policy brownout experiments buckets""".split())
@@ -125,7 +126,8 @@ class KustomizeTest(unittest.TestCase):
         self.assertEqual([p["port"] for p in headless["ports"]], [50051])
         for service in services.values():
             for port in service["ports"]:
-                self.assertIn(port["targetPort"], m.ports())
+                # Kubernetes before 1.33 does not know the names of a sidecar's ports.
+                self.assertEqual(port["targetPort"], m.port(port["name"]))
 
     @on_each_variant
     def test_only_the_sidecar_reaches_the_servers_grpc_port(self, m):
@@ -144,7 +146,7 @@ class KustomizeTest(unittest.TestCase):
         for service in m.of_kind("Service"):
             for exposed in service["spec"]["ports"]:
                 if exposed["name"] == "grpc":
-                    self.assertIn(exposed["targetPort"], m.ports(m.sidecar))
+                    self.assertIn(exposed["targetPort"], m.ports(m.sidecar).values())
 
     @on_each_variant
     def test_clients_reach_grpc_and_prometheus_the_figures_and_nobody_else_anything(self, m):
@@ -157,15 +159,15 @@ class KustomizeTest(unittest.TestCase):
                 self.assertTrue(peer["podSelector"]["matchLabels"])
             for port in rule["ports"]:
                 peers[port["port"]] = rule["from"]
-        self.assertEqual(set(peers), set(m.ports()))
-        self.assertEqual(peers["metrics"], peers["edge-status"])
-        self.assertNotEqual(peers["metrics"], peers["grpc"])
+        self.assertEqual(set(peers), set(m.ports().values()))
+        self.assertEqual(peers[m.port("metrics")], peers[m.port("edge-status")])
+        self.assertNotEqual(peers[m.port("metrics")], peers[m.port("grpc")])
 
     @on_each_variant
     def test_the_sidecar_is_there_before_the_server_and_until_after_it(self, m):
         self.assertEqual(m.sidecar["restartPolicy"], "Always")
-        self.assertEqual(m.sidecar["startupProbe"]["httpGet"]["port"], "edge-status")
-        # Ports of its own close when the server's grace ends, after the hook that begins it.
+        self.assertEqual(m.sidecar["startupProbe"]["httpGet"]["port"], m.port("edge-status"))
+        # Its port closes when the server's grace ends, after the hook that begins it.
         args = m.sidecar["args"]
         self.assertEqual(int(args[args.index("--drain-time-s") + 1]),
                          seconds(m.config["drain_grace"]))
@@ -201,6 +203,13 @@ class KustomizeTest(unittest.TestCase):
                          m.sidecar["resources"]["limits"]["memory"])
 
     @on_each_variant
+    def test_connections_to_the_server_are_shared_by_no_two_clients(self, m):
+        cluster = m.clusters["skipstone"]
+        self.assertIs(cluster["connection_pool_per_downstream_connection"], True)
+        (options,) = cluster["typed_extension_protocol_options"].values()
+        self.assertLessEqual(seconds(options["common_http_protocol_options"]["idle_timeout"]), 5)
+
+    @on_each_variant
     def test_the_edge_cuts_no_long_stream(self, m):
         http = m.http("grpc")
         self.assertGreaterEqual(seconds(http["stream_idle_timeout"]), 3600)
@@ -225,7 +234,7 @@ class KustomizeTest(unittest.TestCase):
         self.assertIs(m.listeners["status"]["ignore_global_conn_limit"], True)
         self.assertIs(m.listeners["status"]["bypass_overload_manager"], True)
         self.assertEqual(m.sidecar["livenessProbe"]["httpGet"],
-                         {"path": "/ready", "port": "edge-status"})
+                         {"path": "/ready", "port": m.port("edge-status")})
         startup = m.container["startupProbe"]
         # A checkpoint may have to come over the network.
         self.assertGreaterEqual(startup["periodSeconds"] * startup["failureThreshold"], 300)
