@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1
 # Skipstone with the CPU engine and the demo model. From the repository's root:
 #   docker build -f docker/cpu.Dockerfile -t skipstone:0.1.0 .
-#   docker run --rm --read-only -p 50051:50051 -p 9400:9400 skipstone:0.1.0
+#   docker run --rm --read-only -p 127.0.0.1:50051:50051 -p 127.0.0.1:9400:9400 skipstone:0.1.0
+# Other hosts reach it through a proxy such as deploy/kubernetes/base/envoy.yaml, not by -p 50051.
 FROM debian:bookworm AS build
 RUN --mount=type=bind,source=scripts/install_deps.sh,target=/tmp/install_deps.sh \
     /tmp/install_deps.sh build && rm -rf /var/lib/apt/lists/*
@@ -39,4 +40,5 @@ EXPOSE 50051 9400
 # The server drains on SIGTERM; it is process 1 and has no children to reap.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/skipstone-server"]
-CMD ["--model=/models/demo"]
+# Loopback, the server's default, would be out of reach in a container.
+CMD ["--model=/models/demo", "--listen=0.0.0.0:50051"]

@@ -1,8 +1,10 @@
 # syntax=docker/dockerfile:1
 # Skipstone with the CUDA 13 backend. From the repository's root:
 #   docker build -f docker/cuda.Dockerfile -t skipstone:0.1.0-cuda .
-#   docker run --rm --read-only --gpus all -v /srv/models:/models:ro -p 50051:50051 -p 9400:9400 \
-#     skipstone:0.1.0-cuda --model=/models/llama-2-7b-hf
+#   docker run --rm --read-only --gpus all -v /srv/models:/models:ro -p 127.0.0.1:50051:50051 \
+#     -p 127.0.0.1:9400:9400 skipstone:0.1.0-cuda --listen=0.0.0.0:50051 \
+#     --model=/models/llama-2-7b-hf
+# Other hosts reach it through a proxy such as deploy/kubernetes/base/envoy.yaml, not by -p 50051.
 #
 # Skipstone builds against Debian 12's gRPC, protobuf and abseil, and NVIDIA publishes no Debian
 # image. The toolkit is one self-contained folder and runs with a glibc of 2.35 or newer (Debian 12
@@ -60,4 +62,5 @@ EXPOSE 50051 9400
 # The server drains on SIGTERM; it is process 1 and has no children to reap.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/skipstone-server"]
-CMD ["--model=/models/demo"]
+# Loopback, the server's default, would be out of reach in a container.
+CMD ["--model=/models/demo", "--listen=0.0.0.0:50051"]

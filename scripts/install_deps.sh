@@ -14,7 +14,7 @@ BUILD=(
 )
 TEST=(
   libgtest-dev libgmock-dev libbenchmark-dev clang-format
-  python3 python3-grpcio python3-protobuf python3-yaml prometheus
+  python3 python3-grpcio python3-pip python3-protobuf python3-yaml prometheus
 )
 RUNTIME=(
   libgrpc++1.51 libgrpc29 libprotobuf32 libabsl20220623

@@ -3,7 +3,11 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#if __has_include(<grpcpp/impl/proto_utils.h>)
+#include <grpcpp/impl/proto_utils.h>
+#else  // before gRPC 1.52
 #include <grpcpp/impl/codegen/proto_utils.h>
+#endif
 
 #include <optional>
 #include <string>

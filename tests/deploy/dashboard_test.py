@@ -24,7 +24,8 @@ EXPRESSIONS = support.dashboard_expressions(DASHBOARD)
 GRID_COLUMNS = 24
 # Series that the engine as a whole has, not a request.
 ENGINE_WIDE = re.compile(r"skipstone_(num_|kv_cache|kv_pages\b|kv_pages{|prefix_cache|rows_"
-                         r"|step_|shed_|build_info|cache_config|backend_|recorded_)")
+                         r"|step_|shed_|build_info|cache_config|backend_|recorded_|open_|max_fds"
+                         r"|refused_connections|output_queue|log_lines)")
 
 
 class DashboardTest(unittest.TestCase):

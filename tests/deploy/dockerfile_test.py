@@ -159,9 +159,9 @@ class DockerfileTest(unittest.TestCase):
     def test_ports_and_user_are_those_of_the_kubernetes_base(self, stages, _):
         base = SOURCE / "deploy/kubernetes/base"
         pod = yaml.safe_load((base / "deployment.yaml").read_text())["spec"]["template"]["spec"]
-        (container,) = pod["containers"]
-        ports = [str(p["containerPort"]) for p in container["ports"]]
-        self.assertEqual(stages[-1].only("EXPOSE").split(), ports)
+        ports = {p["name"]: str(p["containerPort"])
+                 for c in pod["initContainers"] + pod["containers"] for p in c["ports"]}
+        self.assertEqual(stages[-1].only("EXPOSE").split(), [ports["grpc"], ports["metrics"]])
         context = pod["securityContext"]
         self.assertEqual(stages[-1].only("USER"),
                          f"{context['runAsUser']}:{context['runAsGroup']}")
@@ -170,10 +170,24 @@ class DockerfileTest(unittest.TestCase):
     def test_starts_the_server_on_the_demo_model_as_process_one(self, stages, _):
         final = stages[-1]
         self.assertEqual(json.loads(final.only("ENTRYPOINT")), ["/usr/local/bin/skipstone-server"])
-        self.assertEqual(json.loads(final.only("CMD")), ["--model=/models/demo"])
+        # The default is loopback, where nobody outside of the container would reach it.
+        port = final.only("EXPOSE").split()[0]
+        self.assertEqual(json.loads(final.only("CMD")),
+                         ["--model=/models/demo", f"--listen=0.0.0.0:{port}"])
         self.assertIn((None, ["models/demo/"], "/models/demo/"), list(copies(final)))
         self.assertEqual(final.only("STOPSIGNAL"), "SIGTERM")
         self.assertEqual(final.all("HEALTHCHECK"), [])
+
+    def test_documented_runs_listen_and_publish_to_loopback_only(self):
+        for name in PRESETS:
+            text = re.sub(r" *\\\n# *", " ", (SOURCE / name).read_text())
+            (command,) = re.findall(r"docker run .*", text)
+            published = re.findall(r"-p (\S+)", command)
+            self.assertEqual(len(published), 2)
+            for port in published:
+                self.assertRegex(port, r"^127\.0\.0\.1:(\d+):\1$")
+            arguments = command.split("skipstone:", 1)[1].split()[1:]
+            self.assertTrue(not arguments or "--listen=0.0.0.0:50051" in arguments, command)
 
     def test_the_cuda_image_has_the_libraries_that_the_server_loads(self):
         stages = parse(SOURCE / "docker/cuda.Dockerfile")

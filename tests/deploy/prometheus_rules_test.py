@@ -64,12 +64,14 @@ class PrometheusRulesTest(unittest.TestCase):
 
     def test_the_scrape_configuration_is_valid_and_its_job_is_what_alerts_look_for(self):
         config = yaml.safe_load((FOLDER / "prometheus.yaml").read_text())
-        (job,) = config["scrape_configs"]
+        job, edge = config["scrape_configs"]
         for alert in ("SkipstoneDown", "SkipstoneAbsent"):
             self.assertIn(f'job="{job["job_name"]}"', ALERTS[alert]["expr"])
-        # Debian's promtool is built without Kubernetes; all else of the job it can check.
-        self.assertEqual(job.pop("kubernetes_sd_configs"), [{"role": "pod"}])
-        job["static_configs"] = [{"targets": ["127.0.0.1:9400"]}]
+        self.assertEqual(edge["metrics_path"], "/stats/prometheus")
+        for one in (job, edge):
+            # Debian's promtool is built without Kubernetes; all else of the job it can check.
+            self.assertEqual(one.pop("kubernetes_sd_configs"), [{"role": "pod"}])
+            one["static_configs"] = [{"targets": ["127.0.0.1:9400"]}]
         config["rule_files"] = [str(FOLDER / name) for name in config["rule_files"]]
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "prometheus.yaml"

@@ -1,4 +1,6 @@
 """A skipstone-server as a child process, for the tests of deploy/."""
+import pathlib
+import re
 import select
 import subprocess
 import time
@@ -38,6 +40,14 @@ class RunningServer:
             self.process.communicate()
             raise
         assert self.process.returncode == 0, f"exit {self.process.returncode}:\n{log}"
+
+    def resident_bytes(self, peak=False):
+        """Memory of the process now, or at most since `forget_peak`."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"Vm{'HWM' if peak else 'RSS'}:\s+(\d+) kB", status)[1]) << 10
+
+    def forget_peak(self):
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def _wait_until_ready(self):
         deadline = time.monotonic() + READY_SECONDS
