@@ -9,7 +9,7 @@ set -euo pipefail
 BUILD=(
   g++ cmake ninja-build pkg-config ccache
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev
-  libspdlog-dev prometheus-cpp-dev libsentencepiece-dev libyaml-cpp-dev nlohmann-json3-dev
+  libspdlog-dev prometheus-cpp-dev libmicrohttpd-dev libsentencepiece-dev libyaml-cpp-dev nlohmann-json3-dev
   libhwy-dev libcurl4-openssl-dev zlib1g-dev
 )
 TEST=(
@@ -18,7 +18,7 @@ TEST=(
 )
 RUNTIME=(
   libgrpc++1.51 libgrpc29 libprotobuf32 libabsl20220623
-  libspdlog1.10 libfmt9 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0
+  libspdlog1.10 libfmt9 libprometheus-cpp-core1.0 libmicrohttpd12
   libsentencepiece0 libyaml-cpp0.7 libhwy1 zlib1g
 )
 

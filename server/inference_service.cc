@@ -132,7 +132,7 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_kv_pages_cached(load.pages.cached);
   response.set_max_sequences(serving.limits.max_sequences);
   response.set_max_queue(serving.limits.max_queue);
-  response.set_draining(serving.draining);
+  response.set_draining(serving.leaving);
   response.set_waiting_tokens(load.waiting_tokens);
   response.set_max_queue_tokens(serving.limits.max_queue_tokens);
 }

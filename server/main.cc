@@ -1,22 +1,28 @@
 // skipstone-server: flags over YAML over defaults, signals, exit codes.
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/reflection.h"
 #include "absl/flags/usage.h"
+#include "absl/strings/str_format.h"
 #include "engine/base/check.h"
 #include "engine/base/status.h"
 #include "engine/model/synthetic.h"
 #include "server/experiments.h"
 #include "server/levels.h"
 #include "server/logging.h"
+#include "server/process_limits.h"
 #include "server/server.h"
 
 ABSL_FLAG(std::string, config, "", "YAML file; every other flag is also a key of it, a flag wins");
@@ -25,9 +31,17 @@ ABSL_FLAG(bool, check, false, "check the configuration and the model's config, t
 // One flag per row of server/settings.cc. Empty: not given.
 ABSL_FLAG(std::string, model, "", "Hugging Face directory, or synthetic:llama-2-7b and the like");
 ABSL_FLAG(std::string, model_name, "", "name in metrics; default: last part of --model");
-ABSL_FLAG(std::string, listen, "", "gRPC address; default 0.0.0.0:50051; port 0: any");
+ABSL_FLAG(std::string, listen, "", "gRPC address; default 127.0.0.1:50051; port 0: any");
 ABSL_FLAG(std::string, metrics_listen, "", "address of /metrics; default 0.0.0.0:9400");
 ABSL_FLAG(std::string, health_listen, "", "plaintext port with grpc.health.v1 only; default none");
+ABSL_FLAG(std::string, max_connections, "", "to the gRPC port; default: from ulimit -n");
+ABSL_FLAG(std::string, max_concurrent_streams, "", "calls at once of a connection; default 1024");
+ABSL_FLAG(std::string, max_connection_age, "", "then clients connect again; default 0: never");
+ABSL_FLAG(std::string, max_connection_age_grace, "", "for calls after it; default 5m");
+ABSL_FLAG(std::string, max_connection_idle, "", "then it is closed; default 0: never");
+ABSL_FLAG(std::string, min_ping_interval, "", "of clients' pings; default 5s");
+ABSL_FLAG(std::string, grpc_memory, "", "for messages and buffers; default 512MiB");
+ABSL_FLAG(std::string, allow_compressed_requests, "", "take gzip and deflate; default false");
 ABSL_FLAG(std::string, backend, "", "auto, cpu or cuda; default auto");
 ABSL_FLAG(std::string, threads, "", "CPU threads; default: affinity and cgroup limits");
 ABSL_FLAG(std::string, kv_memory, "", "memory for K/V pages, such as 4GiB; default: a share");
@@ -61,9 +75,33 @@ ABSL_FLAG(std::string, default_level, "", "level of requests that choose none; d
 namespace skipstone::server {
 namespace {
 
+constexpr char kUsage[] =
+    "skipstone-server serves Llama 2 over gRPC with per-request sublayer skipping.\n"
+    "  skipstone-server --model models/demo\n"
+    "  skipstone-server --config skipstone.yaml\n";
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 constexpr auto kHealthInterval = std::chrono::milliseconds(200);
+constexpr auto kLoadInterval = std::chrono::milliseconds(20);
+// Beyond --drain_timeout: what has ended is still on its way to the clients.
+constexpr auto kDrainSlack = std::chrono::seconds(10);
+
+bool AsksForHelp(const std::vector<std::string>& args) {
+  return std::any_of(args.begin(), args.end(), [](const std::string& arg) {
+    return arg == "--help" || arg == "-help" || arg == "-h" || arg == "--helpshort";
+  });
+}
+
+// Not absl's own: the defaults are those of ServerConfig, which its flags do not know.
+void PrintHelp() {
+  absl::PrintF("%s\n", kUsage);
+  for (const char* name : {"config", "check"}) {
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    absl::PrintF("  --%s\n      %s (default: %s)\n", name, flag->Help(),
+                 flag->DefaultValue().empty() ? "none" : flag->DefaultValue());
+  }
+  absl::PrintF("\nAlso keys of the YAML file:\n%s", SettingsHelp());
+}
 
 absl::Status ReadConfig(ServerConfig& config) {
   if (const std::string file = absl::GetFlag(FLAGS_config); !file.empty()) {
@@ -109,6 +147,16 @@ int WaitForSignal(const sigset_t& set, std::chrono::milliseconds wait) {
   return signal > 0 ? signal : 0;
 }
 
+// Drains; a device or a thread that hangs does not keep the process alive for ever.
+bool DrainOrExit(Server& server, const ServerConfig& config) {
+  std::thread([limit = config.drain_timeout + kDrainSlack] {
+    std::this_thread::sleep_for(limit);
+    LogEvent(Severity::kError, "the drain hangs: ending");
+    _exit(kFailed);
+  }).detach();
+  return server.Drain(/*now=*/false);
+}
+
 // Takes requests for a while longer, until load balancers know, then drains. A second signal ends
 // the process at once.
 int DrainAndExit(Server& server, const ServerConfig& config, const sigset_t& set) {
@@ -116,9 +164,24 @@ int DrainAndExit(Server& server, const ServerConfig& config, const sigset_t& set
   server.AnnounceDrain();
   if (WaitForSignal(set, config.drain_grace) != 0) return kFailed;
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // the default action is to end
-  const bool all_ended = server.Drain(/*now=*/false);
+  const bool all_ended = DrainOrExit(server, config);
   LogEvent(Severity::kInfo, "drained", {{"all_ended", all_ended ? "true" : "false"}});
   return 0;
+}
+
+// Loads on a thread of its own, so that a signal ends the process whatever loading is about: it
+// has nothing to finish.
+absl::Status LoadUnlessSignalled(Server& server, const sigset_t& set) {
+  std::future<absl::Status> loading =
+      std::async(std::launch::async, [&server] { return server.Load(); });
+  bool loaded = false;
+  while (!loaded) {
+    loaded = loading.wait_for(kLoadInterval) == std::future_status::ready;
+    if (WaitForSignal(set, std::chrono::milliseconds(0)) == 0) continue;
+    LogEvent(Severity::kInfo, "stopped while loading");
+    _exit(0);
+  }
+  return loading.get();
 }
 
 void PrintReady(const Server& server) {
@@ -138,13 +201,16 @@ int Run(const ServerConfig& config) {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by every thread
   auto server = Server::Bind(config);
   if (!server.ok()) return Fail(server.status());
-  if (const absl::Status status = (*server)->Load(); !status.ok()) return Fail(status);
+  if (const auto status = LoadUnlessSignalled(**server, set); !status.ok()) return Fail(status);
   PrintReady(**server);
+  (*server)->WatchOwnPort();
+  IdleTrim trim;
   while (WaitForSignal(set, kHealthInterval) == 0) {
     const absl::Status health = (*server)->CheckEngine();
+    trim.Tick((*server)->idle(), std::chrono::steady_clock::now());
     if (!absl::IsInternal(health)) continue;
     // The orchestrator restarts; the clients have their INTERNAL already.
-    (*server)->Drain(/*now=*/false);
+    DrainOrExit(**server, config);
     return Fail(health);
   }
   return DrainAndExit(**server, config, set);
@@ -155,9 +221,11 @@ int Run(const ServerConfig& config) {
 
 int main(int argc, char** argv) {
   using namespace skipstone::server;
-  absl::SetProgramUsageMessage(
-      "serves Llama 2 over gRPC with per-request sublayer skipping.\n"
-      "  skipstone-server --model models/demo\n  skipstone-server --config skipstone.yaml");
+  absl::SetProgramUsageMessage(kUsage);
+  if (AsksForHelp({argv + 1, argv + argc})) {
+    PrintHelp();
+    return 0;
+  }
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   ServerConfig config;
   absl::Status status = ReadConfig(config);
@@ -173,6 +241,7 @@ int main(int argc, char** argv) {
     std::printf("the configuration is valid\n");
     return 0;
   }
+  SetProcessLimits();
   InitLogging(config.log_level, config.log_format);
   return Run(config);
 }

@@ -146,6 +146,12 @@ struct Metrics::Families {
       *gauge = &memory.Add({{"model_name", model_name}, {"use", use}});
     }
     recorded_steps = &GaugeFamily(r, "recorded_steps", "CUDA graphs of decode steps").Add(model);
+    open_fds = &GaugeFamily(r, "open_fds", "Open descriptors of the process").Add(model);
+    max_fds = &GaugeFamily(r, "max_fds", "Descriptors that it may open").Add(model);
+    connections = &GaugeFamily(r, "open_connections", "Connections to the gRPC port").Add(model);
+    refused_connections =
+        &CounterFamily(r, "refused_connections_total", "Connections above --max_connections")
+             .Add(model);
     build_info = &GaugeFamily(r, "build_info", "What was built; always 1");
     cache_config = &GaugeFamily(r, "cache_config_info", "K/V page size and capacity; always 1");
     step_duration = &Add(kStepDuration, model);
@@ -163,6 +169,8 @@ struct Metrics::Families {
   Counter *preemptions, *shed_layers, *shed_pages, *prefix_queries, *prefix_hits, *rows_eliminated;
   Gauge *running, *waiting, *waiting_tokens, *usage, *free_pages, *used_pages, *cached_pages;
   Gauge *weight_bytes, *page_bytes, *buffer_bytes, *recorded_steps;
+  Gauge *open_fds, *max_fds, *connections;
+  Counter* refused_connections;
   Family<Gauge>*build_info, *cache_config;
   Histogram *step_duration, *step_rows;
 };
@@ -230,6 +238,14 @@ void Metrics::SetInfo(const std::string& version, const std::string& backend, in
              {"block_size", absl::StrFormat("%d", page_tokens)},
              {"num_gpu_blocks", absl::StrFormat("%d", pages_per_layer)}})
       .Set(1);
+}
+
+void Metrics::SetConnections(const ConnectionObservation& connections) {
+  families_->open_fds->Set(static_cast<double>(connections.open_fds));
+  families_->max_fds->Set(static_cast<double>(connections.max_fds));
+  families_->connections->Set(static_cast<double>(connections.open));
+  families_->refused_connections->Increment(static_cast<double>(connections.refused) -
+                                            families_->refused_connections->Value());
 }
 
 Metrics::Series& Metrics::SeriesOf(const RequestLabels& labels) {

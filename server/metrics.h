@@ -18,6 +18,14 @@ namespace skipstone::server {
 
 using Buckets = std::map<std::string, std::vector<double>>;
 
+// Descriptors of the process, connections to its gRPC port.
+struct ConnectionObservation {
+  int64_t open_fds = 0;
+  int64_t max_fds = 0;
+  int64_t open = 0;
+  int64_t refused = 0;  // since the start, for want of room
+};
+
 // Thread-safe.
 class Metrics : public EngineObserver {
  public:
@@ -30,6 +38,8 @@ class Metrics : public EngineObserver {
   // Constant for the life of the process.
   void SetInfo(const std::string& version, const std::string& backend, int page_tokens,
                int64_t pages_per_layer);
+
+  void SetConnections(const ConnectionObservation& connections);
 
   // A request that was refused before it reached the engine.
   void OnRejected(const RequestLabels& labels, Duration e2e);

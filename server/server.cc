@@ -2,44 +2,31 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <prometheus/exposer.h>
+#include <prometheus/text_serializer.h>
 
-#include <exception>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "server/listen_socket.h"
 #include "server/logging.h"
+#include "server/model_name.h"
 
 namespace skipstone::server {
 namespace {
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
-std::string ModelNameOf(const ServerConfig& config) {
-  if (!config.model_name.empty()) return config.model_name;
-  std::string path = config.model;
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  if (path.starts_with("synthetic:")) return path;
-  return path.substr(path.rfind('/') + 1);
-}
-
-void SetUp(grpc::ServerBuilder& builder) {
-  // A second server on the same port must fail, not take half of the connections.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // Notices within 40 s that a client's host is gone, so that its requests free their pages.
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  // Our client library pings every 30 s, also between calls.
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
+absl::Status CannotListen(const std::string& address, const char* flag, const absl::Status& why) {
+  return absl::UnavailableError(
+      absl::StrFormat("cannot listen on %s (--%s): %s", address, flag, std::string(why.message())));
 }
 
 }  // namespace
 
 Server::Server(ServerConfig config)
     : config_(std::move(config)),
-      model_name_(ModelNameOf(config_)),
+      model_name_(ServedNameOf(config_.model_name, config_.model)),
       metrics_(model_name_, config_.buckets),
       stall_watch_(config_.stream_stall_timeout) {}
 
@@ -53,38 +40,36 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Bind(ServerConfig config) {
 }
 
 absl::Status Server::BindPorts() {
+  SKIPSTONE_ASSIGN_OR_RETURN(const ConnectionLimits limits,
+                             ConnectionLimitsOf(config_.max_connections, MaxDescriptors()));
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  SetUp(builder);
-  builder.AddListeningPort(config_.listen, grpc::InsecureServerCredentials(), &grpc_port_);
-  builder.RegisterService(&inference_);
-  builder.RegisterService(&health_);
-  grpc_server_ = builder.BuildAndStart();
-  if (!grpc_server_ || grpc_port_ == 0) {
-    return absl::UnavailableError(absl::StrFormat(
-        "cannot listen on %s (--listen): is another server running there?", config_.listen));
-  }
+  auto grpc = GrpcPort::Open(config_.listen, limits.grpc, config_, {&inference_, &health_});
+  if (!grpc.ok()) return CannotListen(config_.listen, "listen", grpc.status());
+  grpc_port_ = *std::move(grpc);
   if (!config_.health_listen.empty()) {
-    grpc::ServerBuilder health;
-    SetUp(health);
-    health.AddListeningPort(config_.health_listen, grpc::InsecureServerCredentials(),
-                            &health_port_);
-    health.RegisterService(&health_);
-    health_server_ = health.BuildAndStart();
-    if (!health_server_ || health_port_ == 0) {
-      return absl::UnavailableError(
-          absl::StrFormat("cannot listen on %s (--health_listen)", config_.health_listen));
-    }
+    auto health = GrpcPort::Open(config_.health_listen, limits.health, config_, {&health_});
+    if (!health.ok()) return CannotListen(config_.health_listen, "health_listen", health.status());
+    health_port_ = *std::move(health);
   }
-  try {
-    exposer_ = std::make_unique<prometheus::Exposer>(config_.metrics_listen);
-    exposer_->RegisterCollectable(metrics_.registry());
-    metrics_port_ = exposer_->GetListeningPorts().at(0);
-  } catch (const std::exception& e) {
-    return absl::UnavailableError(absl::StrFormat("cannot listen on %s (--metrics_listen): %s",
-                                                  config_.metrics_listen, e.what()));
+  auto metrics =
+      MetricsPort::Open(config_.metrics_listen, limits.metrics, [this] { return MetricsText(); });
+  if (!metrics.ok())
+    return CannotListen(config_.metrics_listen, "metrics_listen", metrics.status());
+  metrics_port_ = *std::move(metrics);
+  if (!IsLoopback(config_.listen)) {
+    LogEvent(Severity::kWarning,
+             "the gRPC port is public and not encrypted: keep it behind a proxy",
+             {{"listen", config_.listen}});
   }
   return absl::OkStatus();
+}
+
+std::string Server::MetricsText() {
+  metrics_.SetConnections({.open_fds = OpenDescriptors(),
+                           .max_fds = MaxDescriptors(),
+                           .open = grpc_port_->acceptor().open_connections(),
+                           .refused = grpc_port_->acceptor().refused_connections()});
+  return prometheus::TextSerializer().Serialize(metrics_.registry()->Collect());
 }
 
 absl::Status Server::Load() {
@@ -116,49 +101,62 @@ absl::Status Server::Serve(ServedModel model) {
   return absl::OkStatus();
 }
 
+void Server::WatchOwnPort(SelfCheckOptions options) {
+  self_check_ = std::make_unique<SelfCheck>(
+      [&acceptor = grpc_port_->acceptor()] { return acceptor.ConnectToSelf(); }, options);
+}
+
 absl::Status Server::CheckEngine() {
   if (!serving_) return absl::OkStatus();
-  const absl::Status health = serving_->engine->health();
+  absl::Status health = serving_->engine->health();
+  if (health.ok() && self_check_) health = self_check_->status();
   if (health.ok() == health_.IsServing(kLivenessService)) return health;
   health_.SetServing(kLivenessService, health.ok());
-  health_.SetServing(kReadinessService, health.ok() && !serving_->draining);
+  health_.SetServing(kReadinessService, health.ok() && !serving_->leaving);
   LogEvent(health.ok() ? Severity::kInfo : Severity::kError, "engine health",
            {{"status", health.ToString()}});
   return health;
 }
 
-void Server::AnnounceDrain() { health_.SetServing(kReadinessService, false); }
+bool Server::idle() const {
+  if (!serving_) return false;
+  const EngineLoad load = serving_->engine->load();
+  return load.running == 0 && load.waiting == 0;
+}
+
+void Server::AnnounceDrain() {
+  if (serving_) serving_->leaving = true;
+  health_.SetServing(kReadinessService, false);
+}
 
 bool Server::Drain(bool now) {
-  if (!grpc_server_) return true;
+  if (!grpc_port_ || std::exchange(drained_, true)) return true;
   AnnounceDrain();
+  self_check_.reset();  // it would be refused
+  if (serving_) serving_->draining = true;
+  grpc_port_->StartShutdown();
   bool all_ended = true;
   if (serving_) {
-    serving_->draining = true;
     const Duration wait = now ? Duration::zero() : Duration(config_.drain_timeout);
     all_ended = serving_->engine->Drain(SystemClock().Now() + wait);
   }
   health_.Shutdown();
   // What has ended is still on its way to the clients.
-  const auto flush = std::chrono::system_clock::now() + std::chrono::seconds(now ? 0 : 5);
-  grpc_server_->Shutdown(flush);
-  if (health_server_) health_server_->Shutdown(flush);
-  grpc_server_->Wait();
-  grpc_server_.reset();
+  grpc_port_->FinishShutdown(std::chrono::seconds(now ? 0 : 5));
   return all_ended;
 }
 
 std::string Server::grpc_address() const {
-  return absl::StrFormat("%s:%d", HostOf(config_.listen), grpc_port_);
+  return absl::StrFormat("%s:%d", HostOf(config_.listen), grpc_port_->port());
 }
 
 std::string Server::metrics_address() const {
-  return absl::StrFormat("%s:%d", HostOf(config_.metrics_listen), metrics_port_);
+  return absl::StrFormat("%s:%d", HostOf(config_.metrics_listen), metrics_port_->port());
 }
 
 std::string Server::health_address() const {
-  if (config_.health_listen.empty()) return "";
-  return absl::StrFormat("%s:%d", HostOf(config_.health_listen), health_port_);
+  if (!health_port_) return "";
+  return absl::StrFormat("%s:%d", HostOf(config_.health_listen), health_port_->port());
 }
 
 }  // namespace skipstone::server

@@ -7,23 +7,21 @@
 //   (*server)->Drain();                            // finishes what runs
 #pragma once
 
-#include <grpcpp/server.h>
-
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/grpc_port.h"
 #include "server/health_service.h"
 #include "server/inference_service.h"
 #include "server/metrics.h"
+#include "server/metrics_port.h"
+#include "server/process_limits.h"
+#include "server/self_check.h"
 #include "server/server_config.h"
 #include "server/serving.h"
 #include "server/stall_watch.h"
-
-namespace prometheus {
-class Exposer;
-}
 
 namespace skipstone::server {
 
@@ -48,14 +46,20 @@ class Server {
   absl::Status Load();
   absl::Status Serve(ServedModel model);
 
+  // From now on CheckEngine also tells whether the gRPC port answers.
+  void WatchOwnPort(SelfCheckOptions options = {});
+
   // Brings liveness in line with the engine's health, and returns that health: INTERNAL means that
-  // the device is lost and the process should end.
+  // the device or the port is lost and the process should end.
   absl::Status CheckEngine();
+  // No request runs or waits.
+  bool idle() const;
 
   // Readiness NOT_SERVING; requests are still taken.
   void AnnounceDrain();
-  // Takes no more requests, waits for the running ones up to the configured time, ends the others,
-  // closes the ports. Returns whether all ended by themselves. `now`: do not wait.
+  // Takes no more requests, which clients are told by GOAWAY at once, waits for the running ones up
+  // to the configured time, ends the others. The ports of health and metrics stay. Returns whether
+  // all ended by themselves. `now`: do not wait.
   bool Drain(bool now);
 
   std::string grpc_address() const;
@@ -67,20 +71,20 @@ class Server {
  private:
   explicit Server(ServerConfig config);
   absl::Status BindPorts();
+  std::string MetricsText();
 
   const ServerConfig config_;
   const std::string model_name_;
   Metrics metrics_;
   HealthService health_;
   InferenceService inference_;
-  std::unique_ptr<prometheus::Exposer> exposer_;
   StallWatch stall_watch_;
   std::unique_ptr<Serving> serving_;
-  std::unique_ptr<grpc::Server> health_server_;
-  std::unique_ptr<grpc::Server> grpc_server_;  // last: no call outlives it
-  int grpc_port_ = 0;
-  int health_port_ = 0;
-  int metrics_port_ = 0;
+  std::unique_ptr<GrpcPort> health_port_;
+  std::unique_ptr<GrpcPort> grpc_port_;  // no call outlives it
+  std::unique_ptr<MetricsPort> metrics_port_;
+  std::unique_ptr<SelfCheck> self_check_;
+  bool drained_ = false;
 };
 
 // What the configuration says of the engine; what the model says is still to be set.

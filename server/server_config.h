@@ -46,9 +46,17 @@ struct ExperimentConfig {
 struct ServerConfig {
   std::string model;
   std::string model_name;  // label and GetModel; empty: the last part of `model`
-  std::string listen = "0.0.0.0:50051";
+  std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "0.0.0.0:9400";
-  std::string health_listen;  // empty: no separate port
+  std::string health_listen;          // empty: no separate port
+  int max_connections = 0;            // to the gRPC port; 0: what the descriptors allow
+  int max_concurrent_streams = 1024;  // of a connection
+  std::chrono::milliseconds max_connection_age{};  // 0: no limit, likewise idle
+  std::chrono::milliseconds max_connection_age_grace = std::chrono::minutes(5);
+  std::chrono::milliseconds max_connection_idle{};
+  std::chrono::milliseconds min_ping_interval = std::chrono::seconds(5);
+  int64_t grpc_memory_bytes = int64_t{512} << 20;  // of messages and buffers of the transport
+  bool allow_compressed_requests = false;
   std::string backend = "auto";
   int threads = 0;              // 0: the CPUs this process may use
   int64_t kv_memory_bytes = 0;  // 0: by kv_pages, else a share of what is free
@@ -88,6 +96,8 @@ struct Setting {
   const char* help;
 };
 std::span<const Setting> Settings();
+// One entry for each: its flag, the values it takes, what it does, its default.
+std::string SettingsHelp();
 
 // INVALID_ARGUMENT names the key, the value and what is allowed; NOT_FOUND: no such key.
 absl::Status ApplySetting(const std::string& key, const std::string& value, ServerConfig& config);

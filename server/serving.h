@@ -35,8 +35,9 @@ struct Serving {
   std::string tenant_key;  // metadata that names a request's tenant; empty: all are one
   Metrics& metrics;
   StallWatch& stall_watch;
-  std::atomic<bool> draining{false};
-  std::unique_ptr<Engine> engine;  // last: it ends first
+  std::atomic<bool> leaving{false};   // the drain is announced, for those who ask
+  std::atomic<bool> draining{false};  // requests are refused
+  std::unique_ptr<Engine> engine;     // last: it ends first
 };
 
 }  // namespace skipstone::server

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
@@ -17,126 +18,160 @@ namespace skipstone::server {
 namespace {
 
 constexpr std::string_view kMetadata = "metadata:";
+constexpr std::string_view kIsNot = " is not ";
 
-using Apply = std::function<absl::Status(const std::string& value, ServerConfig& config)>;
+// How a setting is read from text, and written so that it could be read again.
+struct Apply {
+  using Read = std::function<absl::Status(const std::string& value, ServerConfig& config)>;
+  using Write = std::function<std::string(const ServerConfig& config)>;
+  Read read;
+  Write write;
+};
 
 absl::Status Wrong(const std::string& value, const std::string& wanted) {
-  return absl::InvalidArgumentError(absl::StrFormat("'%s' is not %s", value, wanted));
+  return absl::InvalidArgumentError(
+      absl::StrFormat("'%s'%s%s", value, std::string(kIsNot), wanted));
+}
+
+Apply::Write TextOf(std::string ServerConfig::*field) {
+  return [field](const ServerConfig& config) { return config.*field; };
 }
 
 Apply Text(std::string ServerConfig::*field) {
-  return [field](const std::string& value, ServerConfig& config) {
-    config.*field = value;
-    return absl::OkStatus();
-  };
+  return {[field](const std::string& value, ServerConfig& config) {
+            config.*field = value;
+            return absl::OkStatus();
+          },
+          TextOf(field)};
 }
 
 Apply OneOf(std::string ServerConfig::*field, std::vector<std::string> choices) {
-  return [field, choices](const std::string& value, ServerConfig& config) {
-    std::string list;
-    for (const std::string& choice : choices) {
-      if (value == choice) {
-        config.*field = value;
-        return absl::OkStatus();
-      }
-      list += (list.empty() ? "" : ", ") + choice;
-    }
-    return Wrong(value, "one of " + list);
-  };
+  return {[field, choices](const std::string& value, ServerConfig& config) {
+            std::string list;
+            for (const std::string& choice : choices) {
+              if (value == choice) {
+                config.*field = value;
+                return absl::OkStatus();
+              }
+              list += (list.empty() ? "" : ", ") + choice;
+            }
+            return Wrong(value, "one of " + list);
+          },
+          TextOf(field)};
 }
 
 template <class T>
 Apply Number(T ServerConfig::*field, int64_t least, int64_t most) {
-  return [=](const std::string& value, ServerConfig& config) {
-    int64_t number = 0;
-    if (!absl::SimpleAtoi(value, &number) || number < least || number > most) {
-      return Wrong(value, absl::StrFormat("a whole number from %d to %d", least, most));
-    }
-    config.*field = static_cast<T>(number);
-    return absl::OkStatus();
-  };
+  return {[=](const std::string& value, ServerConfig& config) {
+            int64_t number = 0;
+            if (!absl::SimpleAtoi(value, &number) || number < least || number > most) {
+              return Wrong(value, absl::StrFormat("a whole number from %d to %d", least, most));
+            }
+            config.*field = static_cast<T>(number);
+            return absl::OkStatus();
+          },
+          [field](const ServerConfig& config) { return absl::StrFormat("%d", config.*field); }};
 }
 
 Apply Bool(bool ServerConfig::*field) {
-  return [field](const std::string& value, ServerConfig& config) {
-    return absl::SimpleAtob(value, &(config.*field)) ? absl::OkStatus()
-                                                     : Wrong(value, "true or false");
-  };
+  return {[field](const std::string& value, ServerConfig& config) {
+            return absl::SimpleAtob(value, &(config.*field)) ? absl::OkStatus()
+                                                             : Wrong(value, "true or false");
+          },
+          [field](const ServerConfig& config) { return config.*field ? "true" : "false"; }};
 }
 
 template <class D>
 Apply UpTo24h(D ServerConfig::*field) {
-  return [field](const std::string& value, ServerConfig& config) {
-    absl::Duration duration;
-    if (!absl::ParseDuration(value, &duration) || duration < absl::ZeroDuration() ||
-        duration > absl::Hours(24)) {
-      return Wrong(value, "a duration up to 24h, such as 30s or 500ms");
-    }
-    config.*field = std::chrono::duration_cast<D>(absl::ToChronoNanoseconds(duration));
-    return absl::OkStatus();
-  };
+  return {[field](const std::string& value, ServerConfig& config) {
+            absl::Duration duration;
+            if (!absl::ParseDuration(value, &duration) || duration < absl::ZeroDuration() ||
+                duration > absl::Hours(24)) {
+              return Wrong(value, "a duration up to 24h, such as 30s or 500ms");
+            }
+            config.*field = std::chrono::duration_cast<D>(absl::ToChronoNanoseconds(duration));
+            return absl::OkStatus();
+          },
+          [field](const ServerConfig& config) {
+            return absl::FormatDuration(absl::FromChrono(config.*field));
+          }};
+}
+
+const std::pair<const char*, double> kUnits[] = {{"TiB", 1024.0 * 1024 * 1024 * 1024},
+                                                 {"GiB", 1024.0 * 1024 * 1024},
+                                                 {"MiB", 1024.0 * 1024},
+                                                 {"KiB", 1024.0},
+                                                 {"B", 1.0}};
+
+std::string BytesText(int64_t bytes) {
+  for (const auto& [unit, scale] : kUnits) {
+    if (bytes % static_cast<int64_t>(scale) != 0) continue;
+    return absl::StrFormat("%d%s", bytes / static_cast<int64_t>(scale), unit);
+  }
+  return "";
 }
 
 Apply Bytes(int64_t ServerConfig::*field) {
-  return [field](const std::string& value, ServerConfig& config) {
-    static const std::pair<const char*, double> kUnits[] = {{"TiB", 1024.0 * 1024 * 1024 * 1024},
-                                                            {"GiB", 1024.0 * 1024 * 1024},
-                                                            {"MiB", 1024.0 * 1024},
-                                                            {"KiB", 1024.0},
-                                                            {"B", 1.0}};
-    double scale = 1;
-    std::string digits = value;
-    for (const auto& [suffix, bytes] : kUnits) {
-      if (!value.ends_with(suffix)) continue;
-      digits = value.substr(0, value.size() - std::string(suffix).size());
-      scale = bytes;
-      break;
-    }
-    double number = 0;
-    if (!absl::SimpleAtod(digits, &number) || !(number * scale >= 1) || number * scale > 1e15) {
-      return Wrong(value, "an amount of memory, such as 4GiB or 512MiB");
-    }
-    config.*field = static_cast<int64_t>(number * scale);
-    return absl::OkStatus();
-  };
+  return {
+      [field](const std::string& value, ServerConfig& config) {
+        double scale = 1;
+        std::string digits = value;
+        for (const auto& [suffix, bytes] : kUnits) {
+          if (!value.ends_with(suffix)) continue;
+          digits = value.substr(0, value.size() - std::string(suffix).size());
+          scale = bytes;
+          break;
+        }
+        double number = 0;
+        if (!absl::SimpleAtod(digits, &number) || !(number * scale >= 1) || number * scale > 1e15) {
+          return Wrong(value, "an amount of memory, such as 4GiB or 512MiB");
+        }
+        config.*field = static_cast<int64_t>(number * scale);
+        return absl::OkStatus();
+      },
+      [field](const ServerConfig& config) { return BytesText(config.*field); }};
 }
 
 Apply Share(double ServerConfig::*field) {
-  return [field](const std::string& value, ServerConfig& config) {
-    double number = 0;
-    if (!absl::SimpleAtod(value, &number) || !(number >= 0)) {
-      return Wrong(value, "a share, such as 0.5; above 1: never");
-    }
-    config.*field = number;
-    return absl::OkStatus();
-  };
+  return {[field](const std::string& value, ServerConfig& config) {
+            double number = 0;
+            if (!absl::SimpleAtod(value, &number) || !(number >= 0)) {
+              return Wrong(value, "a share, such as 0.5; above 1: never");
+            }
+            config.*field = number;
+            return absl::OkStatus();
+          },
+          [field](const ServerConfig& config) { return absl::StrFormat("%g", config.*field); }};
 }
 
 Apply MetadataKey(std::string ServerConfig::*field) {
-  return [field](const std::string& value, ServerConfig& config) {
-    const auto legal = [](char c) {
-      return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
-    };
-    if (!value.empty() && (!value.starts_with(kMetadata) || value.size() == kMetadata.size() ||
-                           !std::all_of(value.begin() + kMetadata.size(), value.end(), legal))) {
-      return Wrong(value, "metadata:KEY, a key of letters, digits, '-', '_' and '.'");
-    }
-    config.*field = value;
-    return absl::OkStatus();
-  };
+  return {[field](const std::string& value, ServerConfig& config) {
+            const auto legal = [](char c) {
+              return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
+            };
+            if (!value.empty() &&
+                (!value.starts_with(kMetadata) || value.size() == kMetadata.size() ||
+                 !std::all_of(value.begin() + kMetadata.size(), value.end(), legal))) {
+              return Wrong(value, "metadata:KEY, a key of letters, digits, '-', '_' and '.'");
+            }
+            config.*field = value;
+            return absl::OkStatus();
+          },
+          TextOf(field)};
 }
 
 Apply Address(std::string ServerConfig::*field) {
-  return [field](const std::string& value, ServerConfig& config) {
-    const size_t colon = value.rfind(':');
-    int port = -1;
-    if (colon == std::string::npos || colon == 0 ||
-        !absl::SimpleAtoi(value.substr(colon + 1), &port) || port < 0 || port > 65535) {
-      return Wrong(value, "HOST:PORT");
-    }
-    config.*field = value;
-    return absl::OkStatus();
-  };
+  return {[field](const std::string& value, ServerConfig& config) {
+            const size_t colon = value.rfind(':');
+            int port = -1;
+            if (colon == std::string::npos || colon == 0 ||
+                !absl::SimpleAtoi(value.substr(colon + 1), &port) || port < 0 || port > 65535) {
+              return Wrong(value, "HOST:PORT");
+            }
+            config.*field = value;
+            return absl::OkStatus();
+          },
+          TextOf(field)};
 }
 
 struct Entry {
@@ -153,11 +188,28 @@ const std::vector<Entry>& Table() {
       {{"listen", "address of the gRPC service; port 0: any"}, Address(&C::listen)},
       {{"metrics_listen", "address of /metrics; port 0: any"}, Address(&C::metrics_listen)},
       {{"health_listen", "plaintext port with grpc.health.v1 only"}, Address(&C::health_listen)},
+      {{"max_connections", "open connections to the gRPC port; default: from ulimit -n"},
+       Number(&C::max_connections, 1, 65536)},
+      {{"max_concurrent_streams", "calls at once of one connection; more wait at the client"},
+       Number(&C::max_concurrent_streams, 1, 1000000)},
+      {{"max_connection_age", "then a client is told to connect again; 0: never"},
+       UpTo24h(&C::max_connection_age)},
+      {{"max_connection_age_grace", "how long calls may go on after that"},
+       UpTo24h(&C::max_connection_age_grace)},
+      {{"max_connection_idle", "a connection without calls is closed after it; 0: never"},
+       UpTo24h(&C::max_connection_idle)},
+      {{"min_ping_interval", "clients that ping more often are disconnected"},
+       UpTo24h(&C::min_ping_interval)},
+      {{"grpc_memory", "memory for messages and buffers of gRPC, such as 512MiB"},
+       Bytes(&C::grpc_memory_bytes)},
+      {{"allow_compressed_requests", "true: take gzip and deflate, which inflate without limit"},
+       Bool(&C::allow_compressed_requests)},
       {{"backend", "auto, cpu or cuda"}, OneOf(&C::backend, {"auto", "cpu", "cuda"})},
       {{"threads", "CPU threads; default: affinity and cgroup limits"},
        Number(&C::threads, 1, 1024)},
-      {{"kv_memory", "memory for K/V pages, such as 4GiB"}, Bytes(&C::kv_memory_bytes)},
-      {{"kv_pages", "number of K/V pages; wins over --kv_memory"},
+      {{"kv_memory", "memory for K/V pages; default: a share of what is free"},
+       Bytes(&C::kv_memory_bytes)},
+      {{"kv_pages", "number of K/V pages, wins over --kv_memory; default: from it"},
        Number(&C::kv_pages, 1, PagePool::kMaxPages)},
       {{"page_tokens", "tokens of one K/V page"}, Number(&C::page_tokens, 1, 256)},
       {{"max_batch_tokens", "work of one step, in prompt rows without skipping"},
@@ -208,10 +260,33 @@ std::span<const Setting> Settings() {
   return *settings;
 }
 
+std::string SettingsHelp() {
+  std::string text;
+  const ServerConfig defaults;
+  for (const auto& [setting, apply] : Table()) {
+    // What it says of a value that nothing takes.
+    ServerConfig scratch;
+    const absl::Status wrong = apply.read("\n", scratch);
+    text += absl::StrFormat("  --%s", setting.key);
+    if (!wrong.ok()) {
+      const std::string message(wrong.message());
+      text += ": " + message.substr(message.find(kIsNot) + kIsNot.size());
+    }
+    text += absl::StrFormat("\n      %s", setting.help);
+    // A default that could not be given, such as 0 for "by the machine", is told by `help`.
+    const std::string value = apply.write(defaults);
+    const bool given = !value.empty() && apply.read(value, scratch).ok();
+    if (given) text += absl::StrFormat(" (default: %s)", value);
+    if (!given && !absl::StrContains(setting.help, "default:")) text += " (default: none)";
+    text += '\n';
+  }
+  return text;
+}
+
 absl::Status ApplySetting(const std::string& key, const std::string& value, ServerConfig& config) {
   for (const Entry& entry : Table()) {
     if (key != entry.setting.key) continue;
-    const absl::Status status = entry.apply(value, config);
+    const absl::Status status = entry.apply.read(value, config);
     if (status.ok()) return status;
     return absl::Status(status.code(),
                         absl::StrFormat("%s: %s", key, std::string(status.message())));

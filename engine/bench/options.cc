@@ -100,6 +100,19 @@ absl::Status CheckTogether(const BenchOptions& options) {
   return absl::OkStatus();
 }
 
+// "default 8, from 1".
+std::string DefaultOf(const Option& option) {
+  const BenchOptions defaults;
+  if (const auto* number = std::get_if<IntField>(&option.field)) {
+    return absl::StrFormat("default %d, from %d", defaults.*number->member, number->min);
+  }
+  if (const auto* flag = std::get_if<bool BenchOptions::*>(&option.field)) {
+    return absl::StrFormat("default %s", defaults.**flag ? "true" : "false");
+  }
+  const std::string& text = defaults.*std::get<std::string BenchOptions::*>(option.field);
+  return "default " + (text.empty() ? "none" : text);
+}
+
 }  // namespace
 
 absl::StatusOr<BenchOptions> ParseBenchOptions(std::span<const char* const> args) {
@@ -133,7 +146,7 @@ absl::StatusOr<BenchOptions> ParseBenchOptions(std::span<const char* const> args
 std::string BenchUsage() {
   std::string text = "skipstone-engine-bench: the engine without gRPC, against its floors\n";
   for (const Option& option : kOptions) {
-    text += absl::StrFormat("  --%-12s %s\n", option.name, option.help);
+    text += absl::StrFormat("  --%-12s %s (%s)\n", option.name, option.help, DefaultOf(option));
   }
   return text;
 }

@@ -3,13 +3,17 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
 #include "absl/flags/usage.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
 #include "engine/model/config.h"
@@ -56,6 +60,25 @@ ABSL_FLAG(std::string, svg, "", "file for plots");
 
 namespace skipstone {
 namespace {
+
+constexpr char kUsage[] =
+    "skipstone-sim simulates servers with this engine's scheduler under a trace or generated\n"
+    "traffic.\n"
+    "  skipstone-sim --profile=h200.json --kv_pages=417376 --trace=trace.csv --skip=none\n";
+
+// absl's own --help finds no flags of a program whose file is not named after it.
+void PrintHelp() {
+  std::map<std::string, const absl::CommandLineFlag*> flags;
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (absl::EndsWith(flag->Filename(), "sim/main.cc")) flags[std::string(name)] = flag;
+  }
+  absl::PrintF("%s\n", kUsage);
+  for (const auto& [name, flag] : flags) {
+    const std::string value = flag->DefaultValue();
+    absl::PrintF("  --%s\n      %s (default: %s)\n", name, flag->Help(),
+                 value.empty() ? "none" : value);
+  }
+}
 
 constexpr int kMaxReplicas = 4096;   // each event looks at all of them; ids fit 16 bits
 constexpr double kMaxSeconds = 1e9;  // of simulated arrivals: nanoseconds fit 64 bits
@@ -192,9 +215,12 @@ absl::Status Main() {
 }  // namespace skipstone
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(
-      "simulates servers with this engine's scheduler under a trace or generated traffic\n"
-      "  skipstone-sim --profile=h200.json --kv_pages=417376 --trace=trace.csv --skip=none");
+  absl::SetProgramUsageMessage(skipstone::kUsage);
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) != "--help") continue;
+    skipstone::PrintHelp();
+    return 0;
+  }
   if (absl::ParseCommandLine(argc, argv).size() > 1) {
     absl::FPrintF(stderr, "skipstone-sim takes flags only; --help lists them\n");
     return 2;

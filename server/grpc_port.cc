@@ -1,0 +1,102 @@
+#include "server/grpc_port.h"
+
+#include <grpc/grpc.h>
+#include <grpcpp/resource_quota.h>
+
+#include <algorithm>
+#include <climits>
+#include <utility>
+
+#include "engine/base/status.h"
+
+namespace skipstone::server {
+namespace {
+
+// Names, ids and the like; also the default of gRPC, and what its clients take.
+constexpr int kMaxMetadataBytes = 8 << 10;
+// From the accept to the client's first HTTP/2 settings; gRPC's own 120 s are for TLS over slow
+// links.
+constexpr int kHandshakeMs = 20000;
+
+int Milliseconds(std::chrono::milliseconds time) { return static_cast<int>(time.count()); }
+
+void SetConnectionLife(grpc::ServerBuilder& builder, const ServerConfig& config) {
+  // Notices within 40 s that a client's host is gone, so that its requests free their pages.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  // Our client library pings every 30 s, also between calls. A tenth less, since the network
+  // brings some of them closer together.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             Milliseconds(config.min_ping_interval * 9 / 10));
+  const auto set = [&](const char* argument, std::chrono::milliseconds time) {
+    if (time.count() > 0) builder.AddChannelArgument(argument, Milliseconds(time));
+  };
+  set(GRPC_ARG_MAX_CONNECTION_AGE_MS, config.max_connection_age);
+  if (config.max_connection_age.count() > 0) {
+    set(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, config.max_connection_age_grace);
+  }
+  set(GRPC_ARG_MAX_CONNECTION_IDLE_MS, config.max_connection_idle);
+}
+
+void SetLimits(grpc::ServerBuilder& builder, const ServerConfig& config) {
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, config.max_concurrent_streams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  if (!config.allow_compressed_requests) {
+    // Half a megabyte of gzip is half a gigabyte before the message limit is looked at.
+    for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+      builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+    }
+  }
+  grpc::ResourceQuota quota("skipstone");
+  quota.Resize(static_cast<size_t>(config.grpc_memory_bytes));
+  builder.SetResourceQuota(quota);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcPort>> GrpcPort::Open(
+    const std::string& address, int max_connections, const ServerConfig& config,
+    const std::vector<grpc::Service*>& services) {
+  std::unique_ptr<GrpcPort> port(new GrpcPort());
+  SKIPSTONE_ASSIGN_OR_RETURN(port->acceptor_, ConnectionAcceptor::Listen(address));
+  grpc::ServerBuilder builder;
+  SetConnectionLife(builder, config);
+  SetLimits(builder, config);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  port->connections_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
+  port->server_ = builder.BuildAndStart();
+  if (!port->server_) return absl::UnavailableError("gRPC did not start");
+  port->acceptor_->Start(max_connections, [connections = port->connections_.get()](int fd) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.fd = fd;
+    connections->HandleNewConnection(&parameters);
+  });
+  return port;
+}
+
+GrpcPort::~GrpcPort() {
+  if (!server_) return;
+  StartShutdown();
+  FinishShutdown(std::chrono::milliseconds(0));
+}
+
+void GrpcPort::StartShutdown() {
+  if (shutdown_.valid()) return;
+  acceptor_->Stop();
+  shutdown_ = std::async(std::launch::async, [this] { server_->Shutdown(); });
+}
+
+void GrpcPort::FinishShutdown(std::chrono::milliseconds wait) {
+  // Shutdown with a deadline cancels too, but its deadline is fixed when it begins.
+  if (shutdown_.wait_for(wait) != std::future_status::ready) {
+    grpc_server_cancel_all_calls(server_->c_server());
+  }
+  shutdown_.wait();
+  server_->Wait();
+}
+
+}  // namespace skipstone::server
