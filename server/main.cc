@@ -1,21 +1,25 @@
 // skipstone-server: flags over YAML over defaults, signals, exit codes.
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/reflection.h"
 #include "absl/flags/usage.h"
+#include "absl/strings/str_format.h"
 #include "engine/base/check.h"
 #include "engine/base/status.h"
 #include "engine/model/synthetic.h"
 #include "server/experiments.h"
 #include "server/levels.h"
+#include "server/log_writer.h"
 #include "server/logging.h"
 #include "server/server.h"
 
@@ -63,6 +67,8 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
+// Beyond the drain: the engine's end, answers on their way, buffers given back.
+constexpr Duration kMostOfEnd = std::chrono::seconds(25);
 constexpr auto kHealthInterval = std::chrono::milliseconds(200);
 
 absl::Status ReadConfig(ServerConfig& config) {
@@ -102,6 +108,17 @@ int Fail(const absl::Status& status) {
   return kFailed;
 }
 
+// Whatever hangs from here on, a device or a library, holds up the end no longer than this.
+void EndWithin(Duration wait) {
+  std::thread([wait] {
+    std::this_thread::sleep_for(wait);
+    LogEvent(Severity::kError, "ended by force",
+             {{"after_s", absl::StrFormat("%.0f", Seconds(wait))}});
+    FlushLogging();
+    _exit(kFailed);
+  }).detach();
+}
+
 // Waits up to `wait` for a signal of `set`; 0 if none came.
 int WaitForSignal(const sigset_t& set, std::chrono::milliseconds wait) {
   const timespec time = {.tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1000000};
@@ -115,19 +132,23 @@ int DrainAndExit(Server& server, const ServerConfig& config, const sigset_t& set
   LogEvent(Severity::kInfo, "draining");
   server.AnnounceDrain();
   if (WaitForSignal(set, config.drain_grace) != 0) return kFailed;
+  EndWithin(config.drain_timeout + kMostOfEnd);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // the default action is to end
   const bool all_ended = server.Drain(/*now=*/false);
   LogEvent(Severity::kInfo, "drained", {{"all_ended", all_ended ? "true" : "false"}});
-  return 0;
+  const absl::Status health = server.CheckEngine();
+  return health.ok() ? 0 : Fail(health);
 }
 
+// Who started the server may not read it.
 void PrintReady(const Server& server) {
-  std::printf("READY grpc=%s metrics=%s", server.grpc_address().c_str(),
-              server.metrics_address().c_str());
-  const std::string health = server.health_address();
-  if (!health.empty()) std::printf(" health=%s", health.c_str());
-  std::printf("\n");
-  std::fflush(stdout);
+  std::string line = absl::StrFormat("READY grpc=%s metrics=%s", server.grpc_address(),
+                                     server.metrics_address());
+  if (const std::string health = server.health_address(); !health.empty()) {
+    line += " health=" + health;
+  }
+  if (WriteWithin(STDOUT_FILENO, line + "\n", std::chrono::seconds(1))) return;
+  LogEvent(Severity::kWarning, "stdout takes no READY line");
 }
 
 int Run(const ServerConfig& config) {
@@ -144,6 +165,7 @@ int Run(const ServerConfig& config) {
     const absl::Status health = (*server)->CheckEngine();
     if (!absl::IsInternal(health)) continue;
     // The orchestrator restarts; the clients have their INTERNAL already.
+    EndWithin(config.drain_timeout + kMostOfEnd);
     (*server)->Drain(/*now=*/false);
     return Fail(health);
   }
@@ -174,5 +196,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   InitLogging(config.log_level, config.log_format);
-  return Run(config);
+  const int code = Run(config);
+  FlushLogging();
+  // Nothing that a library does at exit may hold up a failure.
+  if (code != 0) _exit(code);
+  return code;
 }

@@ -6,6 +6,7 @@
 
 #include <exception>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
@@ -22,6 +23,18 @@ std::string ModelNameOf(const ServerConfig& config) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (path.starts_with("synthetic:")) return path;
   return path.substr(path.rfind('/') + 1);
+}
+
+// Of every request that the configuration lets in.
+std::vector<RequestLabels> ExpectedLabels(const Serving& serving) {
+  std::vector<RequestLabels> labels{{.level = kCustomLevel}};  // also of refused ones
+  for (const Level& level : serving.levels.all()) labels.push_back({.level = level.name});
+  for (const ExperimentConfig& experiment : serving.experiments.all()) {
+    for (const ArmConfig& arm : experiment.arms) {
+      labels.push_back({.level = arm.level, .arm = experiment.name + "/" + arm.name});
+    }
+  }
+  return labels;
 }
 
 void SetUp(grpc::ServerBuilder& builder) {
@@ -106,6 +119,7 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .tenant_key = config_.tenant_key(),
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_});
+  metrics_.Expect(ExpectedLabels(*serving_));
   serving_->engine = Engine::Start({.runner = std::move(model.runner),
                                     .tokenizer = std::move(model.tokenizer),
                                     .observer = &metrics_},
