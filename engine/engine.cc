@@ -1,18 +1,19 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <optional>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/mailbox.h"
+#include "engine/base/leavable_thread.h"
+#include "engine/base/log.h"
 #include "engine/base/mutex.h"
 #include "engine/base/status.h"
-#include "engine/live_request.h"
+#include "engine/output_threads.h"
 #include "engine/step_loop.h"
 
 namespace skipstone {
@@ -36,6 +37,16 @@ SchedulerOptions SchedulerOptionsOf(const EngineOptions& options) {
           .work = options.work};
 }
 
+absl::Status CutByDrain() {
+  return absl::UnavailableError("the server shut down before the request ended");
+}
+
+// So many steps' results may wait for their sinks.
+int64_t OutputLimitOf(const EngineOptions& options) {
+  constexpr int64_t kSteps = 16;
+  return kSteps * std::max(options.max_sequences, 2 * options.max_batch_tokens);
+}
+
 }  // namespace
 
 class Engine::Impl {
@@ -45,19 +56,17 @@ class Engine::Impl {
         tokenizer_(std::move(parts.tokenizer)),
         observer_(parts.observer ? *parts.observer : no_observer_),
         clock_(parts.clock ? *parts.clock : SystemClock()),
+        output_(options.output_threads, OutputLimitOf(options), observer_, clock_),
         loop_(std::move(parts.runner),
               {.scheduler = SchedulerOptionsOf(options), .itl_bound = options.itl_bound}, observer_,
-              clock_, events_),
-        output_thread_([this] { RunOutput(); }),
-        step_thread_([this] { loop_.Run(); }) {}
-
-  ~Impl() {
-    Drain(clock_.Now());
-    loop_.Stop();
-    step_thread_.join();
-    events_.Close();
-    output_thread_.join();
+              clock_, output_) {
+    output_.set_on_room([this] { loop_.Post({.kind = StepCommand::Kind::kWake}); });
   }
+
+  // Before anything else.
+  void StartThreads(const std::shared_ptr<Impl>& self);
+  // After everything else. The threads let go of what is shared when they end.
+  void End();
 
   absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
   bool Cancel(const std::string& request_id, CancelReason reason);
@@ -73,7 +82,7 @@ class Engine::Impl {
   std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
   int ResolveMaxTokens(const EngineRequest& request) const;
   absl::Status CanTake(const EngineRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RunOutput();
+  void EndWithoutSteps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Handle(OutputEvent& event);
   void Finish(const LiveRequestPtr& request, const absl::Status& status,
               std::optional<Outcome> outcome);
@@ -87,11 +96,43 @@ class Engine::Impl {
   CondVar ended_;
   std::unordered_map<std::string, LiveRequestPtr> live_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  Mailbox<OutputEvent> events_;
+  bool hangs_ ABSL_GUARDED_BY(mutex_) = false;
+  OutputThreads output_;
   StepLoop loop_;
-  std::thread output_thread_;
-  std::thread step_thread_;
+  std::vector<LeavableThread> threads_;  // the step thread, then the output threads
 };
+
+void Engine::Impl::StartThreads(const std::shared_ptr<Impl>& self) {
+  threads_.emplace_back("step", [self] { self->loop_.Run(); });
+  for (int i = 0; i < output_.size(); ++i) {
+    threads_.emplace_back("output", [self, i] {
+      self->output_.Run(i, [&self](OutputEvent& event) { self->Handle(event); });
+    });
+  }
+}
+
+void Engine::Impl::End() {
+  Drain(SystemClock().Now());
+  loop_.Stop();
+  const auto deadline = [this] {
+    MutexLock lock(mutex_);  // where the drain found that something hangs, the waiting was done
+    return SystemClock().Now() + (hangs_ ? Duration::zero() : options_.end_timeout);
+  };
+  // What is not in the device's hands comes to its end by itself.
+  while (!threads_[0].WaitUntil(deadline())) {
+    if (!loop_.Abandon()) continue;
+    Log(LogSeverity::kError, "the device hangs: the step thread is left behind");
+    break;
+  }
+  output_.Close();
+  const Time sinks = deadline();
+  for (int i = 1; i < std::ssize(threads_); ++i) {
+    if (threads_[i].WaitUntil(sinks)) continue;
+    output_.Abandon();
+    Log(LogSeverity::kError, "a sink hangs: an output thread is left behind");
+  }
+  for (LeavableThread& thread : threads_) thread.Leave();
+}
 
 absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
   SKIPSTONE_RETURN_IF_ERROR(ValidateRequest(request, limits()));
@@ -214,23 +255,53 @@ bool Engine::Impl::Drain(Time deadline) {
   draining_ = true;
   while (!live_.empty() && ended_.WaitUntil(mutex_, deadline)) {
   }
-  const bool all_ended = live_.empty();
+  if (live_.empty()) return true;
   for (const auto& [id, request] : live_) {
     StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = request};
-    end.status = absl::UnavailableError("the server shut down before the request ended");
+    end.status = CutByDrain();
     end.outcome = Outcome::kError;
     loop_.Post(std::move(end));
   }
-  while (!live_.empty()) ended_.Wait(mutex_);
-  return all_ended;
+  Time told = SystemClock().Now() + options_.end_timeout;
+  while (!live_.empty() && ended_.WaitUntil(mutex_, told)) {
+  }
+  if (live_.empty()) return false;
+  EndWithoutSteps();
+  told = SystemClock().Now() + options_.end_timeout;
+  while (!live_.empty() && ended_.WaitUntil(mutex_, told)) {
+  }
+  return false;
+}
+
+// The step thread does not answer; the output threads may still reach the clients.
+void Engine::Impl::EndWithoutSteps() {
+  hangs_ = true;
+  Log(LogSeverity::kError, absl::StrFormat("no answer of the step thread for %.0f s: %d requests "
+                                           "end without it",
+                                           Seconds(options_.end_timeout), live_.size()));
+  std::vector<OutputEvent> ends;
+  for (const auto& [id, request] : live_) {
+    ends.push_back({.kind = OutputEvent::Kind::kDone,
+                    .request = request,
+                    .status = CutByDrain(),
+                    .outcome = Outcome::kError});
+  }
+  output_.Push(ends);
 }
 
 absl::Status Engine::Impl::health() const {
   SKIPSTONE_RETURN_IF_ERROR(loop_.error());
-  const Time started = loop_.step_started();
-  if (started != kNever && clock_.Now() - started > options_.stall_timeout) {
+  {
+    MutexLock lock(mutex_);
+    if (hangs_) return absl::InternalError("the step thread or an output thread hangs");
+  }
+  const std::pair<const char*, Time> calls[] = {
+      {"a step has been running", loop_.step_started()},
+      {"a call of a sink has been running", output_.handling_since()}};
+  for (const auto& [what, started] : calls) {
+    if (started == kNever || clock_.Now() - started <= options_.stall_timeout) continue;
     return absl::UnavailableError(
-        absl::StrFormat("a step has been running for %.0f s", Seconds(clock_.Now() - started)));
+        absl::StrFormat("%s for %.0f s", what, Seconds(clock_.Now() - started)));
   }
   return absl::OkStatus();
 }
@@ -250,13 +321,6 @@ Duration Engine::Impl::RetryAfter(const EngineRequest& request) const {
   excess.sequences = std::max(1, excess.sequences);
   excess.prompt_tokens = std::max<int64_t>(1, excess.prompt_tokens);
   return loop_.queue().TimeToDrain(excess, clock_.Now());
-}
-
-void Engine::Impl::RunOutput() {
-  std::vector<OutputEvent> events;
-  while (events_.Take(events, /*wait=*/true)) {
-    for (OutputEvent& event : events) Handle(event);
-  }
 }
 
 void Engine::Impl::Handle(OutputEvent& event) {
@@ -294,11 +358,13 @@ void Engine::Impl::Finish(const LiveRequestPtr& request, const absl::Status& sta
 }
 
 std::unique_ptr<Engine> Engine::Start(EngineParts parts, const EngineOptions& options) {
-  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(parts), options)));
+  auto impl = std::make_shared<Impl>(std::move(parts), options);
+  impl->StartThreads(impl);
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
-Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Engine::~Engine() = default;
+Engine::Engine(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() { impl_->End(); }
 
 absl::Status Engine::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
   return impl_->Submit(std::move(request), std::move(sink));

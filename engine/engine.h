@@ -1,5 +1,5 @@
 // The engine: requests in, tokens out. Owns the step thread, which alone runs scheduler, pages and
-// device, and the output thread, which turns tokens into text and calls the sinks.
+// device, and the output threads, which turn tokens into text and call the sinks.
 //
 //   auto engine = Engine::Start(std::move(parts), options);
 //   engine->Submit(request, std::make_unique<MySink>());
@@ -42,8 +42,12 @@ struct EngineOptions {
   int max_context = 0;
   std::vector<int32_t> eos_ids;
   ModelWork work;  // unit of the step budget and of attributed times
-  // A step that takes longer means the device hangs: healthy() turns false.
+  // A step, or a call of a sink, that takes longer means that the device or the server hangs:
+  // health() says so.
   Duration stall_timeout = std::chrono::minutes(5);
+  int output_threads = 1;
+  // How long the engine's end waits for a thread that may hang, before it goes on without it.
+  Duration end_timeout = std::chrono::seconds(5);
 };
 
 struct EngineParts {
@@ -64,7 +68,8 @@ class Engine {
   };
 
   static std::unique_ptr<Engine> Start(EngineParts parts, const EngineOptions& options);
-  // Cancels what still runs (UNAVAILABLE) and joins the threads.
+  // Cancels what still runs (UNAVAILABLE) and joins the threads. One that the device or a sink
+  // holds is left behind after end_timeout: it then touches nothing but what it owns.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -79,7 +84,7 @@ class Engine {
   bool Cancel(const std::string& request_id, CancelReason reason);
 
   // Refuses new requests, waits until all have ended or `deadline` passed; then the rest ends with
-  // UNAVAILABLE. Returns whether all ended by themselves.
+  // UNAVAILABLE, also while the device hangs. Returns whether all ended by themselves.
   bool Drain(Time deadline);
 
   EngineLoad load() const;
@@ -87,14 +92,14 @@ class Engine {
   // that the request may fit, at the rate of the last seconds.
   Duration RetryAfter(const EngineRequest& request) const;
   RequestLimits limits() const;
-  // OK; INTERNAL after a device error; UNAVAILABLE while a step has been running for longer than
-  // stall_timeout.
+  // OK; INTERNAL after a device error, or if a drain found a thread that hangs; UNAVAILABLE while a
+  // step or a call of a sink has been running for longer than stall_timeout.
   absl::Status health() const;
 
  private:
   class Impl;
-  explicit Engine(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Engine(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;  // shared with its threads, which may be left behind
 };
 
 // True for the RESOURCE_EXHAUSTED of a request that not even an empty pool could hold.

@@ -55,17 +55,26 @@ struct RequestObservation {
   int64_t kv_pages_omitted = 0;
 };
 
-// Called by the step thread and the output thread; implementations are thread-safe and do not
-// block.
-class EngineObserver {
+// What requests with equal labels did. Called by the output threads, like EngineObserver.
+class RequestObserver {
  public:
-  virtual ~EngineObserver() = default;
+  virtual ~RequestObserver() = default;
+  virtual void OnFirstToken(Duration /*ttft*/) {}
+  virtual void OnInterTokenLatency(Duration) {}
+  virtual void OnOutputFinished(const OutputFinished&) {}
+  virtual void OnRequestDone(const RequestObservation&) {}
+};
+
+// Called by the step thread and the output threads; implementations are thread-safe and do not
+// block. What follows of RequestObserver is the observer of requests that have no other.
+class EngineObserver : public RequestObserver {
+ public:
+  // Asked once for each request. Lives as long as the engine's observer.
+  virtual RequestObserver& Of(const RequestLabels&) { return *this; }
   virtual void OnStep(const StepObservation&) {}
   virtual void OnLoad(const EngineLoad&) {}
-  virtual void OnFirstToken(const RequestLabels&, Duration /*ttft*/) {}
-  virtual void OnInterTokenLatency(const RequestLabels&, Duration) {}
-  virtual void OnOutputFinished(const RequestLabels&, const OutputFinished&) {}
-  virtual void OnRequestDone(const RequestObservation&) {}
+  // Results that the output threads have not handed to their sinks yet.
+  virtual void OnOutputQueue(int64_t /*results*/) {}
 };
 
 }  // namespace skipstone

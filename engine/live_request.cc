@@ -13,6 +13,7 @@ LiveRequest::LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sin
     : request_(std::move(request)),
       sink_(std::move(sink)),
       context_(context),
+      observer_(context.observer.Of(request_.labels)),
       skip_(request_.skip) {
   for (int i = 0; i < request_.n; ++i) {
     outputs_.push_back(
@@ -69,23 +70,41 @@ void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outc
   if (done_) return;
   done_ = true;
   ReadClocks();
+  const RequestTotals totals = Totals();
   RequestObservation observation{.labels = request_.labels,
                                  .timing = timing_,
                                  .scheduled = scheduled_.has_value(),
                                  .first_token = first_delivery_.has_value(),
                                  .browned_out = !(skip_ == request_.skip),
-                                 .prompt_tokens = static_cast<int>(request_.prompt.size()),
+                                 .prompt_tokens = totals.prompt_tokens,
+                                 .completion_tokens = totals.completion_tokens,
                                  .kv_pages_omitted = pages_omitted_};
   observation.outcome = outcome.value_or(any_aborted_      ? Outcome::kAborted
                                          : any_time_limit_ ? Outcome::kTimeLimit
                                                            : Outcome::kOk);
-  for (const Output& output : outputs_) {
-    observation.completion_tokens += output.tokens;
-    observation.outputs += output.tokens > 0;
-  }
-  context_.observer.OnRequestDone(observation);
-  sink_->OnDone(status);
+  for (const Output& output : outputs_) observation.outputs += output.tokens > 0;
+  observer_.OnRequestDone(observation);
+  sink_->OnDone(status, totals);
   sink_.reset();
+}
+
+RequestTotals LiveRequest::Totals() const {
+  RequestTotals totals{.timing = timing_,
+                       .prompt_tokens = static_cast<int>(request_.prompt.size())};
+  if (!scheduled_) totals.timing.queue = timing_.e2e;
+  for (const Output& output : outputs_) {
+    totals.completion_tokens += output.tokens;
+    totals.kv_pages_used += BlocksOf(output) * SkipOf(output).KeptAttention();
+  }
+  return totals;
+}
+
+// The last drawn token never ran. Nothing is stored before the first step.
+int64_t LiveRequest::BlocksOf(const Output& output) const {
+  if (!scheduled_) return 0;
+  const int64_t stored = std::ssize(request_.prompt) + std::max(output.tokens, 1) - 1;
+  const int64_t unstored = request_.score_from > 0 ? 1 : 0;  // the last token is only a target
+  return BlocksFor(std::max<int64_t>(0, stored - unstored), context_.page_tokens);
 }
 
 void LiveRequest::ReadClocks() {
@@ -130,7 +149,7 @@ bool LiveRequest::AddToken(int index, const LogitsResult& sampled, Time time, Ou
     output.first_token = time;
     if (scheduled_ && timing_.prefill == Duration{}) timing_.prefill = time - *scheduled_;
   } else {
-    context_.observer.OnInterTokenLatency(request_.labels, time - output.last_token);
+    observer_.OnInterTokenLatency(time - output.last_token);
   }
   output.last_token = time;
   ++output.tokens;
@@ -149,7 +168,7 @@ void LiveRequest::Deliver(OutputDelta delta) {
   if (!token || first_delivery_) return;
   first_delivery_ = context_.clock.Now();
   timing_.ttft = *first_delivery_ - request_.arrival;
-  context_.observer.OnFirstToken(request_.labels, timing_.ttft);
+  observer_.OnFirstToken(timing_.ttft);
 }
 
 FinishReason LiveRequest::LengthReason(const Output& output) const {
@@ -169,11 +188,8 @@ void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> 
   finished.prompt_tokens = static_cast<int>(request_.prompt.size());
   finished.completion_tokens = output.tokens;
   finished.cached_prompt_tokens = cached_tokens_;
-  // Stored tokens: the last drawn one never ran. Nothing is stored before the first step.
-  const int64_t stored = scheduled_ ? finished.prompt_tokens + std::max(output.tokens, 1) - 1 : 0;
-  const SkipSet& skip = output.applied.empty() ? skip_ : output.applied.back().skip;
-  const int64_t unstored = request_.score_from > 0 ? 1 : 0;  // the last token is only a target
-  const int64_t blocks = BlocksFor(std::max<int64_t>(0, stored - unstored), context_.page_tokens);
+  const SkipSet& skip = SkipOf(output);
+  const int64_t blocks = BlocksOf(output);
   finished.kv_pages_used = blocks * skip.KeptAttention();
   finished.kv_pages_omitted = blocks * skip.SkippedAttention();
   pages_omitted_ += finished.kv_pages_omitted;
@@ -188,7 +204,7 @@ void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> 
   finished.timing = timing_;
   finished.timing.decode = output.last_token - output.first_token;
   finished.timing.preemptions = preemptions;
-  context_.observer.OnOutputFinished(request_.labels, finished);
+  observer_.OnOutputFinished(finished);
   sink_->OnFinished(finished);
 }
 

@@ -1,5 +1,5 @@
 // A request between Submit and OnDone: turns what the step thread reports into text, timings and
-// calls of the sink. Only the output thread calls it, off the critical path of the steps.
+// calls of the sink. Only its output thread calls it, off the critical path of the steps.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@ class LiveRequest {
  public:
   struct Context {
     const Tokenizer& tokenizer;
-    EngineObserver& observer;
+    EngineObserver& observer;  // which is asked for the request's
     const Clock& clock;
     int page_tokens;
   };
@@ -70,10 +70,18 @@ class LiveRequest {
   void ReadClocks();
   void Finish(int index, FinishReason reason, std::optional<int32_t> stop_token, int preemptions);
   FinishReason LengthReason(const Output& output) const;
+  // Of the tokens that it has stored so far, a layer.
+  int64_t BlocksOf(const Output& output) const;
+  // The set in force.
+  const SkipSet& SkipOf(const Output& output) const {
+    return output.applied.empty() ? skip_ : output.applied.back().skip;
+  }
+  RequestTotals Totals() const;
 
   const EngineRequest request_;
   std::unique_ptr<RequestSink> sink_;
   const Context context_;
+  RequestObserver& observer_;
   std::vector<Output> outputs_;
   int finished_outputs_ = 0;
   bool done_ = false;

@@ -1,5 +1,5 @@
-// What the engine is asked for and what it answers: plain values, already validated against the
-// model by ValidateRequest.
+// What the engine is asked for: plain values, already validated against the model by
+// ValidateRequest. What it answers stands in request_sink.h.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "engine/base/clock.h"
 #include "engine/base/sampling.h"
-#include "engine/skip/applied_range.h"
+#include "engine/request_sink.h"
 #include "engine/skip/skip_set.h"
 
 namespace skipstone {
@@ -51,82 +51,14 @@ struct EngineRequest {
   int priority = 0;        // one more outweighs 30 s of waiting
   std::string cache_salt;  // shares cached prefixes only with equal salts
   std::string tenant;      // whose share of the tokens it takes, where shares are fair
+  // Requests of one call have the same: one output thread calls all their sinks.
+  uint64_t call = 0;
   Time arrival{};
   Time deadline = kNever;
   // >= 1: nothing is sampled; the log-probabilities of prompt[score_from...] are delivered as
   // prompt tokens (top-n: output.prompt_logprobs). 0: an ordinary request.
   int score_from = 0;
   RequestLabels labels;
-};
-
-enum class FinishReason { kStop, kStopString, kMaxTokens, kContextFull, kTimeLimit, kAborted };
-
-// Stable names: "stop", "stop_string", "max_tokens", "context_full", "time_limit", "aborted".
-const char* NameOf(FinishReason reason);
-
-struct TokenText {
-  int32_t id = 0;
-  std::optional<float> logprob;
-  std::string text;
-};
-
-struct GeneratedToken {
-  TokenText token;
-  std::vector<TokenText> top;  // likeliest first
-};
-
-struct AcceptedInfo {
-  int prompt_tokens = 0;
-  int cached_prompt_tokens = 0;
-  SkipSet skip;  // what it starts with: the request's, or its ceiling under load
-};
-
-struct OutputDelta {
-  int index = 0;
-  std::string text;
-  std::vector<GeneratedToken> tokens;
-  std::vector<GeneratedToken> prompt_tokens;
-};
-
-// Intervals of SEMANTICS "Intervals and attribution".
-struct RequestTiming {
-  Duration queue{};
-  Duration prefill{};
-  Duration decode{};
-  Duration ttft{};
-  Duration e2e{};
-  Duration attributed{};
-  int preemptions = 0;
-};
-
-struct OutputFinished {
-  int index = 0;
-  FinishReason reason = FinishReason::kStop;
-  std::optional<int32_t> stop_token;       // with kStop
-  std::optional<std::string> stop_string;  // with kStopString
-  int prompt_tokens = 0;
-  int completion_tokens = 0;
-  int cached_prompt_tokens = 0;
-  int64_t kv_pages_used = 0;
-  int64_t kv_pages_omitted = 0;
-  // Empty unless layers were shed: then the set it started with, and each set after it. Pages are
-  // counted under the last one.
-  std::vector<AppliedRange> applied;
-  RequestTiming timing;
-};
-
-// Receives one request's events. Called on the engine's output thread, in this order: OnAccepted,
-// OnDelta..., OnFinished once per output, OnDone. After a failure OnDone comes at once. Calls must
-// not block: a slow reader queues.
-class RequestSink {
- public:
-  virtual ~RequestSink() = default;
-  virtual void OnAccepted(const AcceptedInfo& accepted) = 0;
-  virtual void OnDelta(OutputDelta delta) = 0;
-  virtual void OnFinished(const OutputFinished& finished) = 0;
-  // The last call; the engine drops the sink after it. OK if every output finished; CANCELLED,
-  // DEADLINE_EXCEEDED, UNAVAILABLE (drain), INTERNAL (device) otherwise.
-  virtual void OnDone(const absl::Status& status) = 0;
 };
 
 // The bounds that a request is checked against.

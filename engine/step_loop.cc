@@ -36,7 +36,7 @@ QueueMeter::Amount AmountOf(const Sequence& sequence) {
 }  // namespace
 
 StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
-                   EngineObserver& observer, const Clock& clock, Mailbox<OutputEvent>& events)
+                   EngineObserver& observer, const Clock& clock, OutputThreads& output)
     : runner_(std::move(runner)),
       backend_usage_(runner_->Usage()),
       scheduler_(options.scheduler),
@@ -44,7 +44,7 @@ StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
       step_times_(options.itl_bound, options.scheduler.max_batch_tokens),
       observer_(observer),
       clock_(clock),
-      events_(events) {
+      output_(output) {
   Publish();
 }
 
@@ -56,22 +56,43 @@ void StepLoop::Post(StepCommand command) {
 void StepLoop::Run() {
   std::vector<StepCommand> commands;
   while (true) {
-    const bool idle = in_flight_.empty() && owners_.empty();
+    // What sinks have not taken yet bounds what is computed for them.
+    const bool nothing_to_do = owners_.empty() || output_.Full();
+    const bool idle = in_flight_.empty() && nothing_to_do;
     const bool open = commands_.Take(commands, idle);
     for (StepCommand& command : commands) Apply(command);
-    if (!open && owners_.empty() && in_flight_.empty()) break;
+    if (!open && in_flight_.empty() && (owners_.empty() || output_.Full())) break;
     Expire(clock_.Now());
-    LaunchSteps();
+    if (!LaunchSteps()) return;
     Publish();
-    events_.PushAll(outgoing_);
-    if (!in_flight_.empty()) CollectStep();
+    output_.Push(outgoing_);
+    if (!in_flight_.empty() && !CollectStep()) return;
     Publish();
-    events_.PushAll(outgoing_);
+    output_.Push(outgoing_);
   }
+}
+
+void StepLoop::EnterDevice() {
+  MutexLock lock(mutex_);
+  in_device_ = true;
+}
+
+bool StepLoop::LeaveDevice() {
+  MutexLock lock(mutex_);
+  in_device_ = false;
+  return !abandoned_;
+}
+
+bool StepLoop::Abandon() {
+  MutexLock lock(mutex_);
+  abandoned_ = in_device_;
+  return abandoned_;
 }
 
 void StepLoop::Apply(StepCommand& command) {
   switch (command.kind) {
+    case StepCommand::Kind::kWake:
+      return;
     case StepCommand::Kind::kAdd:
       return AddRequest(command);
     case StepCommand::Kind::kEndRequest:
@@ -188,23 +209,26 @@ void StepLoop::ExpireDeadline(SequenceId id, const absl::Status& status) {
   EndRequest(end);
 }
 
-void StepLoop::LaunchSteps() {
-  while (static_cast<int>(in_flight_.size()) < runner_->max_in_flight()) {
+bool StepLoop::LaunchSteps() {
+  while (static_cast<int>(in_flight_.size()) < runner_->max_in_flight() && !output_.Full()) {
     scheduler_.LimitPrefill(step_times_.PrefillLimit());
     InFlight step = std::move(spare_);
     step.plan = scheduler_.Next(std::move(step.plan));
     if (step.plan.empty()) {
       spare_ = std::move(step);
-      return;
+      return true;
     }
     step.launched = clock_.Now();
     ReportStarts(step.plan, step.launched);
     step_started_.store(step.launched, std::memory_order_relaxed);
+    EnterDevice();
     runner_->Launch(step.plan);
+    if (!LeaveDevice()) return false;
     const std::span<const double> shares = attribution_.Shares(step.plan);
     step.shares.assign(shares.begin(), shares.end());
     in_flight_.push_back(std::move(step));
   }
+  return true;
 }
 
 // Clients learn that they were accepted before the step runs, not after.
@@ -218,17 +242,22 @@ void StepLoop::ReportStarts(const StepPlan& plan, Time now) {
                          .cached_tokens = sequence.cached_tokens,
                          .skip = sequence.skip});
   }
-  events_.PushAll(outgoing_);
+  output_.Push(outgoing_);
 }
 
-void StepLoop::CollectStep() {
+bool StepLoop::CollectStep() {
+  EnterDevice();
   const StepResults results = runner_->Collect();
+  if (!LeaveDevice()) return false;
   spare_ = std::move(in_flight_.front());
   in_flight_.pop_front();
   const InFlight& step = spare_;
   const Time now = clock_.Now();
   step_started_.store(in_flight_.empty() ? kNever : now, std::memory_order_relaxed);
-  if (!results.status.ok()) return Fail(results.status);
+  if (!results.status.ok()) {
+    Fail(results.status);
+    return true;
+  }
   // A step that was launched behind another began when that one ended.
   const Duration step_time = now - std::max(step.launched, last_collected_);
   last_collected_ = now;
@@ -258,6 +287,7 @@ void StepLoop::CollectStep() {
                          .time = now,
                          .update = std::move(update)});
   }
+  return true;
 }
 
 void StepLoop::AttributeTime(const InFlight& step, Duration duration) {

@@ -15,8 +15,9 @@
 #include "engine/base/mailbox.h"
 #include "engine/base/mutex.h"
 #include "engine/engine_observer.h"
-#include "engine/live_request.h"
 #include "engine/model_runner.h"
+#include "engine/output_event.h"
+#include "engine/output_threads.h"
 #include "engine/queue_meter.h"
 #include "engine/schedule/attribution.h"
 #include "engine/schedule/scheduler.h"
@@ -24,12 +25,8 @@
 
 namespace skipstone {
 
-// Requests are shared by the step thread (which names them), the output thread (which runs their
-// code) and the table of live ids; whichever lets go last frees them.
-using LiveRequestPtr = std::shared_ptr<LiveRequest>;
-
 struct StepCommand {
-  enum class Kind { kAdd, kEndOutput, kEndRequest };
+  enum class Kind { kAdd, kEndOutput, kEndRequest, kWake };
   Kind kind = Kind::kAdd;
   LiveRequestPtr request;
   std::vector<SequenceSpec> sequences;  // kAdd: one per output; ids are set by the step thread
@@ -37,21 +34,6 @@ struct StepCommand {
   bool finish_outputs = false;          // kEndRequest: as aborted outputs, then OK
   absl::Status status;                  // kEndRequest
   std::optional<Outcome> outcome;       // kEndRequest
-};
-
-struct OutputEvent {
-  enum class Kind { kScheduled, kUpdate, kEndOutput, kDone };
-  Kind kind = Kind::kScheduled;
-  LiveRequestPtr request;
-  int index = 0;
-  Time time{};
-  int cached_tokens = 0;                           // kScheduled
-  SkipSet skip;                                    // kScheduled
-  SequenceUpdate update;                           // kUpdate
-  FinishReason reason = FinishReason::kTimeLimit;  // kEndOutput
-  int preemptions = 0;                             // kEndOutput
-  absl::Status status;                             // kDone
-  std::optional<Outcome> outcome;                  // kDone
 };
 
 // How a request ends whose deadline passed.
@@ -64,14 +46,17 @@ class StepLoop {
     Duration itl_bound{};
   };
   StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options, EngineObserver& observer,
-           const Clock& clock, Mailbox<OutputEvent>& events);
+           const Clock& clock, OutputThreads& output);
 
-  // Runs until Stop was called and its commands are done. On its own thread.
+  // Runs until Stop was called and its commands are done, or Abandon. On its own thread.
   void Run();
 
   // Thread-safe.
   void Post(StepCommand command);
   void Stop() { commands_.Close(); }
+  // True if the device holds the step thread: when that comes back it ends at once, and touches
+  // nothing that is not the loop's.
+  bool Abandon() ABSL_LOCKS_EXCLUDED(mutex_);
   EngineLoad load() const ABSL_LOCKS_EXCLUDED(mutex_);
   // What was posted and has not been scheduled yet.
   const QueueMeter& queue() const { return queue_; }
@@ -97,9 +82,12 @@ class StepLoop {
   void Expire(Time now);
   void DropUnreachable(Time now);
   void ExpireDeadline(SequenceId id, const absl::Status& status);
-  void LaunchSteps();
+  // Around each call of the runner. False: abandoned meanwhile.
+  void EnterDevice() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool LeaveDevice() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool LaunchSteps();
   void ReportStarts(const StepPlan& plan, Time now);
-  void CollectStep();
+  bool CollectStep();
   void AttributeTime(const InFlight& step, Duration duration);
   void Publish();
   void Fail(const absl::Status& status);
@@ -112,7 +100,7 @@ class StepLoop {
   StepTimes step_times_;
   EngineObserver& observer_;
   const Clock& clock_;
-  Mailbox<OutputEvent>& events_;
+  OutputThreads& output_;
   Mailbox<StepCommand> commands_;
   std::deque<InFlight> in_flight_;
   InFlight spare_;  // whose memory the next step takes
@@ -127,6 +115,8 @@ class StepLoop {
   mutable Mutex mutex_;
   EngineLoad load_ ABSL_GUARDED_BY(mutex_);
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
+  bool in_device_ ABSL_GUARDED_BY(mutex_) = false;
+  bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace skipstone

@@ -93,6 +93,8 @@ absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::str
   SKIPSTONE_ASSIGN_OR_RETURN(request.tenant, TenantOf(serving));
   request.skip = choice.level.skip;
   request.ceiling = choice.ceiling;
+  static std::atomic<uint64_t> next_call{0};
+  request.call = next_call++;
   request.arrival = arrival_;
   request.deadline = DeadlineOf(context_);
   request.labels = labels_;
@@ -149,10 +151,10 @@ grpc::Status Admission::Refuse(const absl::Status& status, const Serving* servin
     if (labels_.level.empty()) labels_.level = kCustomLevel;
     serving->metrics.OnRejected(labels_, SystemClock().Now() - arrival_);
   }
-  LogEvent(Severity::kInfo, "refused",
-           {{"code", absl::StatusCodeToString(status.code())},
-            {"message", std::string(status.message())},
-            {"peer", context_.peer()}});
+  LogLimited(Severity::kInfo, "refused",
+             {{"code", absl::StatusCodeToString(status.code())},
+              {"message", std::string(status.message())},
+              {"peer", context_.peer()}});
   return ToGrpc(status);
 }
 

@@ -1,4 +1,4 @@
-// Generate and GenerateStream: one object per call, between the engine's output thread and gRPC.
+// Generate and GenerateStream: one object per call, between its output thread of the engine and gRPC.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -60,7 +60,6 @@ void GenerateSink::OnDelta(OutputDelta delta) {
 
 void GenerateSink::OnFinished(const OutputFinished& finished) {
   last_ = finished;
-  completion_tokens_ += finished.completion_tokens;
   v1::GenerateEvent event;
   v1::Finished& made = *event.mutable_finished();
   made = FinishedOf(finished);
@@ -72,22 +71,23 @@ void GenerateSink::OnFinished(const OutputFinished& finished) {
   receiver_.OnEvent(std::move(event));
 }
 
-void GenerateSink::OnDone(const absl::Status& status) {
+void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& totals) {
   if (LogsAt(Severity::kInfo)) {
+    const RequestTiming& timing = totals.timing;
     LogEvent(Severity::kInfo, "finished",
              {{"request_id", accepted_.request_id()},
               {"code", absl::StatusCodeToString(status.code())},
               {"reason", status.ok() ? NameOf(last_.reason) : std::string(status.message())},
-              {"level", labels_.level},
+              {"skip_level", labels_.level},
               {"skip", last_.applied.empty() ? accepted_.applied_skip().spec()
                                              : last_.applied.back().skip.ToString()},
               {"arm", labels_.arm},
-              {"prompt_tokens", absl::StrFormat("%d", accepted_.prompt_tokens())},
-              {"completion_tokens", absl::StrFormat("%d", completion_tokens_)},
-              {"queue_ms", absl::StrFormat("%.3f", Milliseconds(last_.timing.queue))},
-              {"ttft_ms", absl::StrFormat("%.3f", Milliseconds(last_.timing.ttft))},
-              {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(last_.timing.e2e))},
-              {"kv_pages_used", absl::StrFormat("%d", last_.kv_pages_used)}});
+              {"prompt_tokens", absl::StrFormat("%d", totals.prompt_tokens)},
+              {"completion_tokens", absl::StrFormat("%d", totals.completion_tokens)},
+              {"queue_ms", absl::StrFormat("%.3f", Milliseconds(timing.queue))},
+              {"ttft_ms", absl::StrFormat("%.3f", Milliseconds(timing.ttft))},
+              {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(timing.e2e))},
+              {"kv_pages_used", absl::StrFormat("%d", totals.kv_pages_used)}});
   }
   receiver_.OnEnd(status);
 }

@@ -12,7 +12,7 @@
 
 namespace skipstone::server {
 
-// Called on the engine's output thread; must not block. OnEnd is the last call.
+// Called on the call's output thread; must not block. OnEnd is the last call.
 class EventReceiver {
  public:
   virtual ~EventReceiver() = default;
@@ -29,7 +29,7 @@ class GenerateSink : public RequestSink {
   void OnAccepted(const AcceptedInfo& accepted) override;
   void OnDelta(OutputDelta delta) override;
   void OnFinished(const OutputFinished& finished) override;
-  void OnDone(const absl::Status& status) override;
+  void OnDone(const absl::Status& status, const RequestTotals& totals) override;
 
  private:
   // As it is reported: the choice keeps the name it was chosen by.
@@ -44,9 +44,7 @@ class GenerateSink : public RequestSink {
   int outputs_ = 1;
   bool with_tokens_ = false;
   EventReceiver& receiver_;
-  // For the log.
-  OutputFinished last_;
-  int completion_tokens_ = 0;
+  OutputFinished last_;  // for the log
 };
 
 }  // namespace skipstone::server

@@ -1,16 +1,55 @@
 #include "server/logging.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
+#include <signal.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <grpcpp/version_info.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_format.h"
 #include "engine/base/log.h"
+#include "server/log_limiter.h"
+#include "server/log_writer.h"
 
 namespace skipstone::server {
 namespace {
 
+// Some thousand lines: what a reader misses who stalls for longer is dropped.
+constexpr size_t kMaxBytes = 1 << 20;
+
 bool json_lines = false;
+
+// Never destroyed, like the writer: threads may log for as long as the process lives.
+LogLimiter& Limiter() {
+  static LogLimiter& limiter = *new LogLimiter(SystemClock());
+  return limiter;
+}
+
+void LogSuppressed(bool all) {
+  for (const auto& [event, count] : Limiter().TakeSuppressed(all)) {
+    LogEvent(Severity::kWarning, event, {{"more", absl::StrFormat("%d", count)}});
+  }
+}
+
+LogWriter*& Writer() {
+  static LogWriter* writer = nullptr;
+  return writer;
+}
+
+// spdlog's own asynchronous logger blocks or joins its thread at exit, which may be held for ever.
+class WriterSink : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    Writer()->Write(std::string(line.data(), line.size()));
+  }
+  void flush_() override {}
+};
 
 spdlog::level::level_enum LevelOf(Severity severity) {
   switch (severity) {
@@ -35,22 +74,50 @@ bool NeedsQuotes(const std::string& text) {
   return text.empty() || text.find_first_of(" \"=\n\t\r") != std::string::npos;
 }
 
+// What the libraries say, which they would write to stderr themselves and wait for its reader.
+void TakeLibraryLogs() {
+#if GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR < 65
+  gpr_set_log_function([](gpr_log_func_args* args) {
+    const bool error = args->severity == GPR_LOG_SEVERITY_ERROR;
+    LogLimited(error ? Severity::kError : Severity::kInfo, "grpc", {{"message", args->message}});
+  });
+#endif
+#if GOOGLE_PROTOBUF_VERSION < 4022000
+  // A string of a client's that is not UTF-8, among others.
+  google::protobuf::SetLogHandler([](google::protobuf::LogLevel, const char*, int,
+                                     const std::string& message) {
+    LogLimited(Severity::kWarning, "protobuf", {{"message", message}});
+  });
+#endif
+}
+
 }  // namespace
 
 void InitLogging(const std::string& level, const std::string& format) {
   json_lines = format == "json";
-  auto logger = std::make_shared<spdlog::logger>("skipstone",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  signal(SIGPIPE, SIG_IGN);  // a reader that is gone is one that takes nothing
+  Writer() = new LogWriter(STDERR_FILENO, kMaxBytes, [] { LogSuppressed(/*all=*/false); });
+  // An abort, by whichever library, leaves the lines before it.
+  signal(SIGABRT, [](int) { Writer()->FlushInSignal(kLogFlush); });
+  auto logger = std::make_shared<spdlog::logger>("skipstone", std::make_shared<WriterSink>());
   logger->set_level(spdlog::level::from_str(level));
   logger->set_pattern(json_lines ? R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l",%v})"
                                  : "%Y-%m-%dT%H:%M:%S.%f%z %l %v");
-  logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
   SetLogSink([](LogSeverity severity, const std::string& message) {
     const Severity of[] = {Severity::kInfo, Severity::kWarning, Severity::kError};
     LogEvent(of[static_cast<int>(severity)], "engine", {{"message", message}});
   });
+  TakeLibraryLogs();
 }
+
+bool FlushLogging() {
+  if (Writer() == nullptr) return true;
+  LogSuppressed(/*all=*/true);
+  return Writer()->Flush(kLogFlush);
+}
+
+int64_t DroppedLogLines() { return Writer() == nullptr ? 0 : Writer()->dropped_lines(); }
 
 bool LogsAt(Severity severity) {
   return spdlog::default_logger_raw()->should_log(LevelOf(severity));
@@ -67,6 +134,10 @@ void LogEvent(Severity severity, const std::string& event, const LogFields& fiel
     }
   }
   spdlog::default_logger_raw()->log(LevelOf(severity), "{}", line);
+}
+
+void LogLimited(Severity severity, const std::string& event, const LogFields& fields) {
+  if (LogsAt(severity) && Limiter().Admit(event)) LogEvent(severity, event, fields);
 }
 
 }  // namespace skipstone::server

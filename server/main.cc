@@ -21,6 +21,7 @@
 #include "engine/model/synthetic.h"
 #include "server/experiments.h"
 #include "server/levels.h"
+#include "server/log_writer.h"
 #include "server/logging.h"
 #include "server/process_limits.h"
 #include "server/server.h"
@@ -81,10 +82,10 @@ constexpr char kUsage[] =
     "  skipstone-server --config skipstone.yaml\n";
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
+// Beyond the drain: the engine's end, answers on their way, buffers given back.
+constexpr Duration kMostOfEnd = std::chrono::seconds(25);
 constexpr auto kHealthInterval = std::chrono::milliseconds(200);
 constexpr auto kLoadInterval = std::chrono::milliseconds(20);
-// Beyond --drain_timeout: what has ended is still on its way to the clients.
-constexpr auto kDrainSlack = std::chrono::seconds(10);
 
 bool AsksForHelp(const std::vector<std::string>& args) {
   return std::any_of(args.begin(), args.end(), [](const std::string& arg) {
@@ -140,21 +141,22 @@ int Fail(const absl::Status& status) {
   return kFailed;
 }
 
+// Whatever hangs from here on, a device or a library, holds up the end no longer than this.
+void EndWithin(Duration wait) {
+  std::thread([wait] {
+    std::this_thread::sleep_for(wait);
+    LogEvent(Severity::kError, "ended by force",
+             {{"after_s", absl::StrFormat("%.0f", Seconds(wait))}});
+    FlushLogging();
+    _exit(kFailed);
+  }).detach();
+}
+
 // Waits up to `wait` for a signal of `set`; 0 if none came.
 int WaitForSignal(const sigset_t& set, std::chrono::milliseconds wait) {
   const timespec time = {.tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1000000};
   const int signal = sigtimedwait(&set, nullptr, &time);
   return signal > 0 ? signal : 0;
-}
-
-// Drains; a device or a thread that hangs does not keep the process alive for ever.
-bool DrainOrExit(Server& server, const ServerConfig& config) {
-  std::thread([limit = config.drain_timeout + kDrainSlack] {
-    std::this_thread::sleep_for(limit);
-    LogEvent(Severity::kError, "the drain hangs: ending");
-    _exit(kFailed);
-  }).detach();
-  return server.Drain(/*now=*/false);
 }
 
 // Takes requests for a while longer, until load balancers know, then drains. A second signal ends
@@ -163,10 +165,12 @@ int DrainAndExit(Server& server, const ServerConfig& config, const sigset_t& set
   LogEvent(Severity::kInfo, "draining");
   server.AnnounceDrain();
   if (WaitForSignal(set, config.drain_grace) != 0) return kFailed;
+  EndWithin(config.drain_timeout + kMostOfEnd);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // the default action is to end
-  const bool all_ended = DrainOrExit(server, config);
+  const bool all_ended = server.Drain(/*now=*/false);
   LogEvent(Severity::kInfo, "drained", {{"all_ended", all_ended ? "true" : "false"}});
-  return 0;
+  const absl::Status health = server.CheckEngine();
+  return health.ok() ? 0 : Fail(health);
 }
 
 // Loads on a thread of its own, so that a signal ends the process whatever loading is about: it
@@ -179,18 +183,21 @@ absl::Status LoadUnlessSignalled(Server& server, const sigset_t& set) {
     loaded = loading.wait_for(kLoadInterval) == std::future_status::ready;
     if (WaitForSignal(set, std::chrono::milliseconds(0)) == 0) continue;
     LogEvent(Severity::kInfo, "stopped while loading");
+    FlushLogging();
     _exit(0);
   }
   return loading.get();
 }
 
+// Who started the server may not read it.
 void PrintReady(const Server& server) {
-  std::printf("READY grpc=%s metrics=%s", server.grpc_address().c_str(),
-              server.metrics_address().c_str());
-  const std::string health = server.health_address();
-  if (!health.empty()) std::printf(" health=%s", health.c_str());
-  std::printf("\n");
-  std::fflush(stdout);
+  std::string line =
+      absl::StrFormat("READY grpc=%s metrics=%s", server.grpc_address(), server.metrics_address());
+  if (const std::string health = server.health_address(); !health.empty()) {
+    line += " health=" + health;
+  }
+  if (WriteWithin(STDOUT_FILENO, line + "\n", std::chrono::seconds(1))) return;
+  LogEvent(Severity::kWarning, "stdout takes no READY line");
 }
 
 int Run(const ServerConfig& config) {
@@ -210,7 +217,8 @@ int Run(const ServerConfig& config) {
     trim.Tick((*server)->idle(), std::chrono::steady_clock::now());
     if (!absl::IsInternal(health)) continue;
     // The orchestrator restarts; the clients have their INTERNAL already.
-    DrainOrExit(**server, config);
+    EndWithin(config.drain_timeout + kMostOfEnd);
+    (*server)->Drain(/*now=*/false);
     return Fail(health);
   }
   return DrainAndExit(**server, config, set);
@@ -243,5 +251,9 @@ int main(int argc, char** argv) {
   }
   SetProcessLimits();
   InitLogging(config.log_level, config.log_format);
-  return Run(config);
+  const int code = Run(config);
+  FlushLogging();
+  // Nothing that a library does at exit may hold up a failure.
+  if (code != 0) _exit(code);
+  return code;
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+#include "server/logging.h"
 
 namespace skipstone::server {
 namespace {
@@ -79,6 +80,26 @@ const std::vector<HistogramSpec>& HistogramSpecs() {
   return *specs;
 }
 
+constexpr int kOutcomes = static_cast<int>(Outcome::kError) + 1;
+constexpr int kReasons = static_cast<int>(FinishReason::kAborted) + 1;
+
+// Brings what is counted elsewhere up to date when it is asked for.
+class ScrapedRegistry : public prometheus::Registry {
+ public:
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    {
+      MutexLock lock(mutex_);
+      dropped_->Increment(static_cast<double>(DroppedLogLines()) - dropped_->Value());
+    }
+    return Registry::Collect();
+  }
+  void set_dropped(Counter& counter) { dropped_ = &counter; }
+
+ private:
+  mutable Mutex mutex_;
+  Counter* dropped_ = nullptr;
+};
+
 Family<Counter>& CounterFamily(prometheus::Registry& registry, const char* name, const char* help) {
   return prometheus::BuildCounter()
       .Name(std::string("skipstone_") + name)
@@ -96,7 +117,7 @@ Family<Gauge>& GaugeFamily(prometheus::Registry& registry, const char* name, con
 }  // namespace
 
 struct Metrics::Families {
-  Families(prometheus::Registry& r, const std::string& model_name, const Buckets& buckets)
+  Families(ScrapedRegistry& r, const std::string& model_name, const Buckets& buckets)
       : model({{"model_name", model_name}}) {
     for (const HistogramSpec& spec : HistogramSpecs()) {
       histograms.push_back(&prometheus::BuildHistogram()
@@ -127,6 +148,12 @@ struct Metrics::Families {
         &CounterFamily(r, "rows_eliminated_total",
                        "(row, sublayer) pairs that requests keep and liveness did not compute")
              .Add(model);
+    r.set_dropped(
+        CounterFamily(r, "log_lines_dropped_total", "Log lines dropped because nobody read them")
+            .Add({}));
+    output_queue = &GaugeFamily(r, "output_queue_events",
+                                "Results of steps that their streams have not been handed yet")
+                        .Add(model);
     running = &GaugeFamily(r, "num_requests_running", "Sequences that run").Add(model);
     waiting = &GaugeFamily(r, "num_requests_waiting", "Sequences that wait").Add(model);
     waiting_tokens =
@@ -168,45 +195,73 @@ struct Metrics::Families {
   Family<Counter>*requests, *success, *prompt_tokens, *generation_tokens, *omitted, *brownouts;
   Counter *preemptions, *shed_layers, *shed_pages, *prefix_queries, *prefix_hits, *rows_eliminated;
   Gauge *running, *waiting, *waiting_tokens, *usage, *free_pages, *used_pages, *cached_pages;
-  Gauge *weight_bytes, *page_bytes, *buffer_bytes, *recorded_steps;
+  Gauge *weight_bytes, *page_bytes, *buffer_bytes, *recorded_steps, *output_queue;
   Gauge *open_fds, *max_fds, *connections;
   Counter* refused_connections;
   Family<Gauge>*build_info, *cache_config;
   Histogram *step_duration, *step_rows;
 };
 
-struct Metrics::Series {
-  Series(Families& families, Labels own) : f(families), labels(std::move(own)) {
+namespace {
+
+Labels With(Labels labels, const std::string& key, const std::string& value) {
+  labels.emplace(key, value);
+  return labels;
+}
+
+}  // namespace
+
+// What counts the requests of one pair of labels.
+struct Metrics::Counters {
+  Counters(Families& f, const Labels& labels)
+      : prompt_tokens(f.prompt_tokens->Add(labels)),
+        generation_tokens(f.generation_tokens->Add(labels)),
+        omitted(f.omitted->Add(labels)),
+        brownouts(f.brownouts->Add(labels)) {
+    for (int i = 0; i < kOutcomes; ++i) {
+      requests[i] = &f.requests->Add(With(labels, "outcome", NameOf(static_cast<Outcome>(i))));
+    }
+    for (int i = 0; i < kReasons; ++i) {
+      success[i] =
+          &f.success->Add(With(labels, "finished_reason", NameOf(static_cast<FinishReason>(i))));
+    }
+  }
+  void Count(Outcome outcome) { requests[static_cast<int>(outcome)]->Increment(); }
+
+  Counter &prompt_tokens, &generation_tokens, &omitted, &brownouts;
+  Counter* requests[kOutcomes];
+  Counter* success[kReasons];
+};
+
+struct Metrics::Series : public RequestObserver {
+  Series(Families& families, Labels own)
+      : f(families), labels(std::move(own)), counters(families, labels) {
     for (int h = 0; h < kStepDuration; ++h) {
       const bool by_outcome = h == kTpot || h == kE2e || h == kQueue;
       if (!by_outcome) histograms[h] = &f.Add(static_cast<HistogramIndex>(h), labels);
     }
-    prompt_tokens = &f.prompt_tokens->Add(labels);
-    generation_tokens = &f.generation_tokens->Add(labels);
-    omitted = &f.omitted->Add(labels);
-    brownouts = &f.brownouts->Add(labels);
-  }
-
-  Labels With(const std::string& key, const std::string& value) const {
-    Labels all = labels;
-    all.emplace(key, value);
-    return all;
   }
 
   void ObserveByOutcome(HistogramIndex index, const std::string& outcome, Duration time) {
-    f.Add(index, With("outcome", outcome)).Observe(Seconds(time));
+    f.Add(index, With(labels, "outcome", outcome)).Observe(Seconds(time));
   }
+
+  void OnFirstToken(Duration ttft) override;
+  void OnInterTokenLatency(Duration itl) override;
+  void OnOutputFinished(const OutputFinished& finished) override;
+  void OnRequestDone(const RequestObservation& request) override;
 
   Families& f;
   const Labels labels;
   Histogram* histograms[kHistograms] = {};
-  Counter *prompt_tokens, *generation_tokens, *omitted, *brownouts;
+  Counters counters;
 };
 
 Metrics::Metrics(const std::string& model_name, const Buckets& buckets)
     : model_name_(model_name),
-      registry_(std::make_shared<prometheus::Registry>()),
-      families_(std::make_unique<Families>(*registry_, model_name, buckets)) {}
+      registry_(std::make_shared<ScrapedRegistry>()),
+      families_(std::make_unique<Families>(static_cast<ScrapedRegistry&>(*registry_), model_name,
+                                           buckets)) {}
 
 Metrics::~Metrics() = default;
 
@@ -248,22 +303,27 @@ void Metrics::SetConnections(const ConnectionObservation& connections) {
                                             families_->refused_connections->Value());
 }
 
+prometheus::Labels Metrics::LabelsOf(const RequestLabels& labels) const {
+  return {{"model_name", model_name_}, {"skip_level", labels.level}, {"arm", labels.arm}};
+}
+
+void Metrics::Expect(const std::vector<RequestLabels>& labels) {
+  for (const RequestLabels& each : labels) Counters(*families_, LabelsOf(each));
+}
+
 Metrics::Series& Metrics::SeriesOf(const RequestLabels& labels) {
   MutexLock lock(mutex_);
   std::unique_ptr<Series>& series = series_[{labels.level, labels.arm}];
-  if (!series) {
-    series = std::make_unique<Series>(
-        *families_,
-        Labels{{"model_name", model_name_}, {"skip_level", labels.level}, {"arm", labels.arm}});
-  }
+  if (!series) series = std::make_unique<Series>(*families_, LabelsOf(labels));
   return *series;
 }
 
+RequestObserver& Metrics::Of(const RequestLabels& labels) { return SeriesOf(labels); }
+
 void Metrics::OnRejected(const RequestLabels& labels, Duration e2e) {
   Series& series = SeriesOf(labels);
-  const std::string outcome = NameOf(Outcome::kRejected);
-  families_->requests->Add(series.With("outcome", outcome)).Increment();
-  series.ObserveByOutcome(kE2e, outcome, e2e);
+  series.counters.Count(Outcome::kRejected);
+  series.ObserveByOutcome(kE2e, NameOf(Outcome::kRejected), e2e);
 }
 
 void Metrics::OnStep(const StepObservation& step) {
@@ -292,44 +352,41 @@ void Metrics::OnLoad(const EngineLoad& load) {
                         static_cast<double>(std::max<int64_t>(1, load.pages.total)));
 }
 
-void Metrics::OnFirstToken(const RequestLabels& labels, Duration ttft) {
-  SeriesOf(labels).histograms[kTtft]->Observe(Seconds(ttft));
+void Metrics::OnOutputQueue(int64_t results) {
+  families_->output_queue->Set(static_cast<double>(results));
 }
 
-void Metrics::OnInterTokenLatency(const RequestLabels& labels, Duration itl) {
-  Series& series = SeriesOf(labels);
-  series.histograms[kItl]->Observe(Seconds(itl));
-  series.generation_tokens->Increment();
+void Metrics::Series::OnFirstToken(Duration ttft) { histograms[kTtft]->Observe(Seconds(ttft)); }
+
+void Metrics::Series::OnInterTokenLatency(Duration itl) {
+  histograms[kItl]->Observe(Seconds(itl));
+  counters.generation_tokens.Increment();
 }
 
-void Metrics::OnOutputFinished(const RequestLabels& labels, const OutputFinished& finished) {
-  families_->success->Add(SeriesOf(labels).With("finished_reason", NameOf(finished.reason)))
-      .Increment();
+void Metrics::Series::OnOutputFinished(const OutputFinished& finished) {
+  counters.success[static_cast<int>(finished.reason)]->Increment();
 }
 
-void Metrics::OnRequestDone(const RequestObservation& request) {
-  Series& series = SeriesOf(request.labels);
+void Metrics::Series::OnRequestDone(const RequestObservation& request) {
   const std::string outcome = NameOf(request.outcome);
   const RequestTiming& timing = request.timing;
-  families_->requests->Add(series.With("outcome", outcome)).Increment();
-  series.ObserveByOutcome(kE2e, outcome, timing.e2e);
-  series.prompt_tokens->Increment(request.prompt_tokens);
+  counters.Count(request.outcome);
+  ObserveByOutcome(kE2e, outcome, timing.e2e);
+  counters.prompt_tokens.Increment(request.prompt_tokens);
   // The others were counted as they came.
-  series.generation_tokens->Increment(request.outputs);
-  series.omitted->Increment(static_cast<double>(request.kv_pages_omitted));
-  if (request.browned_out) series.brownouts->Increment();
-  series.histograms[kPromptTokens]->Observe(request.prompt_tokens);
-  series.histograms[kGenerationTokens]->Observe(request.completion_tokens);
+  counters.generation_tokens.Increment(request.outputs);
+  counters.omitted.Increment(static_cast<double>(request.kv_pages_omitted));
+  if (request.browned_out) counters.brownouts.Increment();
+  histograms[kPromptTokens]->Observe(request.prompt_tokens);
+  histograms[kGenerationTokens]->Observe(request.completion_tokens);
   // One that ended in the queue waited there all its time.
-  series.ObserveByOutcome(kQueue, outcome, request.scheduled ? timing.queue : timing.e2e);
-  if (request.scheduled) series.histograms[kAttributed]->Observe(Seconds(timing.attributed));
+  ObserveByOutcome(kQueue, outcome, request.scheduled ? timing.queue : timing.e2e);
+  if (request.scheduled) histograms[kAttributed]->Observe(Seconds(timing.attributed));
   if (request.first_token) {
-    series.histograms[kPrefill]->Observe(Seconds(timing.prefill));
-    series.histograms[kDecode]->Observe(Seconds(timing.decode));
+    histograms[kPrefill]->Observe(Seconds(timing.prefill));
+    histograms[kDecode]->Observe(Seconds(timing.decode));
     const int per_output = request.completion_tokens / std::max(1, request.outputs);
-    if (per_output > 1) {
-      series.ObserveByOutcome(kTpot, outcome, timing.decode / (per_output - 1));
-    }
+    if (per_output > 1) ObserveByOutcome(kTpot, outcome, timing.decode / (per_output - 1));
   }
 }
 

@@ -2,6 +2,7 @@
 // by the RPC layer for requests that the engine never saw.
 #pragma once
 
+#include <prometheus/labels.h>
 #include <prometheus/registry.h>
 
 #include <map>
@@ -41,21 +42,25 @@ class Metrics : public EngineObserver {
 
   void SetConnections(const ConnectionObservation& connections);
 
+  // Requests with these labels may come: their counters are there from now on, at 0, so that a rate
+  // has the first of them.
+  void Expect(const std::vector<RequestLabels>& labels);
+
   // A request that was refused before it reached the engine.
   void OnRejected(const RequestLabels& labels, Duration e2e);
 
   void OnStep(const StepObservation& step) override;
   void OnLoad(const EngineLoad& load) override;
-  void OnFirstToken(const RequestLabels& labels, Duration ttft) override;
-  void OnInterTokenLatency(const RequestLabels& labels, Duration itl) override;
-  void OnOutputFinished(const RequestLabels& labels, const OutputFinished& finished) override;
-  void OnRequestDone(const RequestObservation& request) override;
+  void OnOutputQueue(int64_t results) override;
+  RequestObserver& Of(const RequestLabels& labels) override;
 
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
 
  private:
   struct Families;  // all metric families
-  struct Series;    // the series of one pair of labels
+  struct Counters;  // of one pair of labels
+  struct Series;    // the counters and histograms of one pair of labels
+  prometheus::Labels LabelsOf(const RequestLabels& labels) const;
   Series& SeriesOf(const RequestLabels& labels) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::string model_name_;

@@ -28,7 +28,7 @@ EngineRequest RestOf(const std::vector<size_t>& prompt_tokens, size_t first) {
   return rest;
 }
 
-// All calls of sinks come from the engine's output thread, one at a time.
+// The items are of one call, so that one output thread calls all their sinks, one at a time.
 class ScoreReactor : public grpc::ServerUnaryReactor {
  public:
   ScoreReactor(Serving* serving, grpc::CallbackServerContext& context,
@@ -79,7 +79,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
       result.set_kv_pages_omitted(finished.kv_pages_omitted);
       aborted_ = finished.reason == FinishReason::kAborted;
     }
-    void OnDone(const absl::Status& status) override {
+    void OnDone(const absl::Status& status, const RequestTotals&) override {
       call_.ItemsEnded(1, ToGrpc(aborted_ ? absl::AbortedError("aborted by request") : status));
     }
 
@@ -142,7 +142,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
     LogEvent(Severity::kInfo, "scored",
              {{"request_id", response_.request_id()},
               {"code", absl::StrFormat("%d", status_.error_code())},
-              {"level", response_.applied_skip().level()},
+              {"skip_level", response_.applied_skip().level()},
               {"items", absl::StrFormat("%d", response_.results_size())}});
     Finish(status_);
   }

@@ -5,6 +5,7 @@
 #include <prometheus/text_serializer.h>
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
@@ -16,6 +17,18 @@ namespace skipstone::server {
 namespace {
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+// Of every request that the configuration lets in.
+std::vector<RequestLabels> ExpectedLabels(const Serving& serving) {
+  std::vector<RequestLabels> labels{{.level = kCustomLevel}};  // also of refused ones
+  for (const Level& level : serving.levels.all()) labels.push_back({.level = level.name});
+  for (const ExperimentConfig& experiment : serving.experiments.all()) {
+    for (const ArmConfig& arm : experiment.arms) {
+      labels.push_back({.level = arm.level, .arm = experiment.name + "/" + arm.name});
+    }
+  }
+  return labels;
+}
 
 absl::Status CannotListen(const std::string& address, const char* flag, const absl::Status& why) {
   return absl::UnavailableError(
@@ -91,6 +104,7 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .tenant_key = config_.tenant_key(),
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_});
+  metrics_.Expect(ExpectedLabels(*serving_));
   serving_->engine = Engine::Start({.runner = std::move(model.runner),
                                     .tokenizer = std::move(model.tokenizer),
                                     .observer = &metrics_},

@@ -2,13 +2,15 @@
 // configuration can cause is an absl::Status instead.
 #pragma once
 
-#include <cstdio>
-#include <cstdlib>
+namespace skipstone {
 
-#define SKIPSTONE_CHECK(condition)                                                       \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]] {                                                     \
-      std::fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                      \
-    }                                                                                    \
+[[noreturn]] void CheckFailed(const char* file, int line, const char* condition);
+
+}  // namespace skipstone
+
+#define SKIPSTONE_CHECK(condition)                                    \
+  do {                                                                \
+    if (!(condition)) [[unlikely]] {                                  \
+      ::skipstone::CheckFailed(__FILE__, __LINE__, #condition);       \
+    }                                                                 \
   } while (false)

@@ -189,8 +189,9 @@ BackendUsage CpuBackend::Usage() const {
        {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &logits_, &scratch_}) {
     buffers += matrix->bytes();
   }
-  return {.weight_bytes = used_bytes_,
-          .page_bytes = limits_.num_pages * PageBytes(limits_.page_tokens),
+  const int64_t pages = limits_.num_pages * PageBytes(limits_.page_tokens);
+  return {.weight_bytes = used_bytes_ - pages - buffers,
+          .page_bytes = pages,
           .buffer_bytes = buffers};
 }
 

@@ -27,7 +27,7 @@ class CountingSink : public RequestSink {
   void OnAccepted(const AcceptedInfo&) override {}
   void OnDelta(OutputDelta) override {}
   void OnFinished(const OutputFinished&) override {}
-  void OnDone(const absl::Status&) override {
+  void OnDone(const absl::Status&, const RequestTotals&) override {
     ++ends_;
     ++all_ends_;
   }

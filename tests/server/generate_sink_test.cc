@@ -90,7 +90,7 @@ TEST_F(GenerateSinkTest, FinishedReportsTheRangesOfTokensIfLayersWereShed) {
 TEST_F(GenerateSinkTest, TheEndIsPassedOn) {
   Choose("full", "none");
   Accept("none");
-  sink_->OnDone(absl::InternalError("device"));
+  sink_->OnDone(absl::InternalError("device"), {});
   EXPECT_EQ(events_.end, absl::InternalError("device"));
   EXPECT_EQ(events_.events.size(), 1u);
 }

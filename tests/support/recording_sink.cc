@@ -34,9 +34,10 @@ class Recording::RecordingSink : public RequestSink {
     At(finished.index).finished = finished;
   }
 
-  void OnDone(const absl::Status& status) override {
+  void OnDone(const absl::Status& status, const RequestTotals& totals) override {
     MutexLock lock(r_->mutex_);
     SKIPSTONE_CHECK(!r_->done_);
+    r_->totals_ = totals;
     // A copy that shares nothing: references to a shared one are dropped within the distribution's
     // abseil, which ThreadSanitizer does not see.
     r_->done_ = absl::Status(status.code(), status.message());

@@ -38,6 +38,7 @@ class Recording {
   std::optional<AcceptedInfo> accepted();
   // Only after WaitDone.
   const std::vector<Output>& outputs() const { return outputs_; }
+  const RequestTotals& totals() const { return totals_; }
 
  private:
   class RecordingSink;
@@ -47,6 +48,7 @@ class Recording {
   std::optional<AcceptedInfo> accepted_;
   std::optional<absl::Status> done_;
   std::vector<Output> outputs_;
+  RequestTotals totals_;
 };
 
 }  // namespace skipstone

@@ -1,0 +1,43 @@
+// Lines on their way to a file descriptor that may not take them. Who writes never waits: lines
+// queue for a thread of their own, and the oldest are dropped, and counted, where the queue is full.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/base/clock.h"
+
+namespace skipstone::server {
+
+// Thread-safe.
+class LogWriter {
+ public:
+  // `tick` is called on the writer's thread about once a second, and may write.
+  LogWriter(int fd, size_t max_bytes, std::function<void()> tick = {});
+  // Drops what is left. Leaves its thread behind if the descriptor holds it.
+  ~LogWriter();
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
+
+  // `line` with its end. Never blocks.
+  void Write(std::string line);
+  // Waits until all that was written before is out, up to `wait`. Returns whether it is.
+  bool Flush(Duration wait);
+  // The same without locks, for a signal's handler.
+  void FlushInSignal(Duration wait) const;
+  int64_t dropped_lines() const;
+
+ private:
+  struct State;
+  // With the thread, which may outlive the writer.
+  const std::shared_ptr<State> state_;
+};
+
+// Writes `text`, waiting up to `wait` for a descriptor that does not take it. Returns whether all
+// was taken.
+bool WriteWithin(int fd, std::string_view text, Duration wait);
+
+}  // namespace skipstone::server
