@@ -10,6 +10,8 @@
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
+#include "engine/cpu/promote-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace skipstone {
 namespace HWY_NAMESPACE {
@@ -39,7 +41,7 @@ HWY_INLINE V LoadOutput(D d, const float* p) {
 }
 template <int kVector>
 HWY_INLINE V LoadOutput(D d, const hwy::float16_t* p) {
-  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), p));
+  return Promote(d, hn::LoadU(hn::Rebind<hwy::float16_t, D>(), p));
 }
 template <int kVector>
 HWY_INLINE V LoadOutput(D d, const hwy::bfloat16_t* p) {
@@ -52,7 +54,7 @@ HWY_INLINE V LoadOutput(D d, const hwy::bfloat16_t* p) {
 HWY_INLINE float ToFloat(float x) { return x; }
 HWY_INLINE float ToFloat(const hwy::float16_t& x) {
   const hn::CappedTag<float, 1> d;
-  return hn::GetLane(hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::float16_t, decltype(d)>(), &x)));
+  return hn::GetLane(Promote(d, hn::LoadU(hn::Rebind<hwy::float16_t, decltype(d)>(), &x)));
 }
 HWY_INLINE float ToFloat(hwy::bfloat16_t x) { return hwy::F32FromBF16(x); }
 

@@ -11,6 +11,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 
+#include "engine/cpu/promote-inl.h"
 #include "hwy/contrib/math/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -48,12 +49,11 @@ void Widen(const void* in, int64_t n, float* out) {
   const int64_t lanes = hn::Lanes(d);
   const T* p = static_cast<const T*>(in);
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    hn::StoreU(hn::PromoteTo(d, hn::LoadU(from, p + i)), d, out + i);
+  for (; i + lanes <= n; i += lanes) hn::StoreU(Promote(d, hn::LoadU(from, p + i)), d, out + i);
   if (i == n) return;
   T tail[kMaxLanes] = {};
   std::memcpy(tail, p + i, (n - i) * sizeof(T));
-  StoreTail(d, hn::PromoteTo(d, hn::LoadU(from, tail)), n - i, out + i);
+  StoreTail(d, Promote(d, hn::LoadU(from, tail)), n - i, out + i);
 }
 
 void ToFloatTarget(const void* in, DType type, int64_t n, float* out) {
