@@ -30,6 +30,7 @@ ABSL_FLAG(std::string, metrics_listen, "", "address of /metrics; default 0.0.0.0
 ABSL_FLAG(std::string, health_listen, "", "plaintext port with grpc.health.v1 only; default none");
 ABSL_FLAG(std::string, backend, "", "auto, cpu or cuda; default auto");
 ABSL_FLAG(std::string, threads, "", "CPU threads; default: affinity and cgroup limits");
+ABSL_FLAG(std::string, validation_threads, "", "threads that read requests; default 2");
 ABSL_FLAG(std::string, kv_memory, "", "memory for K/V pages, such as 4GiB; default: a share");
 ABSL_FLAG(std::string, kv_pages, "", "number of K/V pages; wins over --kv_memory");
 ABSL_FLAG(std::string, page_tokens, "", "tokens of one K/V page; default 16");

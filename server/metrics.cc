@@ -243,11 +243,11 @@ Metrics::Series& Metrics::SeriesOf(const RequestLabels& labels) {
   return *series;
 }
 
-void Metrics::OnRejected(const RequestLabels& labels, Duration e2e) {
+void Metrics::OnRejected(const RequestLabels& labels, Duration e2e, Outcome outcome) {
   Series& series = SeriesOf(labels);
-  const std::string outcome = NameOf(Outcome::kRejected);
-  families_->requests->Add(series.With("outcome", outcome)).Increment();
-  series.ObserveByOutcome(kE2e, outcome, e2e);
+  const std::string name = NameOf(outcome);
+  families_->requests->Add(series.With("outcome", name)).Increment();
+  series.ObserveByOutcome(kE2e, name, e2e);
 }
 
 void Metrics::OnStep(const StepObservation& step) {

@@ -31,8 +31,8 @@ class Metrics : public EngineObserver {
   void SetInfo(const std::string& version, const std::string& backend, int page_tokens,
                int64_t pages_per_layer);
 
-  // A request that was refused before it reached the engine.
-  void OnRejected(const RequestLabels& labels, Duration e2e);
+  // A request that was refused, or whose client went, before it reached the engine.
+  void OnRejected(const RequestLabels& labels, Duration e2e, Outcome outcome = Outcome::kRejected);
 
   void OnStep(const StepObservation& step) override;
   void OnLoad(const EngineLoad& load) override;

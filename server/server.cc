@@ -57,6 +57,8 @@ absl::Status Server::BindPorts() {
   grpc::ServerBuilder builder;
   SetUp(builder);
   builder.AddListeningPort(config_.listen, grpc::InsecureServerCredentials(), &grpc_port_);
+  // Twice what is served, so that we can tell the client of a larger one not to retry.
+  builder.SetMaxReceiveMessageSize(2 * ValidationPool::kMaxRequestBytes);
   builder.RegisterService(&inference_);
   builder.RegisterService(&health_);
   grpc_server_ = builder.BuildAndStart();
@@ -110,6 +112,8 @@ absl::Status Server::Serve(ServedModel model) {
                                     .tokenizer = std::move(model.tokenizer),
                                     .observer = &metrics_},
                                    model.options);
+  serving_->validation = std::make_unique<ValidationPool>(
+      ValidationPool::Options{.threads = config_.validation_threads});
   inference_.Serve(*serving_);
   health_.SetServing(kLivenessService, true);
   health_.SetServing(kReadinessService, true);

@@ -14,6 +14,7 @@
 #include "server/levels.h"
 #include "server/metrics.h"
 #include "server/stall_watch.h"
+#include "server/validation_pool.h"
 
 namespace skipstone::server {
 
@@ -36,7 +37,9 @@ struct Serving {
   Metrics& metrics;
   StallWatch& stall_watch;
   std::atomic<bool> draining{false};
-  std::unique_ptr<Engine> engine;  // last: it ends first
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<ValidationPool>
+      validation;  // last: it ends first, since its threads use the rest
 };
 
 }  // namespace skipstone::server
