@@ -16,6 +16,11 @@
 namespace skipstone::server {
 namespace {
 
+// Joined deltas stay within the 4 MiB that a client receives by default: a token with 20
+// alternatives of 60 bytes takes 1.7 KB.
+constexpr size_t kMaxJoinedBytes = size_t{1} << 20;
+constexpr int kMaxJoinedTokens = 1024;
+
 struct Prepared {
   v1::GenerateRequest request;
   Admitted admitted;
@@ -73,7 +78,13 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
 
  private:
   void Read(const absl::Status& status) {
-    const auto prepared = Prepare(call_, status);
+    auto prepared = Prepare(call_, status);
+    if (prepared.ok()) {
+      const Serving& serving = call_.serving();
+      const absl::Status fits = serving.answer_bound.CheckGenerate(
+          prepared->request, prepared->admitted.request, serving.model.config.shape.max_context);
+      if (!fits.ok()) prepared = fits;
+    }
     const grpc::Status refusal =
         prepared.ok() ? Submit(call_, *prepared, *this) : call_.Refuse(prepared.status());
     if (!refusal.ok()) Finish(refusal);
@@ -183,6 +194,12 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
     v1::Delta& waiting = *queue_.back().mutable_delta();
     const v1::Delta& more = event.delta();
     if (waiting.index() != more.index()) return false;
+    if (waiting.text().size() + more.text().size() > kMaxJoinedBytes) return false;
+    if (waiting.tokens_size() + waiting.prompt_tokens_size() + more.tokens_size() +
+            more.prompt_tokens_size() >
+        kMaxJoinedTokens) {
+      return false;
+    }
     waiting.mutable_text()->append(more.text());
     waiting.mutable_tokens()->MergeFrom(more.tokens());
     waiting.mutable_prompt_tokens()->MergeFrom(more.prompt_tokens());

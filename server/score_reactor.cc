@@ -104,6 +104,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
     *response_.mutable_applied_skip() = admitted.applied;
     const PromptRules rules = RulesOf(serving);
     std::vector<EngineRequest> items;
+    int64_t scored = 0;
     for (int i = 0; i < request.items_size(); ++i) {
       EngineRequest item = admitted.request;
       item.id = ScoreItemId(admitted.request.id, i);
@@ -113,6 +114,8 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
             absl::StrFormat("items[%d].%s", i, std::string(ids.status().message())));
       }
       item.prompt = *std::move(ids);
+      scored += static_cast<int64_t>(item.prompt.size()) - item.score_from;
+      SKIPSTONE_RETURN_IF_ERROR(serving.answer_bound.CheckScore(i + 1, scored, top_));
       v1::ScoreResult* result = response_.add_results();
       result->set_prompt_tokens(item.score_from);
       result->set_greedy(true);

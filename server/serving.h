@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/model/tokenizer.h"
+#include "server/answer_bound.h"
 #include "server/experiments.h"
 #include "server/levels.h"
 #include "server/metrics.h"
@@ -31,6 +32,7 @@ struct Serving {
   ModelInfo model;
   EngineOptions limits;
   std::shared_ptr<const Tokenizer> tokenizer;
+  AnswerBound answer_bound{LongestTokenText(*tokenizer)};
   Levels levels;
   Experiments experiments;
   std::string tenant_key;  // metadata that names a request's tenant; empty: all are one

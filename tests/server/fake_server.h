@@ -37,8 +37,9 @@ struct FakeServerOptions {
   int max_sequences = 8;
   int max_queue = 100;
   std::vector<int32_t> eos_ids = {};
-  Duration stall_timeout = std::chrono::minutes(5);  // of a step
-  bool serve = true;                                 // false: as while a model loads, until Serve
+  Duration stall_timeout = std::chrono::minutes(5);      // of a step
+  std::shared_ptr<const Tokenizer> tokenizer = nullptr;  // default: synthetic
+  bool serve = true;  // false: as while a model loads, until Serve
 };
 
 // True once `condition` holds; false if it does not within a time that no machine needs.
@@ -174,7 +175,8 @@ inline ServedModel FakeServer::Model() {
                         .on_launch = [this](const StepPlan&) { gate_.Pass(); }});
   runner_ = runner.get();
   model.runner = std::move(runner);
-  model.tokenizer = MakeSyntheticTokenizer(o.vocab);
+  model.tokenizer = o.tokenizer;
+  if (!model.tokenizer) model.tokenizer = MakeSyntheticTokenizer(o.vocab);
   return model;
 }
 
