@@ -29,12 +29,23 @@ std::string PushbackMs(const Serving& serving, const EngineRequest& refused) {
   return absl::StrFormat("%d", static_cast<int>(std::clamp(ms, 20.0, 10000.0)));
 }
 
+// Of a call that ends before the engine has it.
+Outcome OutcomeOf(const absl::Status& status) {
+  if (absl::IsCancelled(status)) return Outcome::kCancelled;
+  return absl::IsDeadlineExceeded(status) ? Outcome::kDeadline : Outcome::kRejected;
+}
+
 }  // namespace
 
 std::string MakeRequestId() {
   static const uint64_t process = RandomBits();
   static std::atomic<uint64_t> next{0};
   return absl::StrFormat("%016x-%d", process, next++);
+}
+
+PromptRules RulesOf(const Serving& serving) {
+  const ModelConfig& config = serving.model.config;
+  return {*serving.tokenizer, config.eos_ids, config.shape.vocab, config.shape.max_context};
 }
 
 absl::Status CheckServing(const Serving* serving) {
@@ -111,9 +122,8 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                              const Serving& serving) {
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), request.has_skip(),
                                                          request.experiment_key(), serving));
-  const auto& config = serving.model.config;
-  const PromptRules rules{*serving.tokenizer, config.eos_ids, config.shape.vocab};
-  SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request, EngineRequestOf(request, rules));
+  SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request,
+                             EngineRequestOf(request, RulesOf(serving)));
   if (!request.sampling().has_seed()) engine_request.sampling.seed = RandomBits();
   return Finish(std::move(engine_request), request.request_id(), choice, serving);
 }
@@ -140,16 +150,21 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
   return Finish(std::move(engine_request), request.request_id(), choice, serving);
 }
 
+void AddPushback(grpc::ServerContextBase& context, const absl::Status& status,
+                 const Serving& serving, const EngineRequest& refused) {
+  context.AddTrailingMetadata("grpc-retry-pushback-ms",
+                              IsNeverFits(status) ? "-1" : PushbackMs(serving, refused));
+}
+
 grpc::Status Admission::Refuse(const absl::Status& status, const Serving* serving,
                                const EngineRequest& refused) {
   if (absl::IsResourceExhausted(status) && serving != nullptr) {
-    context_.AddTrailingMetadata("grpc-retry-pushback-ms",
-                                 IsNeverFits(status) ? "-1" : PushbackMs(*serving, refused));
+    AddPushback(context_, status, *serving, refused);
   }
   if (serving != nullptr) {
     // A level that does not exist must not become a label.
     if (labels_.level.empty()) labels_.level = kCustomLevel;
-    serving->metrics.OnRejected(labels_, SystemClock().Now() - arrival_);
+    serving->metrics.OnRejected(labels_, SystemClock().Now() - arrival_, OutcomeOf(status));
   }
   LogLimited(Severity::kInfo, "refused",
              {{"code", absl::StatusCodeToString(status.code())},

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/request.h"
+#include "server/convert.h"
 #include "server/serving.h"
 #include "skipstone/v1/inference.pb.h"
 
@@ -57,6 +58,10 @@ class Admission {
 
 // Unique in this process and, as far as 64 random bits go, outside.
 std::string MakeRequestId();
+PromptRules RulesOf(const Serving& serving);
+// Says in the trailing metadata of a RESOURCE_EXHAUSTED when to come back, -1 for never.
+void AddPushback(grpc::ServerContextBase& context, const absl::Status& status,
+                 const Serving& serving, const EngineRequest& refused = {});
 // UNAVAILABLE while there is no model or the server drains.
 absl::Status CheckServing(const Serving* serving);
 

@@ -2,6 +2,7 @@
 // never another call's request that has the same id.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,22 +14,31 @@ namespace skipstone::server {
 // Thread-safe.
 class CallGuard {
  public:
-  // Call before Submit.
-  void Arm(Engine& engine, std::vector<std::string> request_ids, Time deadline);
-  // The requests ended, or were refused.
+  explicit CallGuard(Time deadline) : deadline_(deadline) {}
+
+  // OK as long as the client waits; CANCELLED; DEADLINE_EXCEEDED.
+  absl::Status Check() const;
+  // Engine::Submit, unless the client has gone. The sink may Disarm, which waits for this.
+  absl::Status Submit(Engine& engine, EngineRequest request, std::unique_ptr<RequestSink> sink);
+  // The requests ended.
   void Disarm();
+  // Ends what was submitted: another request of the call was refused.
+  void Withdraw();
   // The client does not read.
   void OnStall();
   // The client cancelled, broke the connection, or its deadline passed.
   void OnCancel();
 
  private:
+  absl::Status Gone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Cancel(Engine::CancelReason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  Mutex mutex_;
+  const Time deadline_;
+  mutable Mutex mutex_;
   Engine* engine_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::vector<std::string> request_ids_ ABSL_GUARDED_BY(mutex_);
-  Time deadline_ ABSL_GUARDED_BY(mutex_) = kNever;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool late_ ABSL_GUARDED_BY(mutex_) = false;  // with cancelled_: because of the deadline
 };
 
 }  // namespace skipstone::server

@@ -18,6 +18,7 @@ constexpr int kMaxStopStringBytes = 256;
 constexpr int kMaxStopIds = 64;
 constexpr int kMaxLogitBias = 1024;
 constexpr int kMaxKeyBytes = 256;
+constexpr size_t kMaxMessages = 8192;  // of a chat, also where only its end is kept
 
 absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
 
@@ -127,13 +128,27 @@ absl::Status OutputOf(const v1::Output& from, OutputParams& to) {
   return absl::OkStatus();
 }
 
+TokenLimit ContextOf(const PromptRules& rules) {
+  return {.tokens = static_cast<size_t>(rules.max_context)};
+}
+
+// Of a failed encoding of so many bytes.
+absl::Status EncodingError(const std::string& field, size_t bytes, const absl::Status& status,
+                           size_t most, const PromptRules& rules) {
+  const std::string message(status.message());
+  if (!absl::IsOutOfRange(status)) return Invalid(absl::StrFormat("%s: %s", field, message));
+  return Invalid(absl::StrFormat("%s: %d bytes are %s, the limit is %d (context of %d tokens)",
+                                 field, bytes, message, most, rules.max_context));
+}
+
+// With the beginning-of-sequence token. `limit.taken` is set here.
 absl::StatusOr<std::vector<int32_t>> TextIds(const std::string& text, const std::string& field,
-                                             const PromptRules& rules) {
-  auto ids = rules.tokenizer.Encode(text);
-  if (!ids.ok()) {
-    return Invalid(absl::StrFormat("%s: %s", field, std::string(ids.status().message())));
-  }
-  if (const auto bos = rules.tokenizer.bos_id()) ids->insert(ids->begin(), *bos);
+                                             const PromptRules& rules, TokenLimit limit) {
+  const auto bos = rules.tokenizer.bos_id();
+  limit.taken = bos && !limit.keep_last ? 1 : 0;
+  auto ids = rules.tokenizer.Encode(text, limit);
+  if (!ids.ok()) return EncodingError(field, text.size(), ids.status(), limit.tokens, rules);
+  if (bos && ids->size() < limit.tokens) ids->insert(ids->begin(), *bos);
   return ids;
 }
 
@@ -178,21 +193,28 @@ void SetTiming(const RequestTiming& from, v1::Timing* to) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptRules& rules) {
+absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptRules& rules,
+                                             const TokenLimit& limit) {
+  // Each costs a token at least.
+  const auto most = static_cast<int64_t>(
+      std::min<size_t>(limit.keep_last ? kMaxMessages : limit.tokens, kMaxMessages));
+  SKIPSTONE_RETURN_IF_ERROR(AtMost("chat.messages", chat.messages_size(), most, "messages"));
   std::vector<ChatTurn> turns;
+  size_t bytes = 0;
   for (const v1::ChatMessage& message : chat.messages()) {
     turns.push_back({message.role(), message.content()});
+    bytes += message.content().size();
   }
   if (rules.eos_ids.empty()) return Invalid("chat: the model has no end-of-sequence token");
-  auto ids = rules.tokenizer.EncodeChat(turns, rules.eos_ids.front());
-  if (!ids.ok()) return Invalid(absl::StrFormat("chat: %s", std::string(ids.status().message())));
+  auto ids = rules.tokenizer.EncodeChat(turns, rules.eos_ids.front(), limit);
+  if (!ids.ok()) return EncodingError("chat", bytes, ids.status(), limit.tokens, rules);
   return ids;
 }
 
 absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const std::string& field,
                                                const PromptRules& rules) {
   if (value.kind_case() == v1::TextOrIds::kText) {
-    return TextIds(value.text(), field + ".text", rules);
+    return TextIds(value.text(), field + ".text", rules, ContextOf(rules));
   }
   if (value.kind_case() == v1::TextOrIds::kTokenIds) {
     return GivenIds(value.token_ids(), field + ".token_ids", rules);
@@ -202,26 +224,32 @@ absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const
 
 absl::StatusOr<std::vector<int32_t>> PromptIds(const v1::GenerateRequest& request,
                                                const PromptRules& rules) {
-  absl::StatusOr<std::vector<int32_t>> ids = Invalid("prompt: text, token_ids or chat is wanted");
-  if (request.prompt_case() == v1::GenerateRequest::kText) {
-    ids = request.text().empty() ? Invalid("text: the prompt is empty")
-                                 : TextIds(request.text(), "text", rules);
-  } else if (request.prompt_case() == v1::GenerateRequest::kTokenIds) {
-    ids = GivenIds(request.token_ids(), "token_ids", rules);
-  } else if (request.prompt_case() == v1::GenerateRequest::kChat) {
-    ids = ChatIds(request.chat(), rules);
-  }
-  if (!ids.ok() || !request.has_truncate_prompt_tokens()) return ids;
   const size_t keep = request.truncate_prompt_tokens();
-  if (keep == 0) return Invalid("truncate_prompt_tokens: 0 is not >= 1");
-  if (keep < ids->size()) ids->erase(ids->begin(), ids->end() - keep);
+  const bool truncates = request.has_truncate_prompt_tokens();
+  if (truncates && keep == 0) return Invalid("truncate_prompt_tokens: 0 is not >= 1");
+  // Room for a token to generate. Truncating to more is as good as not to.
+  TokenLimit limit{.tokens = ContextOf(rules).tokens - 1};
+  if (truncates && keep <= limit.tokens) limit = {.tokens = keep, .keep_last = true};
+  if (request.prompt_case() == v1::GenerateRequest::kText) {
+    return request.text().empty() ? Invalid("text: the prompt is empty")
+                                  : TextIds(request.text(), "text", rules, limit);
+  }
+  if (request.prompt_case() == v1::GenerateRequest::kChat) {
+    return ChatIds(request.chat(), rules, limit);
+  }
+  if (request.prompt_case() != v1::GenerateRequest::kTokenIds) {
+    return Invalid("prompt: text, token_ids or chat is wanted");
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(auto ids, GivenIds(request.token_ids(), "token_ids", rules));
+  if (truncates && keep < ids.size()) {
+    ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(keep));
+  }
   return ids;
 }
 
 absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request,
                                               const PromptRules& rules) {
   EngineRequest to;
-  SKIPSTONE_ASSIGN_OR_RETURN(to.prompt, PromptIds(request, rules));
   SKIPSTONE_RETURN_IF_ERROR(SamplingOf(request.sampling(), rules.vocab, to.sampling));
   SKIPSTONE_RETURN_IF_ERROR(StoppingOf(request.stopping(), rules.vocab, to.stopping));
   SKIPSTONE_RETURN_IF_ERROR(OutputOf(request.output(), to.output));
@@ -238,6 +266,8 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
   SKIPSTONE_RETURN_IF_ERROR(
       AtMost("cache_salt", request.cache_salt().size(), kMaxKeyBytes, "bytes"));
   to.cache_salt = request.cache_salt();
+  // Last, since it costs the most.
+  SKIPSTONE_ASSIGN_OR_RETURN(to.prompt, PromptIds(request, rules));
   return to;
 }
 
@@ -256,8 +286,9 @@ absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const P
                item.prompt().kind_case() == v1::TextOrIds::kText) {
       // A token may span the seam: what counts as continuation begins where the whole text's
       // tokens part from the prompt's.
-      SKIPSTONE_ASSIGN_OR_RETURN(auto whole, TextIds(item.prompt().text() + continuation.text(),
-                                                     "continuation.text", rules));
+      SKIPSTONE_ASSIGN_OR_RETURN(
+          auto whole, TextIds(item.prompt().text() + continuation.text(),
+                              "prompt.text and continuation.text", rules, ContextOf(rules)));
       const auto seam = std::mismatch(ids.begin(), ids.end(), whole.begin(), whole.end());
       *score_from = static_cast<int>(seam.second - whole.begin());
       ids = std::move(whole);

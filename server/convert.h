@@ -2,7 +2,9 @@
 // out. Pure functions; INVALID_ARGUMENT names field, value and limit.
 #pragma once
 
+#include <limits>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/model/tokenizer.h"
@@ -16,12 +18,15 @@ struct PromptRules {
   const Tokenizer& tokenizer;
   const std::vector<int32_t>& eos_ids;
   int vocab = 0;
+  int max_context = std::numeric_limits<int>::max();  // tokens, prompt and output
 };
 
-// Ids of the request's prompt, truncated as it asks.
+// Ids of the request's prompt, truncated as it asks. A text is encoded as far as its tokens can be
+// of use, no more than the context or what truncation keeps.
 absl::StatusOr<std::vector<int32_t>> PromptIds(const v1::GenerateRequest& request,
                                                const PromptRules& rules);
-absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptRules& rules);
+absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptRules& rules,
+                                             const TokenLimit& limit = {});
 // Of a text with the beginning-of-sequence token, or ids as they are.
 absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const std::string& field,
                                                const PromptRules& rules);

@@ -7,53 +7,52 @@
 
 #include "engine/base/status.h"
 #include "server/admission.h"
-#include "server/call_guard.h"
+#include "server/answer.h"
 #include "server/generate_sink.h"
+#include "server/incoming_call.h"
 #include "server/logging.h"
 #include "server/rpc.h"
 
 namespace skipstone::server {
 namespace {
 
+// Joined deltas stay within the 4 MiB that a client receives by default: a token with 20
+// alternatives of 60 bytes takes 1.7 KB.
+constexpr size_t kMaxJoinedBytes = size_t{1} << 20;
+constexpr int kMaxJoinedTokens = 1024;
+
 struct Prepared {
   v1::GenerateRequest request;
   Admitted admitted;
 };
 
-absl::StatusOr<Prepared> Prepare(const Serving* serving, Admission& admission,
-                                 const grpc::ByteBuffer& bytes) {
-  SKIPSTONE_RETURN_IF_ERROR(CheckServing(serving));
+absl::StatusOr<Prepared> Prepare(IncomingCall& call, const absl::Status& status) {
+  SKIPSTONE_RETURN_IF_ERROR(status);
+  SKIPSTONE_RETURN_IF_ERROR(CheckServing(&call.serving()));
   Prepared prepared;
-  SKIPSTONE_RETURN_IF_ERROR(Parse(bytes, prepared.request));
-  SKIPSTONE_ASSIGN_OR_RETURN(prepared.admitted, admission.Generate(prepared.request, *serving));
+  SKIPSTONE_RETURN_IF_ERROR(Parse(call.request(), prepared.request));
+  SKIPSTONE_ASSIGN_OR_RETURN(prepared.admitted,
+                             call.admission().Generate(prepared.request, call.serving()));
   return prepared;
 }
 
-// On an error, which is the call's refusal, the engine holds nothing of the call.
-grpc::Status Submit(Serving& serving, Admission& admission, const Prepared& prepared,
-                    CallGuard& guard, EventReceiver& receiver) {
+// On an error, which is the call's refusal, the engine holds nothing of the call; otherwise the
+// receiver may be gone on return.
+grpc::Status Submit(IncomingCall& call, const Prepared& prepared, EventReceiver& receiver) {
   const EngineRequest& request = prepared.admitted.request;
   auto sink =
-      std::make_unique<GenerateSink>(prepared.request, prepared.admitted, serving, receiver);
-  guard.Arm(*serving.engine, {request.id}, request.deadline);
+      std::make_unique<GenerateSink>(prepared.request, prepared.admitted, call.serving(), receiver);
   // A copy, since the refusal is told by what was refused.
-  const absl::Status status = serving.engine->Submit(request, std::move(sink));
-  if (status.ok()) return grpc::Status::OK;
-  guard.Disarm();
-  return admission.Refuse(status, &serving, request);
+  const absl::Status status = call.guard().Submit(*call.serving().engine, request, std::move(sink));
+  return status.ok() ? grpc::Status::OK : call.Refuse(status, request);
 }
 
 class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
  public:
-  UnaryReactor(Serving* serving, grpc::CallbackServerContext& context,
+  UnaryReactor(Serving& serving, grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request, grpc::ByteBuffer& response)
-      : bytes_(response) {
-    Admission admission(context, SystemClock().Now());
-    const auto prepared = Prepare(serving, admission, request);
-    const grpc::Status status = prepared.ok()
-                                    ? Submit(*serving, admission, *prepared, guard_, *this)
-                                    : admission.Refuse(prepared.status(), serving);
-    if (!status.ok()) Finish(status);
+      : bytes_(response), call_(serving, context, request) {
+    call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
   void OnEvent(v1::GenerateEvent event) override {
@@ -69,15 +68,28 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
   }
 
   void OnEnd(const absl::Status& status) override {
-    guard_.Disarm();
+    call_.guard().Disarm();
     if (status.ok()) bytes_ = Serialize(response_);
     Finish(ToGrpc(status));
   }
 
-  void OnCancel() override { guard_.OnCancel(); }
+  void OnCancel() override { call_.OnCancel(); }
   void OnDone() override { delete this; }
 
  private:
+  void Read(const absl::Status& status) {
+    auto prepared = Prepare(call_, status);
+    if (prepared.ok()) {
+      const Serving& serving = call_.serving();
+      const absl::Status fits = serving.answer_bound.CheckGenerate(
+          prepared->request, prepared->admitted.request, serving.model.config.shape.max_context);
+      if (!fits.ok()) prepared = fits;
+    }
+    const grpc::Status refusal =
+        prepared.ok() ? Submit(call_, *prepared, *this) : call_.Refuse(prepared.status());
+    if (!refusal.ok()) Finish(refusal);
+  }
+
   v1::GenerateOutput& Output(uint32_t index) {
     while (response_.outputs_size() <= static_cast<int>(index)) response_.add_outputs();
     return *response_.mutable_outputs(static_cast<int>(index));
@@ -91,49 +103,47 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
 
   grpc::ByteBuffer& bytes_;
   v1::GenerateResponse response_;
-  CallGuard guard_;
+  IncomingCall call_;
 };
 
-// The engine never waits for the reader: events queue here, and deltas that wait are joined.
+// The engine never waits for the reader: events queue here, and deltas that wait are joined. gRPC
+// may call back from within what is asked of it, so nothing is while the lock is held.
 class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public EventReceiver {
  public:
-  StreamReactor(Serving* serving, grpc::CallbackServerContext& context,
+  StreamReactor(Serving& serving, grpc::CallbackServerContext& context,
                 const grpc::ByteBuffer& request)
-      : context_(context) {
-    Admission admission(context, SystemClock().Now());
-    const auto prepared = Prepare(serving, admission, request);
-    if (!prepared.ok()) {
-      Finish(admission.Refuse(prepared.status(), serving));
-      return;
-    }
-    stall_ = serving->stall_watch.Add([this, id = prepared->admitted.request.id] { OnStall(id); });
-    const grpc::Status status = Submit(*serving, admission, *prepared, guard_, *this);
-    if (!status.ok()) Finish(status);
+      : call_(serving, context, request) {
+    call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
   void OnEvent(v1::GenerateEvent event) override {
-    MutexLock lock(mutex_);
-    if (broken_) return;
-    if (!Joined(event)) queue_.push_back(std::move(event));
-    WriteNext();
+    {
+      MutexLock lock(mutex_);
+      if (broken_) return;
+      if (!Joined(event)) queue_.push_back(std::move(event));
+      if (!TakeNext()) return;
+    }
+    Write();
   }
 
   void OnEnd(const absl::Status& status) override {
-    guard_.Disarm();
+    call_.guard().Disarm();
+    // The reader may not read, and a status would wait for it for ever. Before the end is known
+    // here, since afterwards nothing of this may be touched.
+    if (absl::IsCancelled(status)) call_.context().TryCancel();
     {
       MutexLock lock(mutex_);
+      if (absl::IsCancelled(status)) queue_.clear();
       end_ = status;
-      // The reader may not read, and a status would wait for it for ever.
-      if (absl::IsCancelled(status) || stalled_) GiveUp();
-      if (WriteNext()) return;
+      if (writing_) return;
     }
-    // Outside the lock, since nothing of this may be touched after it.
     Finish(ToGrpc(status));
   }
 
   void OnWriteDone(bool ok) override {
     stall_->WriteDone();
     absl::Status end;
+    bool more = false;
     {
       MutexLock lock(mutex_);
       writing_ = false;
@@ -141,31 +151,41 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
         broken_ = true;
         queue_.clear();
       }
-      if (WriteNext() || !end_) return;
-      end = *end_;
+      more = TakeNext();
+      if (!more && !end_) return;
+      if (!more) end = *end_;
     }
-    Finish(ToGrpc(end));
+    more ? Write() : Finish(ToGrpc(end));
   }
 
-  void OnCancel() override { guard_.OnCancel(); }
+  void OnCancel() override { call_.OnCancel(); }
   void OnDone() override {
     if (stall_) stall_->End();
     delete this;
   }
 
  private:
+  void Read(const absl::Status& status) {
+    const auto prepared = Prepare(call_, status);
+    if (!prepared.ok()) {
+      Finish(call_.Refuse(prepared.status()));
+      return;
+    }
+    stall_ = call_.serving().stall_watch.Add(
+        [this, id = prepared->admitted.request.id] { OnStall(id); });
+    const grpc::Status refusal = Submit(call_, *prepared, *this);
+    if (!refusal.ok()) Finish(refusal);
+  }
+
   // On the watch's thread. The request may have ended already, and only its events still wait.
   void OnStall(const std::string& id) {
     LogEvent(Severity::kWarning, "stream stalled", {{"request_id", id}});
-    guard_.OnStall();
-    MutexLock lock(mutex_);
-    stalled_ = true;
-    if (end_) GiveUp();
-  }
-
-  void GiveUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    queue_.clear();
-    context_.TryCancel();
+    call_.guard().OnStall();
+    {
+      MutexLock lock(mutex_);
+      queue_.clear();
+    }
+    call_.context().TryCancel();
   }
 
   // Appends a delta to a waiting one of the same output.
@@ -174,33 +194,40 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
     v1::Delta& waiting = *queue_.back().mutable_delta();
     const v1::Delta& more = event.delta();
     if (waiting.index() != more.index()) return false;
+    if (waiting.text().size() + more.text().size() > kMaxJoinedBytes) return false;
+    if (waiting.tokens_size() + waiting.prompt_tokens_size() + more.tokens_size() +
+            more.prompt_tokens_size() >
+        kMaxJoinedTokens) {
+      return false;
+    }
     waiting.mutable_text()->append(more.text());
     waiting.mutable_tokens()->MergeFrom(more.tokens());
     waiting.mutable_prompt_tokens()->MergeFrom(more.prompt_tokens());
     return true;
   }
 
-  // Returns whether a write is under way. If none is and the end is known, the call can finish.
-  bool WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (writing_ || queue_.empty()) return writing_;
+  // True: the caller writes `bytes_` next, without the lock.
+  bool TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (writing_ || queue_.empty()) return false;
     bytes_ = Serialize(queue_.front());
     queue_.pop_front();
     writing_ = true;
-    stall_->WriteStarted();
-    StartWrite(&bytes_);
     return true;
   }
 
-  grpc::CallbackServerContext& context_;
-  CallGuard guard_;
+  void Write() {
+    stall_->WriteStarted();
+    StartWrite(&bytes_);
+  }
+
+  IncomingCall call_;
   std::shared_ptr<StallWatch::Stream> stall_;
+  grpc::ByteBuffer bytes_;  // of the write that is under way, whose starter alone touches it
   Mutex mutex_;
   std::deque<v1::GenerateEvent> queue_ ABSL_GUARDED_BY(mutex_);
-  grpc::ByteBuffer bytes_ ABSL_GUARDED_BY(mutex_);  // of the write that is under way
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
@@ -208,12 +235,19 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 grpc::ServerUnaryReactor* StartGenerate(Serving* serving, grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response) {
-  return new UnaryReactor(serving, *context, *request, *response);
+  if (serving == nullptr) {
+    return new RefusedCall<grpc::ServerUnaryReactor>(ToGrpc(CheckServing(nullptr)));
+  }
+  return new UnaryReactor(*serving, *context, *request, *response);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateStream(
     Serving* serving, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  return new StreamReactor(serving, *context, *request);
+  if (serving == nullptr) {
+    return new RefusedCall<grpc::ServerWriteReactor<grpc::ByteBuffer>>(
+        ToGrpc(CheckServing(nullptr)));
+  }
+  return new StreamReactor(*serving, *context, *request);
 }
 
 }  // namespace skipstone::server

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "server/answer_bound.h"
 #include "server/convert.h"
 #include "server/logging.h"
 
@@ -15,8 +16,7 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
       choice_(admitted.applied),
       labels_(admitted.request.labels),
       outputs_(admitted.request.n),
-      with_tokens_(request.output().has_token_ids() ? request.output().token_ids()
-                                                    : request.output().has_logprobs()),
+      with_tokens_(SendsTokens(request.output())),
       receiver_(receiver) {
   accepted_.set_request_id(admitted.request.id);
   accepted_.set_seed(admitted.request.sampling.seed);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/base/status.h"
+#include "server/validation_pool.h"
 
 namespace skipstone::server {
 namespace {
@@ -49,6 +50,8 @@ void SetLimits(grpc::ServerBuilder& builder, const ServerConfig& config) {
       builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
     }
   }
+  // Twice what is served, so that we can tell the client of a larger one not to retry.
+  builder.SetMaxReceiveMessageSize(2 * ValidationPool::kMaxRequestBytes);
   grpc::ResourceQuota quota("skipstone");
   quota.Resize(static_cast<size_t>(config.grpc_memory_bytes));
   builder.SetResourceQuota(quota);

@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/base/mutex.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -34,6 +36,10 @@ class HealthService : public grpc::health::v1::Health::CallbackService {
 
  private:
   class Watcher;
+  // What to ask of gRPC once the lock is released.
+  enum class Action { kNone, kWrite, kFinish };
+  using Actions = std::vector<std::pair<Watcher*, Action>>;
+  static void DoAll(const Actions& actions);
   using Status = grpc::health::v1::HealthCheckResponse::ServingStatus;
   Status StatusOf(const std::string& service) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "server/answer.h"
 #include "server/convert.h"
 #include "server/generate_reactor.h"
 #include "server/rpc.h"
@@ -19,22 +20,29 @@ constexpr int kSchemaRevision = 2;
 // Each id costs up to 257 look-ups on a thread that other calls share.
 constexpr int kMaxAborts = 1024;
 
-absl::Status CheckLoaded(const Serving* serving) {
-  // Reading is allowed while the server drains.
-  return serving ? absl::OkStatus() : absl::UnavailableError("the model is loading");
-}
+// Of Tokenize's text and Detokenize's ids, so that what the one returns the other takes.
+constexpr int kMaxTokenizeBytes = 1 << 20;
+constexpr int kMaxDetokenizeIds = 1 << 20;
 
-PromptRules RulesOf(const Serving& serving) {
-  const ModelConfig& config = serving.model.config;
-  return {*serving.tokenizer, config.eos_ids, config.shape.vocab};
+absl::Status TooMany(const char* field, int64_t size, const char* unit, int64_t most) {
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s: %d %s, the limit is %d", field, size, unit, most));
 }
 
 absl::Status TokenizeText(const v1::TokenizeRequest& request, const Serving& serving,
                           v1::TokenizeResponse& response) {
   std::vector<int32_t> ids;
   if (request.input_case() == v1::TokenizeRequest::kChat) {
+    size_t bytes = 0;
+    for (const v1::ChatMessage& message : request.chat().messages()) {
+      bytes += message.content().size();
+    }
+    if (bytes > kMaxTokenizeBytes) return TooMany("chat", bytes, "bytes", kMaxTokenizeBytes);
     SKIPSTONE_ASSIGN_OR_RETURN(ids, ChatIds(request.chat(), RulesOf(serving)));
   } else if (request.input_case() == v1::TokenizeRequest::kText) {
+    if (request.text().size() > kMaxTokenizeBytes) {
+      return TooMany("text", request.text().size(), "bytes", kMaxTokenizeBytes);
+    }
     SKIPSTONE_ASSIGN_OR_RETURN(ids, serving.tokenizer->Encode(request.text()));
     const auto bos = serving.tokenizer->bos_id();
     const bool special = !request.has_add_special_tokens() || request.add_special_tokens();
@@ -42,6 +50,8 @@ absl::Status TokenizeText(const v1::TokenizeRequest& request, const Serving& ser
   } else {
     return absl::InvalidArgumentError("input: text or chat is wanted");
   }
+  response.mutable_ids()->Reserve(static_cast<int>(ids.size()));
+  response.mutable_pieces()->Reserve(static_cast<int>(ids.size()));
   for (const int32_t id : ids) {
     response.add_ids(id);
     response.add_pieces(serving.tokenizer->Piece(id));
@@ -51,6 +61,9 @@ absl::Status TokenizeText(const v1::TokenizeRequest& request, const Serving& ser
 
 absl::Status DetokenizeIds(const v1::DetokenizeRequest& request, const Serving& serving,
                            v1::DetokenizeResponse& response) {
+  if (request.ids_size() > kMaxDetokenizeIds) {
+    return TooMany("ids", request.ids_size(), "ids", kMaxDetokenizeIds);
+  }
   const int vocab = serving.model.config.shape.vocab;
   std::vector<int32_t> ids;
   for (const uint32_t id : request.ids()) {
@@ -146,73 +159,81 @@ bool AbortRequest(const std::string& id, Engine& engine) {
   return any;
 }
 
+absl::Status AbortRequests(const v1::AbortRequest& request, const Serving& serving,
+                           v1::AbortResponse& response) {
+  if (request.request_ids_size() > kMaxAborts) {
+    return TooMany("request_ids", request.request_ids_size(), "ids", kMaxAborts);
+  }
+  for (const std::string& id : request.request_ids()) {
+    if (AbortRequest(id, *serving.engine)) response.add_aborted(id);
+  }
+  return absl::OkStatus();
+}
+
+template <class Reactor>
+Reactor* WithoutMessage(Serving* serving) {
+  return new CallWithoutMessage<Reactor>(serving == nullptr ? nullptr : &serving->metrics);
+}
+
+// `handle(request, serving, response)` runs on a validation thread. Reading is allowed while the
+// server drains.
+template <class Request, class Response, class Handle>
+grpc::ServerUnaryReactor* Answer(Serving* serving, grpc::CallbackServerContext* context,
+                                 const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handle handle) {
+  using Refused = RefusedCall<grpc::ServerUnaryReactor>;
+  if (!in->Valid()) return new CallWithoutMessage<grpc::ServerUnaryReactor>(nullptr);
+  if (serving == nullptr) return new Refused(ToGrpc(CheckServing(nullptr)));
+  return new AnsweredCall<Request, Response>(
+      *serving, *context, *in, *out, [serving, handle](const Request& request, Response& response) {
+        return handle(request, *serving, response);
+      });
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* InferenceService::Generate(Context* context, const Bytes* in,
                                                      Bytes* out) {
-  return StartGenerate(serving_, context, in, out);
+  Serving* const serving = serving_;
+  if (!in->Valid()) return WithoutMessage<grpc::ServerUnaryReactor>(serving);
+  return StartGenerate(serving, context, in, out);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::GenerateStream(Context* context,
                                                                              const Bytes* in) {
-  return StartGenerateStream(serving_, context, in);
+  Serving* const serving = serving_;
+  if (!in->Valid()) return WithoutMessage<grpc::ServerWriteReactor<Bytes>>(serving);
+  return StartGenerateStream(serving, context, in);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Score(Context* context, const Bytes* in, Bytes* out) {
-  return StartScore(serving_, context, in, out);
+  Serving* const serving = serving_;
+  if (!in->Valid()) return WithoutMessage<grpc::ServerUnaryReactor>(serving);
+  return StartScore(serving, context, in, out);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(Context* context, const Bytes* in,
                                                      Bytes* out) {
-  return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
-      context, in, out, [serving = serving_.load()](const auto& request, auto& response) {
-        const absl::Status loaded = CheckLoaded(serving);
-        return loaded.ok() ? TokenizeText(request, *serving, response) : loaded;
-      });
+  return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(serving_, context, in, out,
+                                                           TokenizeText);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(Context* context, const Bytes* in,
                                                        Bytes* out) {
-  return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-      context, in, out, [serving = serving_.load()](const auto& request, auto& response) {
-        const absl::Status loaded = CheckLoaded(serving);
-        return loaded.ok() ? DetokenizeIds(request, *serving, response) : loaded;
-      });
+  return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(serving_, context, in, out,
+                                                               DetokenizeIds);
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModel(Context* context, const Bytes* in,
                                                      Bytes* out) {
-  return Answer<v1::GetModelRequest, v1::GetModelResponse>(
-      context, in, out, [serving = serving_.load()](const auto&, auto& response) {
-        const absl::Status loaded = CheckLoaded(serving);
-        if (loaded.ok()) Describe(*serving, response);
-        return loaded;
-      });
+  return AnswerEmpty<v1::GetModelResponse>(serving_, context, in, out, Describe);
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetLoad(Context* context, const Bytes* in, Bytes* out) {
-  return Answer<v1::GetLoadRequest, v1::GetLoadResponse>(
-      context, in, out, [serving = serving_.load()](const auto&, auto& response) {
-        const absl::Status loaded = CheckLoaded(serving);
-        if (loaded.ok()) DescribeLoad(*serving, response);
-        return loaded;
-      });
+  return AnswerEmpty<v1::GetLoadResponse>(serving_, context, in, out, DescribeLoad);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Abort(Context* context, const Bytes* in, Bytes* out) {
-  return Answer<v1::AbortRequest, v1::AbortResponse>(
-      context, in, out, [serving = serving_.load()](const auto& request, auto& response) {
-        const absl::Status loaded = CheckLoaded(serving);
-        if (!loaded.ok()) return loaded;
-        if (request.request_ids_size() > kMaxAborts) {
-          return absl::InvalidArgumentError(absl::StrFormat(
-              "request_ids: %d ids, the limit is %d", request.request_ids_size(), kMaxAborts));
-        }
-        for (const std::string& id : request.request_ids()) {
-          if (AbortRequest(id, *serving->engine)) response.add_aborted(id);
-        }
-        return loaded;
-      });
+  return Answer<v1::AbortRequest, v1::AbortResponse>(serving_, context, in, out, AbortRequests);
 }
 
 }  // namespace skipstone::server

@@ -10,6 +10,9 @@
 namespace skipstone::server {
 namespace {
 
+// Every layer of the largest model by its number, twice, takes less.
+constexpr size_t kMaxSpecBytes = 4096;
+
 // [a-z][a-z0-9._-]*
 bool IsLevelName(const std::string& name) {
   const auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
@@ -41,6 +44,12 @@ absl::Status In(const std::string& field, const absl::Status& status) {
 SkipSet FromLayers(const v1::LayerSet& layers, int num_layers, absl::Status* status) {
   SkipSet skip(num_layers);
   const auto add = [&](const auto& list, const char* field, auto mark) {
+    if (list.size() > num_layers) {
+      *status = absl::InvalidArgumentError(
+          absl::StrFormat("skip.layers.%s: %d layers are listed, the model has %d", field,
+                          list.size(), num_layers));
+      return;
+    }
     for (const uint32_t layer : list) {
       if (layer < static_cast<uint32_t>(num_layers)) {
         mark(layer);
@@ -112,6 +121,10 @@ absl::Status Levels::CheckCustom() const {
 }
 
 absl::StatusOr<SkipSet> Levels::Custom(const std::string& field, const std::string& spec) const {
+  if (spec.size() > kMaxSpecBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: %d bytes, the limit is %d", field, spec.size(), kMaxSpecBytes));
+  }
   auto skip = ParseSkipSet(spec, num_layers_);
   if (!skip.ok()) return In(field, skip.status());
   SKIPSTONE_RETURN_IF_ERROR(CheckMaximum(field, *skip));

@@ -84,10 +84,10 @@ void TakeLibraryLogs() {
 #endif
 #if GOOGLE_PROTOBUF_VERSION < 4022000
   // A string of a client's that is not UTF-8, among others.
-  google::protobuf::SetLogHandler([](google::protobuf::LogLevel, const char*, int,
-                                     const std::string& message) {
-    LogLimited(Severity::kWarning, "protobuf", {{"message", message}});
-  });
+  google::protobuf::SetLogHandler(
+      [](google::protobuf::LogLevel, const char*, int, const std::string& message) {
+        LogLimited(Severity::kWarning, "protobuf", {{"message", message}});
+      });
 #endif
 }
 

@@ -45,6 +45,7 @@ ABSL_FLAG(std::string, grpc_memory, "", "for messages and buffers; default 512Mi
 ABSL_FLAG(std::string, allow_compressed_requests, "", "take gzip and deflate; default false");
 ABSL_FLAG(std::string, backend, "", "auto, cpu or cuda; default auto");
 ABSL_FLAG(std::string, threads, "", "CPU threads; default: affinity and cgroup limits");
+ABSL_FLAG(std::string, validation_threads, "", "threads that read requests; default 2");
 ABSL_FLAG(std::string, kv_memory, "", "memory for K/V pages, such as 4GiB; default: a share");
 ABSL_FLAG(std::string, kv_pages, "", "number of K/V pages; wins over --kv_memory");
 ABSL_FLAG(std::string, page_tokens, "", "tokens of one K/V page; default 16");

@@ -320,10 +320,10 @@ Metrics::Series& Metrics::SeriesOf(const RequestLabels& labels) {
 
 RequestObserver& Metrics::Of(const RequestLabels& labels) { return SeriesOf(labels); }
 
-void Metrics::OnRejected(const RequestLabels& labels, Duration e2e) {
+void Metrics::OnRejected(const RequestLabels& labels, Duration e2e, Outcome outcome) {
   Series& series = SeriesOf(labels);
-  series.counters.Count(Outcome::kRejected);
-  series.ObserveByOutcome(kE2e, NameOf(Outcome::kRejected), e2e);
+  series.counters.Count(outcome);
+  series.ObserveByOutcome(kE2e, NameOf(outcome), e2e);
 }
 
 void Metrics::OnStep(const StepObservation& step) {

@@ -46,8 +46,8 @@ class Metrics : public EngineObserver {
   // has the first of them.
   void Expect(const std::vector<RequestLabels>& labels);
 
-  // A request that was refused before it reached the engine.
-  void OnRejected(const RequestLabels& labels, Duration e2e);
+  // A request that was refused, or whose client went, before it reached the engine.
+  void OnRejected(const RequestLabels& labels, Duration e2e, Outcome outcome = Outcome::kRejected);
 
   void OnStep(const StepObservation& step) override;
   void OnLoad(const EngineLoad& load) override;

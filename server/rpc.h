@@ -2,6 +2,7 @@
 // one that does not parse (a string that is not UTF-8) with UNIMPLEMENTED and no message.
 #pragma once
 
+#include <google/protobuf/descriptor.h>
 #include <grpcpp/grpcpp.h>
 #if __has_include(<grpcpp/impl/proto_utils.h>)
 #include <grpcpp/impl/proto_utils.h>
@@ -15,15 +16,21 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
+#include "engine/base/status.h"
 
 namespace skipstone::server {
 
 grpc::Status ToGrpc(const absl::Status& status);
 
+// INVALID_ARGUMENT for a request of more messages and strings than any that is served has: each of
+// its bytes would cost a hundred of memory. What is malformed passes.
+absl::Status CheckObjects(const grpc::ByteBuffer& bytes, const google::protobuf::Descriptor& type);
+
+// Leaves `bytes` empty.
 template <class Message>
-absl::Status Parse(const grpc::ByteBuffer& bytes, Message& message) {
-  grpc::ByteBuffer copy(bytes);  // of references to the slices
-  if (grpc::SerializationTraits<Message>::Deserialize(&copy, &message).ok()) {
+absl::Status Parse(grpc::ByteBuffer& bytes, Message& message) {
+  SKIPSTONE_RETURN_IF_ERROR(CheckObjects(bytes, *Message::descriptor()));
+  if (grpc::SerializationTraits<Message>::Deserialize(&bytes, &message).ok()) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
@@ -36,20 +43,6 @@ grpc::ByteBuffer Serialize(const Message& message) {
   bool own = false;
   grpc::SerializationTraits<Message>::Serialize(message, &bytes, &own);
   return bytes;
-}
-
-// Answers a call at once: `handle(request, response)` returns an absl::Status.
-template <class Request, class Response, class Handler>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
-                                 grpc::ByteBuffer* out, Handler handle) {
-  Request request;
-  Response response;
-  absl::Status status = Parse(*in, request);
-  if (status.ok()) status = handle(request, response);
-  if (status.ok()) *out = Serialize(response);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
 }
 
 // The call's deadline on the engine's clock; kNever if it has none.

@@ -9,8 +9,9 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
 #include "server/admission.h"
-#include "server/call_guard.h"
+#include "server/answer.h"
 #include "server/convert.h"
+#include "server/incoming_call.h"
 #include "server/logging.h"
 #include "server/rpc.h"
 
@@ -31,40 +32,13 @@ EngineRequest RestOf(const std::vector<size_t>& prompt_tokens, size_t first) {
 // The items are of one call, so that one output thread calls all their sinks, one at a time.
 class ScoreReactor : public grpc::ServerUnaryReactor {
  public:
-  ScoreReactor(Serving* serving, grpc::CallbackServerContext& context,
+  ScoreReactor(Serving& serving, grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request, grpc::ByteBuffer& bytes)
-      : bytes_(bytes) {
-    Admission admission(context, SystemClock().Now());
-    absl::StatusOr<std::vector<EngineRequest>> items = Prepare(serving, admission, request);
-    if (!items.ok()) {
-      Finish(admission.Refuse(items.status(), serving));
-      return;
-    }
-    std::vector<std::string> ids;
-    std::vector<size_t> prompt_tokens;
-    for (const EngineRequest& item : *items) prompt_tokens.push_back(item.prompt.size());
-    const Time deadline = items->front().deadline;
-    // One for this loop, so that the call cannot end before all were submitted.
-    pending_ = static_cast<int>(items->size()) + 1;
-    for (size_t i = 0; i < items->size(); ++i) {
-      const std::string id = (*items)[i].id;
-      const absl::Status status = serving->engine->Submit(
-          std::move((*items)[i]), std::make_unique<ItemSink>(*this, static_cast<int>(i)));
-      if (status.ok()) {
-        ids.push_back(id);
-        continue;
-      }
-      const grpc::Status refusal = admission.Refuse(status, serving, RestOf(prompt_tokens, i));
-      guard_.Arm(*serving->engine, std::move(ids), deadline);
-      guard_.OnCancel();  // the items before it
-      ItemsEnded(static_cast<int>(items->size() - i) + 1, refusal);
-      return;
-    }
-    guard_.Arm(*serving->engine, std::move(ids), deadline);
-    ItemsEnded(1, grpc::Status::OK);
+      : bytes_(bytes), call_(serving, context, request) {
+    call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
-  void OnCancel() override { guard_.OnCancel(); }
+  void OnCancel() override { call_.OnCancel(); }
   void OnDone() override { delete this; }
 
  private:
@@ -89,18 +63,48 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
     bool aborted_ = false;
   };
 
-  absl::StatusOr<std::vector<EngineRequest>> Prepare(Serving* serving, Admission& admission,
-                                                     const grpc::ByteBuffer& bytes) {
-    SKIPSTONE_RETURN_IF_ERROR(CheckServing(serving));
+  void Read(const absl::Status& status) {
+    absl::StatusOr<std::vector<EngineRequest>> items = Prepare(status);
+    if (!items.ok()) {
+      Finish(call_.Refuse(items.status()));
+      return;
+    }
+    std::vector<size_t> prompt_tokens;
+    for (const EngineRequest& item : *items) prompt_tokens.push_back(item.prompt.size());
+    Begin(items->size());
+    for (size_t i = 0; i < items->size(); ++i) {
+      const absl::Status taken =
+          call_.guard().Submit(*call_.serving().engine, std::move((*items)[i]),
+                               std::make_unique<ItemSink>(*this, static_cast<int>(i)));
+      if (taken.ok()) continue;
+      // Before those that were taken are told to end, whose status is not the call's.
+      ItemsEnded(0, call_.Refuse(taken, RestOf(prompt_tokens, i)));
+      call_.guard().Withdraw();
+      ItemsEnded(static_cast<int>(items->size() - i) + 1, grpc::Status::OK);
+      return;
+    }
+    ItemsEnded(1, grpc::Status::OK);
+  }
+
+  // One more than the items, so that the call cannot end before all were submitted.
+  void Begin(size_t items) {
+    MutexLock lock(mutex_);
+    pending_ = static_cast<int>(items) + 1;
+  }
+
+  absl::StatusOr<std::vector<EngineRequest>> Prepare(const absl::Status& status) {
+    SKIPSTONE_RETURN_IF_ERROR(status);
+    const Serving& serving = call_.serving();
+    SKIPSTONE_RETURN_IF_ERROR(CheckServing(&serving));
     v1::ScoreRequest request;
-    SKIPSTONE_RETURN_IF_ERROR(Parse(bytes, request));
-    SKIPSTONE_ASSIGN_OR_RETURN(const Admitted admitted, admission.Score(request, *serving));
+    SKIPSTONE_RETURN_IF_ERROR(Parse(call_.request(), request));
+    SKIPSTONE_ASSIGN_OR_RETURN(const Admitted admitted, call_.admission().Score(request, serving));
     top_ = static_cast<int>(request.top_logprobs());
     response_.set_request_id(admitted.request.id);
     *response_.mutable_applied_skip() = admitted.applied;
-    const ModelConfig& config = serving->model.config;
-    const PromptRules rules{*serving->tokenizer, config.eos_ids, config.shape.vocab};
+    const PromptRules rules = RulesOf(serving);
     std::vector<EngineRequest> items;
+    int64_t scored = 0;
     for (int i = 0; i < request.items_size(); ++i) {
       EngineRequest item = admitted.request;
       item.id = ScoreItemId(admitted.request.id, i);
@@ -110,6 +114,8 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
             absl::StrFormat("items[%d].%s", i, std::string(ids.status().message())));
       }
       item.prompt = *std::move(ids);
+      scored += static_cast<int64_t>(item.prompt.size()) - item.score_from;
+      SKIPSTONE_RETURN_IF_ERROR(serving.answer_bound.CheckScore(i + 1, scored, top_));
       v1::ScoreResult* result = response_.add_results();
       result->set_prompt_tokens(item.score_from);
       result->set_greedy(true);
@@ -137,7 +143,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
       pending_ -= count;
       if (pending_ > 0) return;
     }
-    guard_.Disarm();
+    call_.guard().Disarm();
     if (status_.ok()) bytes_ = Serialize(response_);
     LogEvent(Severity::kInfo, "scored",
              {{"request_id", response_.request_id()},
@@ -148,7 +154,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
   }
 
   grpc::ByteBuffer& bytes_;
-  CallGuard guard_;
+  IncomingCall call_;
   v1::ScoreResponse response_;
   int top_ = 0;
   Mutex mutex_;
@@ -164,7 +170,10 @@ std::string ScoreItemId(const std::string& request_id, int index) {
 
 grpc::ServerUnaryReactor* StartScore(Serving* serving, grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return new ScoreReactor(serving, *context, *request, *response);
+  if (serving == nullptr) {
+    return new RefusedCall<grpc::ServerUnaryReactor>(ToGrpc(CheckServing(nullptr)));
+  }
+  return new ScoreReactor(*serving, *context, *request, *response);
 }
 
 }  // namespace skipstone::server

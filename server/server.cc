@@ -109,6 +109,8 @@ absl::Status Server::Serve(ServedModel model) {
                                     .tokenizer = std::move(model.tokenizer),
                                     .observer = &metrics_},
                                    model.options);
+  serving_->validation = std::make_unique<ValidationPool>(
+      ValidationPool::Options{.threads = config_.validation_threads});
   inference_.Serve(*serving_);
   health_.SetServing(kLivenessService, true);
   health_.SetServing(kReadinessService, true);

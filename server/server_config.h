@@ -59,6 +59,7 @@ struct ServerConfig {
   bool allow_compressed_requests = false;
   std::string backend = "auto";
   int threads = 0;              // 0: the CPUs this process may use
+  int validation_threads = 2;   // that read requests
   int64_t kv_memory_bytes = 0;  // 0: by kv_pages, else a share of what is free
   int64_t kv_pages = 0;
   int page_tokens = 16;

@@ -10,10 +10,12 @@
 #include "engine/engine.h"
 #include "engine/model/config.h"
 #include "engine/model/tokenizer.h"
+#include "server/answer_bound.h"
 #include "server/experiments.h"
 #include "server/levels.h"
 #include "server/metrics.h"
 #include "server/stall_watch.h"
+#include "server/validation_pool.h"
 
 namespace skipstone::server {
 
@@ -30,6 +32,7 @@ struct Serving {
   ModelInfo model;
   EngineOptions limits;
   std::shared_ptr<const Tokenizer> tokenizer;
+  AnswerBound answer_bound{LongestTokenText(*tokenizer)};
   Levels levels;
   Experiments experiments;
   std::string tenant_key;  // metadata that names a request's tenant; empty: all are one
@@ -37,7 +40,9 @@ struct Serving {
   StallWatch& stall_watch;
   std::atomic<bool> leaving{false};   // the drain is announced, for those who ask
   std::atomic<bool> draining{false};  // requests are refused
-  std::unique_ptr<Engine> engine;     // last: it ends first
+  std::unique_ptr<Engine> engine;
+  // Last: it ends first, since its threads use the rest.
+  std::unique_ptr<ValidationPool> validation;
 };
 
 }  // namespace skipstone::server

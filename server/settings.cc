@@ -207,6 +207,8 @@ const std::vector<Entry>& Table() {
       {{"backend", "auto, cpu or cuda"}, OneOf(&C::backend, {"auto", "cpu", "cuda"})},
       {{"threads", "CPU threads; default: affinity and cgroup limits"},
        Number(&C::threads, 1, 1024)},
+      {{"validation_threads", "threads that parse and tokenise requests"},
+       Number(&C::validation_threads, 1, 64)},
       {{"kv_memory", "memory for K/V pages; default: a share of what is free"},
        Bytes(&C::kv_memory_bytes)},
       {{"kv_pages", "number of K/V pages, wins over --kv_memory; default: from it"},

@@ -8,11 +8,23 @@ namespace skipstone::server {
 void StallWatch::Stream::End() {
   MutexLock lock(mutex_);
   on_stall_ = nullptr;
+  while (reporter_ && *reporter_ != std::this_thread::get_id()) reported_to_.Wait(mutex_);
 }
 
 void StallWatch::Stream::Report() {
-  MutexLock lock(mutex_);
-  if (on_stall_) on_stall_();
+  std::function<void()> on_stall;
+  {
+    MutexLock lock(mutex_);
+    if (!on_stall_) return;
+    on_stall = on_stall_;
+    reporter_ = std::this_thread::get_id();
+  }
+  on_stall();
+  {
+    MutexLock lock(mutex_);
+    reporter_.reset();
+  }
+  reported_to_.NotifyAll();
 }
 
 StallWatch::StallWatch(Duration timeout) : timeout_(timeout) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -21,7 +22,7 @@ class StallWatch {
     explicit Stream(std::function<void()> on_stall) : on_stall_(std::move(on_stall)) {}
     void WriteStarted() { since_ = SystemClock().Now().time_since_epoch().count(); }
     void WriteDone() { since_ = 0; }
-    // Waits for a call of on_stall that is under way; none comes later.
+    // Waits for a call of on_stall that is under way, unless that calls this; none comes later.
     void End() ABSL_LOCKS_EXCLUDED(mutex_);
 
    private:
@@ -29,9 +30,11 @@ class StallWatch {
     void Report() ABSL_LOCKS_EXCLUDED(mutex_);
 
     Mutex mutex_;
+    CondVar reported_to_;
     std::function<void()> on_stall_ ABSL_GUARDED_BY(mutex_);
-    std::atomic<Duration::rep> since_{0};  // 0: no write is under way
-    bool reported_ = false;                // the watch thread's
+    std::optional<std::thread::id> reporter_ ABSL_GUARDED_BY(mutex_);  // while on_stall runs
+    std::atomic<Duration::rep> since_{0};                              // 0: no write is under way
+    bool reported_ = false;                                            // the watch thread's
   };
 
   // A timeout of 0 watches nothing.
@@ -40,7 +43,7 @@ class StallWatch {
   StallWatch(const StallWatch&) = delete;
   StallWatch& operator=(const StallWatch&) = delete;
 
-  // `on_stall` is called on the watch's thread, at most once, under a lock of the stream's.
+  // `on_stall` is called on the watch's thread, at most once.
   std::shared_ptr<Stream> Add(std::function<void()> on_stall) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:

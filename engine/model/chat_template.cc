@@ -18,15 +18,23 @@ absl::Status CheckRole(const ChatTurn& turn, size_t index) {
   const char* const wanted = index % 2 == 0 ? "user" : "assistant";
   if (turn.role == wanted) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrFormat(
-      "chat message %d after the system's has the role '%s', '%s' is needed: an optional system "
+      "chat message %d after the system's has the role '%.40s', '%s' is needed: an optional system "
       "message, then user and assistant in turn",
       index, turn.role, wanted));
+}
+
+// The question that `turns` start with, and its answer if there is one.
+std::string TextOf(std::span<const ChatTurn> turns, const std::string& system) {
+  std::string text = "[INST] " + Stripped(system + turns[0].content) + " [/INST]";
+  if (turns.size() > 1) text += " " + Stripped(turns[1].content) + " ";
+  return text;
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeChat(std::span<const ChatTurn> turns,
-                                                           int32_t eos_id) const {
+                                                           int32_t eos_id,
+                                                           const TokenLimit& limit) const {
   std::string system;
   if (!turns.empty() && turns.front().role == "system") {
     system = "<<SYS>>\n" + turns.front().content + "\n<</SYS>>\n\n";
@@ -36,21 +44,30 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeChat(std::span<const ChatT
     return absl::InvalidArgumentError(absl::StrFormat(
         "chat has %d messages after the system's; the last must be the user's", turns.size()));
   }
-  std::vector<int32_t> ids;
+  for (size_t i = 0; i < turns.size(); ++i) SKIPSTONE_RETURN_IF_ERROR(CheckRole(turns[i], i));
   // A question and its answer are one text to the tokenizer, as in the model's training.
-  for (size_t i = 0; i < turns.size(); i += 2) {
-    SKIPSTONE_RETURN_IF_ERROR(CheckRole(turns[i], i));
-    std::string text = "[INST] " + Stripped(system + turns[i].content) + " [/INST]";
-    system.clear();
-    const bool answered = i + 1 < turns.size();
-    if (answered) {
-      SKIPSTONE_RETURN_IF_ERROR(CheckRole(turns[i + 1], i + 1));
-      text += " " + Stripped(turns[i + 1].content) + " ";
-    }
-    SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int32_t> encoded, Encode(text));
-    if (bos_id().has_value()) ids.push_back(*bos_id());
-    ids.insert(ids.end(), encoded.begin(), encoded.end());
+  const size_t texts = (turns.size() + 1) / 2;
+  std::vector<std::vector<int32_t>> parts(texts);
+  size_t tokens = 0;
+  for (size_t step = 0; step < texts && (!limit.keep_last || tokens < limit.tokens); ++step) {
+    // The last ones first, where only they are kept.
+    const size_t text = limit.keep_last ? texts - 1 - step : step;
+    std::vector<int32_t>& ids = parts[text];
+    const bool answered = text * 2 + 1 < turns.size();
+    const size_t special = (bos_id().has_value() ? 1 : 0) + (answered ? 1 : 0);
+    TokenLimit rest = limit;
+    rest.taken = limit.keep_last ? tokens : limit.taken + tokens + special;
+    SKIPSTONE_ASSIGN_OR_RETURN(
+        ids, Encode(TextOf(turns.subspan(text * 2), text == 0 ? system : ""), rest));
+    if (bos_id().has_value()) ids.insert(ids.begin(), *bos_id());
     if (answered) ids.push_back(eos_id);
+    tokens += ids.size();
+  }
+  std::vector<int32_t> ids;
+  ids.reserve(tokens);
+  for (const auto& part : parts) ids.insert(ids.end(), part.begin(), part.end());
+  if (limit.keep_last && ids.size() > limit.tokens) {
+    ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(limit.tokens));
   }
   return ids;
 }

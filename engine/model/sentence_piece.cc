@@ -37,6 +37,13 @@ size_t CharBytes(char c) {
   return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
+bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+
+// Of two neighbouring bytes.
+size_t PairOf(char first, char second) {
+  return static_cast<unsigned char>(first) * 256 + static_cast<unsigned char>(second);
+}
+
 // The byte that "<0x0A>" stands for; -1 for other texts.
 int ByteOf(const std::string& piece) {
   const auto digit = [&](size_t at) {
@@ -169,6 +176,10 @@ std::string SentencePieceModel::Finish() {
   std::fill(std::begin(byte_ids_), std::end(byte_ids_), -1);
   for (int id = 0; id < size(); ++id) {
     const PieceInfo& piece = pieces_[id];
+    longest_piece_bytes_ = std::max(longest_piece_bytes_, piece.text.size());
+    for (size_t i = 1; i < piece.text.size(); ++i) {
+      if (!IsContinuation(piece.text[i])) joined_.set(PairOf(piece.text[i - 1], piece.text[i]));
+    }
     if (piece.kind == Kind::kText && !text_ids_.emplace(piece.text, id).second) {
       return absl::StrFormat("piece '%s' appears twice", piece.text);
     }
@@ -193,13 +204,58 @@ void SentencePieceModel::AppendIds(std::string_view piece, std::vector<int32_t>*
   for (const char c : piece) ids->push_back(byte_ids_[static_cast<unsigned char>(c)]);
 }
 
-void SentencePieceModel::Encode(std::string_view text, std::vector<int32_t>* ids) const {
-  if (text.empty()) return;
+std::string SentencePieceModel::Escaped(std::string_view text, bool prefix) const {
   std::string escaped;
-  escaped.reserve(text.size() * 2);
-  if (add_dummy_prefix_) escaped += kBlank;
+  escaped.reserve(text.size() * 3 / 2 + kBlank.size());
+  if (prefix) escaped += kBlank;
   for (const char c : text) c == ' ' ? escaped.append(kBlank) : escaped.append(1, c);
+  return escaped;
+}
 
+bool SentencePieceModel::IsCut(std::string_view escaped, size_t at) const {
+  return !IsContinuation(escaped[at]) && !joined_[PairOf(escaped[at - 1], escaped[at])];
+}
+
+void SentencePieceModel::Encode(std::string_view text, std::vector<int32_t>* ids,
+                                size_t limit) const {
+  if (text.empty()) return;
+  const std::string buffer = Escaped(text, add_dummy_prefix_);
+  const std::string_view escaped = buffer;
+  for (size_t begin = 0; begin < escaped.size() && ids->size() <= limit;) {
+    size_t end = begin + 1;
+    while (end < escaped.size() && !IsCut(escaped, end)) ++end;
+    EncodeStretch(escaped.substr(begin, end - begin), ids);
+    begin = end;
+  }
+}
+
+bool SentencePieceModel::EncodeLast(std::string_view text, size_t count,
+                                    std::vector<int32_t>* ids) const {
+  ids->clear();
+  if (text.empty()) return true;
+  // After a cut among the first kMaxStretchBytes of so many there are `count` tokens at least.
+  const size_t most = std::min(count, text.size()) * longest_piece_bytes_ + kMaxStretchBytes;
+  const bool whole = text.size() <= most;
+  if (!whole) text.remove_prefix(text.size() - most);
+  while (!whole && IsContinuation(text.front())) text.remove_prefix(1);
+  const std::string buffer = Escaped(text, whole && add_dummy_prefix_);
+  const std::string_view escaped = buffer;
+  std::vector<int32_t> stretch;
+  for (size_t end = escaped.size(); end > 0 && ids->size() < count;) {
+    size_t begin = end - 1;
+    while (begin > 0 && !IsCut(escaped, begin)) --begin;
+    if (begin == 0 && !whole) return false;
+    stretch.clear();
+    EncodeStretch(escaped.substr(begin, end - begin), &stretch);
+    ids->insert(ids->end(), stretch.rbegin(), stretch.rend());
+    end = begin;
+  }
+  ids->resize(std::min(count, ids->size()));
+  std::reverse(ids->begin(), ids->end());
+  return true;
+}
+
+void SentencePieceModel::EncodeStretch(std::string_view escaped, std::vector<int32_t>* ids) const {
   std::vector<Symbol> symbols;
   for (size_t at = 0; at < escaped.size();) {
     const size_t bytes = std::min(CharBytes(escaped[at]), escaped.size() - at);
@@ -213,7 +269,7 @@ void SentencePieceModel::Encode(std::string_view text, std::vector<int32_t>* ids
   const auto consider = [&](int left, int right) {
     if (left < 0 || right < 0) return;
     const size_t bytes = symbols[left].bytes + symbols[right].bytes;
-    const auto it = text_ids_.find(std::string_view(escaped).substr(symbols[left].begin, bytes));
+    const auto it = text_ids_.find(escaped.substr(symbols[left].begin, bytes));
     if (it != text_ids_.end()) merges.push({pieces_[it->second].score, left, right, bytes});
   };
   for (size_t i = 1; i < symbols.size(); ++i)
@@ -232,7 +288,7 @@ void SentencePieceModel::Encode(std::string_view text, std::vector<int32_t>* ids
     consider(merge.left, left.next);
   }
   for (int i = 0; i >= 0; i = symbols[i].next) {
-    AppendIds(std::string_view(escaped).substr(symbols[i].begin, symbols[i].bytes), ids);
+    AppendIds(escaped.substr(symbols[i].begin, symbols[i].bytes), ids);
   }
 }
 

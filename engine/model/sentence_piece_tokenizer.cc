@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -38,10 +39,23 @@ class SentencePieceTokenizer : public Tokenizer {
     for (int id = 0; id < model_->size(); ++id) bytes_.push_back(BytesOf(*model_, id));
   }
 
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
+  using Tokenizer::Encode;
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text,
+                                              const TokenLimit& limit) const override {
+    const size_t least = limit.taken + text.size() / model_->longest_piece_bytes();
+    if (least > limit.tokens && !limit.keep_last) return TooManyTokens(least);
     if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
     std::vector<int32_t> ids;
-    model_->Encode(text, &ids);
+    const size_t most = limit.tokens - std::min(limit.taken, limit.tokens);
+    if (limit.keep_last) {
+      if (model_->EncodeLast(text, most, &ids)) return ids;
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "the last tokens cannot be told apart without reading more than %d bytes that have no "
+          "word boundary",
+          SentencePieceModel::kMaxStretchBytes));
+    }
+    model_->Encode(text, &ids, most);
+    if (ids.size() > most) return TooManyTokens(limit.taken + ids.size());
     return ids;
   }
 

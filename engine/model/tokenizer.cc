@@ -18,6 +18,10 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids) const {
   return ReplaceInvalidUtf8(bytes);
 }
 
+absl::Status TooManyTokens(size_t at_least) {
+  return absl::OutOfRangeError(absl::StrFormat("at least %d tokens", at_least));
+}
+
 bool Tokenizer::StartsWithVocabularyBlank(int32_t id) const {
   return Piece(id).rfind("\u2581", 0) == 0;
 }

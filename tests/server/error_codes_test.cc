@@ -1,4 +1,5 @@
 // One test for each gRPC code that the API can return, but INVALID_ARGUMENT (its own file).
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
 #include <future>
@@ -99,6 +100,81 @@ TEST(ErrorCodesTest, ResourceExhaustedForeverSaysDoNotRetry) {
   EXPECT_THAT(refused.status.error_message(), HasSubstr("24 pages"));
   EXPECT_EQ(refused.trailing.at("grpc-retry-pushback-ms"), "-1");
   EXPECT_TRUE(server.Generate(Prompt("5 6 7", 18)).status.ok());
+}
+
+TEST(ErrorCodesTest, ResourceExhaustedForAMessageThatIsTooLarge) {
+  FakeServer server;
+  const auto refused = server.Generate(Prompt(std::string(5 << 20, ' ') + "5", 1));
+  EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("the limit is 4194304"));
+  EXPECT_EQ(refused.trailing.at("grpc-retry-pushback-ms"), "-1");
+  EXPECT_EQ(server.Outcomes("rejected"), 1);
+  grpc::ClientContext context;
+  v1::TokenizeRequest request;
+  request.set_text(std::string(5 << 20, ' '));
+  v1::TokenizeResponse response;
+  EXPECT_EQ(server.stub().Tokenize(&context, request, &response).error_code(),
+            StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(CopyOf(context.GetServerTrailingMetadata()).at("grpc-retry-pushback-ms"), "-1");
+}
+
+// Items that were taken before the one that was not end first, now and then.
+TEST(ErrorCodesTest, ARefusedScoreCallSaysWhyAndNeverCancelled) {
+  FakeServer server({.max_sequences = 1, .max_queue = 4});
+  v1::ScoreRequest request;
+  for (int i = 0; i < 64; ++i) request.add_items()->mutable_prompt()->set_text("5 6");
+  std::vector<std::future<int>> cancelled;
+  for (int t = 0; t < 4; ++t) {
+    cancelled.push_back(std::async(std::launch::async, [&] {
+      int count = 0;
+      for (int i = 0; i < 500; ++i) {
+        grpc::ClientContext context;
+        v1::ScoreResponse response;
+        const StatusCode code = server.stub().Score(&context, request, &response).error_code();
+        EXPECT_THAT(code, testing::AnyOf(StatusCode::RESOURCE_EXHAUSTED, StatusCode::CANCELLED));
+        count += code == StatusCode::CANCELLED;
+      }
+      return count;
+    }));
+  }
+  for (auto& count : cancelled) EXPECT_EQ(count.get(), 0);
+}
+
+TEST(ErrorCodesTest, AStreamThatIsResetBeforeItsMessageIsCancelled) {
+  FakeServer server;
+  grpc::GenericStub stub(server.channel());
+  grpc::CompletionQueue queue;
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+  };
+  for (const std::string method : {"Generate", "GenerateStream", "Score"}) {
+    grpc::ClientContext context;
+    auto call = stub.PrepareCall(&context, "/skipstone.v1.Inference/" + method, &queue);
+    call->StartCall(nullptr);
+    next();
+    context.TryCancel();
+    grpc::Status status;
+    call->Finish(&status, nullptr);
+    next();
+    EXPECT_EQ(status.error_code(), StatusCode::CANCELLED);
+  }
+  EXPECT_TRUE(Eventually([&] { return server.Outcomes("cancelled") == 3; }));
+  EXPECT_EQ(server.Outcomes("rejected"), 0);
+  // A half-closed one is the client's fault.
+  grpc::ClientContext context;
+  auto call = stub.PrepareCall(&context, "/skipstone.v1.Inference/Generate", &queue);
+  call->StartCall(nullptr);
+  next();
+  call->WritesDone(nullptr);
+  next();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  next();
+  EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT) << status.error_message();
+  EXPECT_TRUE(Eventually([&] { return server.Outcomes("rejected") == 1; }));
+  queue.Shutdown();
 }
 
 TEST(ErrorCodesTest, DeadlineExceededOnArrival) {

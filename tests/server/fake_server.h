@@ -40,6 +40,7 @@ struct FakeServerOptions {
   int broken_layer = -1;                             // FakeRunnerOptions
   Duration stall_timeout = std::chrono::minutes(5);  // of a step
   bool serve = true;                                 // false: as while a model loads, until Serve
+  std::shared_ptr<const Tokenizer> tokenizer = nullptr;  // default: synthetic
 };
 
 // True once `condition` holds; false if it does not within a time that no machine needs.
@@ -176,7 +177,8 @@ inline ServedModel FakeServer::Model() {
                         .on_launch = [this](const StepPlan&) { gate_.Pass(); }});
   runner_ = runner.get();
   model.runner = std::move(runner);
-  model.tokenizer = MakeSyntheticTokenizer(o.vocab);
+  model.tokenizer = o.tokenizer;
+  if (!model.tokenizer) model.tokenizer = MakeSyntheticTokenizer(o.vocab);
   return model;
 }
 

@@ -361,6 +361,126 @@ TEST(InvalidArgumentTest, AbortTakesSoManyIds) {
   EXPECT_THAT(status.error_message(), AllOf(HasSubstr("1025 ids"), HasSubstr("1024")));
 }
 
+// A refusal names field, size and limit, and is short.
+void ExpectRefusal(const grpc::Status& status, const std::vector<std::string>& parts) {
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  for (const std::string& part : parts) EXPECT_THAT(status.error_message(), HasSubstr(part));
+  EXPECT_LT(status.error_message().size(), 500u);
+}
+
+TEST(InvalidArgumentTest, NoFieldIsReadBeyondItsLimit) {
+  FakeServer server({.eos_ids = {1}});
+  const auto generate = [&](const std::function<void(v1::GenerateRequest&)>& spoil) {
+    v1::GenerateRequest request = Prompt("5", 1);
+    spoil(request);
+    return server.Generate(request).status;
+  };
+  const std::string long_spec = "attn:" + std::string(2 << 20, '1');
+  ExpectRefusal(generate([&](auto& r) { r.mutable_skip()->set_spec(long_spec); }),
+                {"skip.spec: 2097157 bytes, the limit is 4096"});
+  ExpectRefusal(generate([&](auto& r) {
+                  r.mutable_skip()->set_level("full");
+                  r.mutable_skip()->mutable_adaptive()->set_ceiling_spec(long_spec);
+                }),
+                {"skip.adaptive.ceiling_spec: 2097157 bytes, the limit is 4096"});
+  ExpectRefusal(generate([](auto& r) {
+                  for (int i = 0; i < 1000000; ++i) r.mutable_skip()->mutable_layers()->add_mlp(1);
+                }),
+                {"skip.layers.mlp: 1000000 layers are listed, the model has 4"});
+  std::string words;
+  for (int i = 0; i < 1000000; ++i) words += " 7";
+  ExpectRefusal(generate([&](auto& r) { r.set_text(words); }),
+                {"text: 2000000 bytes are at least 64 tokens, the limit is 63 (context of 64 "
+                 "tokens)"});
+  ExpectRefusal(generate([&](auto& r) {
+                  r.set_text(words);
+                  r.set_truncate_prompt_tokens(64);
+                }),
+                {"text: 2000000 bytes", "the limit is 63"});
+  EXPECT_TRUE(generate([&](auto& r) {
+                r.set_text(words);
+                r.set_truncate_prompt_tokens(63);
+              }).ok());
+  const auto chat = [](v1::GenerateRequest& r, int messages, const std::string& content) {
+    for (int i = 0; i < messages; ++i) {
+      v1::ChatMessage& message = *r.mutable_chat()->add_messages();
+      message.set_role(i % 2 == 0 ? "user" : "assistant");
+      message.set_content(content);
+    }
+  };
+  ExpectRefusal(generate([&](auto& r) { chat(r, 101, ""); }),
+                {"chat.messages: 101 messages, the limit is 63"});
+  ExpectRefusal(generate([&](auto& r) { chat(r, 1, words); }), {"chat: 2000000 bytes", "63"});
+  ExpectRefusal(generate([&](auto& r) { chat(r, 200001, ""); }),
+                {"skipstone.v1.Chat", "more than 16384 messages and strings"});
+}
+
+TEST(InvalidArgumentTest, NoItemToScoreIsReadBeyondTheContext) {
+  FakeServer server;
+  std::string words;
+  for (int i = 0; i < 1000000; ++i) words += " 7";
+  const auto score = [&](const std::string& prompt, const std::string& continuation) {
+    v1::ScoreRequest request;
+    request.add_items()->mutable_prompt()->set_text("5 6");
+    request.add_items()->mutable_prompt()->set_text(prompt);
+    request.mutable_items(1)->mutable_continuation()->set_text(continuation);
+    grpc::ClientContext context;
+    v1::ScoreResponse response;
+    return server.stub().Score(&context, request, &response);
+  };
+  ExpectRefusal(score(words, "7"), {"items[1].prompt.text: 2000000 bytes", "the limit is 64"});
+  ExpectRefusal(score("7", words),
+                {"items[1].prompt.text and continuation.text: 2000001 bytes", "the limit is 64"});
+}
+
+TEST(InvalidArgumentTest, TokenizeAndDetokenizeAreBounded) {
+  FakeServer server;
+  const auto tokenize = [&](const v1::TokenizeRequest& request) {
+    grpc::ClientContext context;
+    v1::TokenizeResponse response;
+    return server.stub().Tokenize(&context, request, &response);
+  };
+  v1::TokenizeRequest text;
+  text.set_text(std::string((1 << 20) + 1, ' '));
+  ExpectRefusal(tokenize(text), {"text: 1048577 bytes, the limit is 1048576"});
+  text.set_text(std::string(1 << 20, ' '));
+  EXPECT_TRUE(tokenize(text).ok());
+  text.mutable_chat()->add_messages()->set_content(std::string(2 << 20, ' '));
+  ExpectRefusal(tokenize(text), {"chat: 2097152 bytes, the limit is 1048576"});
+  v1::DetokenizeRequest ids;
+  for (int i = 0; i <= 1 << 20; ++i) ids.add_ids(1);
+  grpc::ClientContext context;
+  v1::DetokenizeResponse response;
+  ExpectRefusal(server.stub().Detokenize(&context, ids, &response),
+                {"ids: 1048577 ids, the limit is 1048576"});
+}
+
+TEST(InvalidArgumentTest, RequestsWithoutFieldsAreNotRead) {
+  FakeServer server;
+  for (const std::string method : {"GetModel", "GetLoad"}) {
+    ExpectRefusal(SendRaw(server, method, std::string(100000, 'x')),
+                  {"100000 bytes, the limit is 4096"});
+    EXPECT_TRUE(SendRaw(server, method, "").ok());
+  }
+}
+
+// Two bytes each, and a hundred and more of memory.
+TEST(InvalidArgumentTest, MoreMessagesThanAnyRequestHasAreNotParsed) {
+  FakeServer server;
+  const auto repeated = [](const std::string& field, int times) {
+    std::string bytes;
+    for (int i = 0; i < times; ++i) bytes += field;
+    return bytes;
+  };
+  const std::string empty_message("\x12\x00", 2);  // ScoreRequest.items
+  ExpectRefusal(SendRaw(server, "Score", repeated(empty_message, 1000000)),
+                {"skipstone.v1.ScoreRequest.items", "16384"});
+  const std::string unknown("\xf8\x7f\x01", 3);
+  ExpectRefusal(SendRaw(server, "Generate", repeated(unknown, 1000000)), {"unknown", "16384"});
+  ExpectRefusal(SendRaw(server, "Abort", repeated(std::string("\x0a\x00", 2), 1000000)),
+                {"skipstone.v1.AbortRequest.request_ids", "16384"});
+}
+
 // Long values must not make a message that no client accepts.
 TEST(InvalidArgumentTest, KeepsMessagesShort) {
   FakeServer server;

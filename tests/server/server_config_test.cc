@@ -45,6 +45,8 @@ const std::vector<SettingCase>& SettingCases() {
        ":8", "HOST:PORT"},
       {"backend", "cpu", [](const C& c) { return c.backend == "cpu"; }, "tpu", "auto, cpu, cuda"},
       {"threads", "3", [](const C& c) { return c.threads == 3; }, "0", "1 to 1024"},
+      {"validation_threads", "3", [](const C& c) { return c.validation_threads == 3; }, "0",
+       "1 to 64"},
       {"kv_memory", "4GiB", [](const C& c) { return c.kv_memory_bytes == int64_t{4} << 30; }, "4GB",
        "512MiB"},
       {"kv_pages", "77", [](const C& c) { return c.kv_pages == 77; }, "2147483648",

@@ -44,5 +44,18 @@ TEST(StallWatchTest, LeavesOthersAlone) {
   EXPECT_EQ(wrong, 0);
 }
 
+// As when what is done about a stall ends the call before it returns.
+TEST(StallWatchTest, AStreamMayEndWithinItsReport) {
+  StallWatch watch(milliseconds(20));
+  std::atomic<bool> ended{false};
+  std::shared_ptr<StallWatch::Stream> stream;
+  stream = watch.Add([&] {
+    stream->End();
+    ended = true;
+  });
+  stream->WriteStarted();
+  EXPECT_TRUE(Eventually([&] { return ended.load(); }));
+}
+
 }  // namespace
 }  // namespace skipstone::server

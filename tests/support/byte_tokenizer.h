@@ -13,7 +13,7 @@ class ByteTokenizer : public Tokenizer {
  public:
   explicit ByteTokenizer(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {}
 
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view) const override {
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view, const TokenLimit&) const override {
     return absl::UnimplementedError("a ByteTokenizer only decodes");
   }
   std::string TokenBytes(int32_t id) const override { return tokens_.at(id); }

@@ -4,6 +4,7 @@
 
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -20,9 +21,7 @@ std::string Read(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-std::string DemoModel() {
-  return SourceDir() + "/models/demo/tokenizer.model";
-}
+std::string DemoModel() { return SourceDir() + "/models/demo/tokenizer.model"; }
 
 // Random text: words of the vocabulary, blanks, characters of every length, control-token strings.
 std::string RandomText(std::mt19937& random, const SentencePieceModel& model) {
@@ -43,6 +42,34 @@ std::string RandomText(std::mt19937& random, const SentencePieceModel& model) {
   return text;
 }
 
+// Long runs without a place to cut among them.
+std::string RandomLongText(std::mt19937& random, const SentencePieceModel& model) {
+  std::string text;
+  for (int i = random() % 4; i >= 0; --i) {
+    text += RandomText(random, model);
+    const std::string piece = model.Piece(static_cast<int>(random() % model.size()));
+    const int times = random() % 3 == 0 ? random() % 400 : 0;
+    for (int j = 0; j < times; ++j) text += random() % 50 == 0 ? " " : piece;
+  }
+  return text;
+}
+
+// What Encode makes of a text under limits of every kind, against the whole of it.
+void CheckLimits(std::mt19937& random, const SentencePieceModel& model, const std::string& text,
+                 const std::vector<int32_t>& whole) {
+  const size_t limit = random() % (whole.size() + 3);
+  std::vector<int32_t> ids;
+  model.Encode(text, &ids, limit);
+  ASSERT_EQ(ids.size() > limit, whole.size() > limit) << text;
+  ASSERT_LE(ids.size(), whole.size());
+  ASSERT_TRUE(std::equal(ids.begin(), ids.end(), whole.begin())) << text;
+  ASSERT_TRUE(model.EncodeLast(text, limit, &ids));
+  const size_t kept = std::min(limit, whole.size());
+  ASSERT_EQ(ids, std::vector<int32_t>(whole.end() - static_cast<std::ptrdiff_t>(kept), whole.end()))
+      << text;
+  ASSERT_GE(whole.size() * model.longest_piece_bytes(), text.size());
+}
+
 void CompareWithLibrary(const std::string& path, int texts) {
   const std::string bytes = Read(path);
   std::string error;
@@ -54,12 +81,15 @@ void CompareWithLibrary(const std::string& path, int texts) {
   for (int id = 0; id < model->size(); ++id) ASSERT_EQ(model->Piece(id), library.IdToPiece(id));
   std::mt19937 random(7);
   for (int i = 0; i < texts; ++i) {
-    const std::string text = RandomText(random, *model);
+    const std::string text =
+        i % 4 == 0 ? RandomLongText(random, *model) : RandomText(random, *model);
     std::vector<int> expected;
     ASSERT_TRUE(library.Encode(text, &expected).ok());
     std::vector<int32_t> ids;
     model->Encode(text, &ids);
     ASSERT_EQ(ids, std::vector<int32_t>(expected.begin(), expected.end())) << text;
+    CheckLimits(random, *model, text, ids);
+    if (testing::Test::HasFatalFailure()) return;
   }
 }
 
@@ -67,10 +97,32 @@ TEST(SentencePieceTest, EncodesAsTheLibraryDoes) { CompareWithLibrary(DemoModel(
 
 // The bundled equivalent is the test above.
 TEST(SentencePieceTest, EncodesAsTheLibraryDoesWithLlama2sVocabulary) {
-  const std::string path =
-      SourceDir() + "/../shared/data/llama2-tokenizer/tokenizer.model";
+  const std::string path = SourceDir() + "/../shared/data/llama2-tokenizer/tokenizer.model";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "Llama 2's tokenizer is not at hand";
   CompareWithLibrary(path, 1000);
+}
+
+TEST(SentencePieceTest, TheLastTokensOfALongTextAreThoseOfTheWholeText) {
+  std::string error;
+  const auto model = SentencePieceModel::Parse(Read(DemoModel()), &error);
+  ASSERT_NE(model, nullptr) << error;
+  std::mt19937 random(11);
+  std::string text;
+  while (text.size() < 300000) text += RandomText(random, *model) + " ";
+  std::vector<int32_t> whole;
+  model->Encode(text, &whole);
+  for (const size_t count : {size_t{1}, size_t{10}, size_t{500}, whole.size() - 1, whole.size()}) {
+    std::vector<int32_t> ids;
+    ASSERT_TRUE(model->EncodeLast(text, count, &ids));
+    EXPECT_EQ(ids,
+              std::vector<int32_t>(whole.end() - static_cast<std::ptrdiff_t>(count), whole.end()));
+  }
+  // Some piece holds "ee", so there is nowhere to cut.
+  const std::string endless = text + std::string(300000, 'e');
+  std::vector<int32_t> ids;
+  EXPECT_FALSE(model->EncodeLast(endless, 10, &ids));
+  EXPECT_TRUE(model->EncodeLast(endless + " the end", 2, &ids));
+  EXPECT_EQ(ids.size(), 2u);
 }
 
 TEST(SentencePieceTest, KnowsTheKindsOfPieces) {

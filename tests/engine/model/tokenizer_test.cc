@@ -1,6 +1,7 @@
 #include "engine/model/tokenizer.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -238,6 +239,66 @@ Ids Chat(const std::vector<ChatTurn>& turns) {
   const auto ids = Demo().EncodeChat(turns, 2);
   EXPECT_TRUE(ids.ok()) << ids.status();
   return *ids;
+}
+
+Ids LastOf(const Ids& ids, size_t count) {
+  return {ids.end() - static_cast<std::ptrdiff_t>(std::min(count, ids.size())), ids.end()};
+}
+
+// Says how many tokens there are at least, which is true and more than the limit.
+void CheckRefusal(const absl::StatusOr<Ids>& ids, size_t limit, size_t tokens) {
+  EXPECT_EQ(ids.status().code(), absl::StatusCode::kOutOfRange) << ids.status();
+  size_t least = 0;
+  const std::string message(ids.status().message());
+  ASSERT_EQ(std::sscanf(message.c_str(), "at least %zu tokens", &least), 1) << message;
+  EXPECT_GT(least, limit);
+  EXPECT_LE(least, tokens);
+}
+
+TEST(TokenizerTest, RefusesATextOfMoreTokensThanTheLimit) {
+  const auto synthetic = MakeSyntheticTokenizer(300);
+  for (const Tokenizer* tokenizer : {&Demo(), static_cast<const Tokenizer*>(synthetic.get())}) {
+    const std::string text = "7 8 9 10 11 12";
+    const Ids whole = Encoded(*tokenizer, text);
+    for (size_t limit = 0; limit <= whole.size() + 1; ++limit) {
+      for (size_t taken = 0; taken <= limit; ++taken) {
+        const auto ids = tokenizer->Encode(text, {.tokens = limit, .taken = taken});
+        if (whole.size() + taken <= limit) {
+          EXPECT_EQ(*ids, whole);
+        } else {
+          CheckRefusal(ids, limit, whole.size() + taken);
+        }
+      }
+      EXPECT_EQ(*tokenizer->Encode(text, {.tokens = limit, .keep_last = true}),
+                LastOf(whole, limit));
+    }
+  }
+  // By its size alone.
+  CheckRefusal(Demo().Encode(std::string(3900000, 'e'), {.tokens = 511}), 243749, 243750);
+  EXPECT_EQ(
+      Demo().Encode(std::string(300000, 'e'), {.tokens = 5, .keep_last = true}).status().code(),
+      absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ChatTest, KeepsToALimitOfTokens) {
+  const std::vector<ChatTurn> turns = {{"system", "S"},   {"user", "one"},   {"assistant", "two"},
+                                       {"user", "three"}, {"assistant", ""}, {"user", "five six"}};
+  const Ids whole = Chat(turns);
+  for (size_t limit = 0; limit <= whole.size() + 1; ++limit) {
+    const auto ids = Demo().EncodeChat(turns, 2, {.tokens = limit});
+    if (whole.size() <= limit) {
+      EXPECT_EQ(*ids, whole);
+    } else {
+      CheckRefusal(ids, limit, whole.size());
+    }
+    EXPECT_EQ(*Demo().EncodeChat(turns, 2, {.tokens = limit, .keep_last = true}),
+              LastOf(whole, limit));
+  }
+}
+
+TEST(ChatTest, DoesNotEchoALongRole) {
+  const auto ids = Demo().EncodeChat(std::vector<ChatTurn>{{std::string(100000, 'r'), "x"}}, 2);
+  EXPECT_LT(ids.status().message().size(), 300u);
 }
 
 TEST(ChatTest, WritesAQuestion) {
