@@ -42,6 +42,8 @@ PATH = "/skipstone.v1.Inference/"
 MOST_GROWTH_BYTES = 32 << 20
 # Of others' calls during abuse.
 PROMPT_SECONDS = 5
+# `grpc-status: 4` (DEADLINE_EXCEEDED) as HPACK has it: a literal, its name in Huffman coding.
+GRPC_STATUS_4 = bytes.fromhex("889acac8b21234da8f0134")
 CONFIG = f"""
 model: {SOURCE}/models/demo
 kv_pages: 96
@@ -397,7 +399,8 @@ class EdgeTest(unittest.TestCase):
             connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1,
                                         http2.grpc_headers(PATH + "Generate")) +
                             http2.frame(http2.DATA, 0, 1, b"\x00"))
-            self.assertIsNotNone(connection.answer_of(1))
+            *_, headers = connection.answer_of(1)
+            self.assertIn(GRPC_STATUS_4, headers)
         self.assertEqual(envoy.counter("cluster.skipstone.upstream_rq_total"), 1)  # ours
 
     def test_unfinished_requests_do_not_fill_the_memory(self):

@@ -212,6 +212,8 @@ class KustomizeTest(unittest.TestCase):
     @on_each_variant
     def test_the_edge_cuts_no_long_stream(self, m):
         http = m.http("grpc")
+        # The server would cut those of an old connection.
+        self.assertEqual(m.config["max_connection_age_grace"], "24h")
         self.assertGreaterEqual(seconds(http["stream_idle_timeout"]), 3600)
         self.assertNotIn("max_stream_duration", http["common_http_protocol_options"])
         ours = [r["route"] for r in http["route_config"]["virtual_hosts"][0]["routes"]
