@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <future>
 #include <string>
 #include <thread>
@@ -251,6 +252,8 @@ int main(int argc, char** argv) {
     return 0;
   }
   SetProcessLimits();
+  // gRPC writes a line for what a client does wrong, by a blocking write of its own.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   InitLogging(config.log_level, config.log_format);
   const int code = Run(config);
   FlushLogging();

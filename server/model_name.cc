@@ -14,12 +14,12 @@ constexpr char kCachePrefix[] = "models--";
 std::filesystem::path RealPath(const std::string& model) {
   namespace fs = std::filesystem;
   std::error_code error;
-  fs::path path(model);
-  // A symbolic link has the name that somebody gave it, unless the path goes up from it.
-  for (const fs::path& part : path) {
+  fs::path path;
+  for (const fs::path& part : fs::path(model)) {
+    path /= part;
     if (part != "..") continue;
+    // A symbolic link has the name that somebody gave it, unless the path goes up from it.
     if (fs::path real = fs::weakly_canonical(path, error); !error) path = real;
-    break;
   }
   if (fs::path absolute = fs::absolute(path, error); !error) path = absolute.lexically_normal();
   return path.has_filename() ? path : path.parent_path();

@@ -46,7 +46,7 @@ void SelfCheck::Run() {
     if (status.ok()) continue;
     LogEvent(Severity::kWarning, "self check failed",
              {{"in_a_row", std::to_string(failures)}, {"status", status.ToString()}});
-    if (failures >= kFailures) lost_ = true;
+    if (failures >= options_.failures) lost_ = true;
   }
 }
 

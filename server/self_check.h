@@ -18,13 +18,12 @@ struct SelfCheckOptions {
   std::chrono::milliseconds interval = std::chrono::seconds(2);
   // Longer than any load should keep a health check waiting.
   std::chrono::milliseconds deadline = std::chrono::seconds(5);
+  int failures = 3;  // in a row, until the port counts as lost
 };
 
 // A thread from construction to destruction. Thread-safe.
 class SelfCheck {
  public:
-  static constexpr int kFailures = 3;  // in a row, until the port counts as lost
-
   // `connect` opens a connection to the port, from the thread of this.
   explicit SelfCheck(std::function<absl::StatusOr<UniqueFd>()> connect,
                      SelfCheckOptions options = {});

@@ -121,7 +121,8 @@ class BenchCommand : public Command {
            "Open loop (--rate, --trace): requests start when they are due however slow the\n"
            "answers, and TTFT and E2E count from when they were due (no coordinated omission).\n"
            "ITL is the time between messages that bring tokens, TPOT a request's mean time per\n"
-           "token after the first. Refused requests are not retried.\n";
+           "token after the first. Requests that are refused or broken are not retried: they\n"
+           "count as failed.\n";
   }
   void AddFlags(FlagSet& flags) override { flags_.AddTo(flags); }
   absl::Status Prepare(const std::vector<std::string>& arguments) override;

@@ -60,6 +60,7 @@ std::vector<std::unique_ptr<Command>> AllCommands() {
   commands.push_back(MakeGenerateCommand());
   commands.push_back(MakeScoreCommand());
   commands.push_back(MakeTokenizeCommand());
+  commands.push_back(MakeDetokenizeCommand());
   commands.push_back(MakeInfoCommand());
   commands.push_back(MakeBenchCommand());
   return commands;

@@ -7,7 +7,9 @@ namespace skipstone::client {
 
 void ConnectionFlags::AddTo(FlagSet& flags) {
   flags.Add("server", &server, "HOST:PORT or gRPC target");
-  flags.Add("timeout", &timeout, "deadline of each call, such as 500ms or 30s; default none");
+  flags.Add("timeout", &timeout,
+            "deadline of each call, such as 500ms or 30s; default none, but a server that is away "
+            "is waited for 10s");
   flags.AddList("metadata", &metadata, "KEY=VALUE sent with each call; may be repeated");
   flags.Add("json", &json, "print JSON instead of text and tables");
 }

@@ -13,6 +13,7 @@
 #include "client/cli/proto_json.h"
 #include "client/cli/skip_flag.h"
 #include "client/cli/table.h"
+#include "client/cli/token_ids_flag.h"
 #include "client/client.h"
 
 namespace skipstone::client {
@@ -22,6 +23,7 @@ using std::chrono::steady_clock;
 
 struct GenerateFlags {
   ConnectionFlags connection;
+  TokenIdsFlag ids;
   std::string skip;
   std::string ceiling;
   std::optional<uint32_t> max_tokens;
@@ -39,12 +41,13 @@ struct GenerateFlags {
   void AddTo(FlagSet& flags);
   // The parts of --skip; one empty text is the server's default.
   std::vector<std::string> Skips() const { return absl::StrSplit(skip, ';'); }
-  // All but the choice of the skip.
+  // All but the prompt and the choice of the skip.
   v1::GenerateRequest ToRequest() const;
 };
 
 void GenerateFlags::AddTo(FlagSet& flags) {
   connection.AddTo(flags);
+  ids.AddTo(flags);
   flags.Add("skip", &skip,
             "level or skip spec, such as attn-33 or attn:last=33%; several, separated by ';', run "
             "one after another and are compared");
@@ -102,11 +105,13 @@ class GenerateCommand : public Command {
   std::string name() const override { return "generate"; }
   std::string summary() const override { return "streams the text generated for a prompt"; }
   std::string usage() const override {
-    return "[flags] PROMPT      (PROMPT - reads standard input)\n\n"
+    return "[flags] PROMPT | --ids IDS      (PROMPT - reads standard input)\n\n"
            "  skipstone generate --skip attn:last=33% --max_tokens 64 'In the beginning'\n"
            "  skipstone generate --skip attn-33 --temperature 0 --json 'In the beginning'\n"
            "  skipstone generate --skip 'none;attn:last=25%;attn:last=50%' 'In the beginning'\n"
-           "  skipstone generate --skip none --ceiling attn:last=50% 'In the beginning'\n";
+           "  skipstone generate --skip none --ceiling attn:last=50% 'In the beginning'\n"
+           "  skipstone generate --ids 1,306,626 --max_tokens 64\n\n"
+           "Ids are taken as they are: the beginning-of-sequence token is not added to them.\n";
   }
   void AddFlags(FlagSet& flags) override { flags_.AddTo(flags); }
   absl::Status Prepare(const std::vector<std::string>& arguments) override;
@@ -128,18 +133,26 @@ class GenerateCommand : public Command {
 };
 
 absl::Status GenerateCommand::Prepare(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 1) {
+  if (arguments.size() + (flags_.ids.given() ? 1 : 0) != 1) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("expected one PROMPT, got %d arguments; quote it", arguments.size()));
+        absl::StrFormat("expected one PROMPT or --ids, got %d arguments%s; quote a PROMPT",
+                        arguments.size(), flags_.ids.given() ? " and --ids" : ""));
   }
-  prompt_ = arguments[0];
+  if (absl::Status status = flags_.ids.Check(); !status.ok()) return status;
+  if (!arguments.empty()) prompt_ = arguments[0];
   return flags_.connection.ReadInto(options_);
 }
 
 absl::Status GenerateCommand::Run(Io& io) {
   v1::GenerateRequest request = flags_.ToRequest();
-  request.set_text(prompt_ == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
-                                  : prompt_);
+  if (flags_.ids.given()) {
+    const auto ids = flags_.ids.Read();
+    if (!ids.ok()) return ids.status();
+    request.mutable_token_ids()->mutable_ids()->Add(ids->begin(), ids->end());
+  } else {
+    request.set_text(prompt_ == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
+                                    : prompt_);
+  }
   const Client client(flags_.connection.server);
   if (flags_.Skips().size() > 1) return Compare(client, request, io);
   if (!flags_.skip.empty()) request.mutable_skip()->MergeFrom(SkipFromText(flags_.skip));

@@ -5,10 +5,12 @@
 namespace skipstone::client {
 
 void ProgressLine::Show(const Progress& progress, double elapsed_s) {
-  const std::string text =
-      absl::StrFormat("%.0f s: %d sent, %d open, %d done, %d failed, %.0f tokens/s", elapsed_s,
-                      progress.sent, progress.open, progress.ok, progress.failed,
-                      elapsed_s > 0 ? progress.output_tokens / elapsed_s : 0.0);
+  Show(absl::StrFormat("%.0f s: %d sent, %d open, %d done, %d failed, %.0f tokens/s", elapsed_s,
+                       progress.sent, progress.open, progress.ok, progress.failed,
+                       elapsed_s > 0 ? progress.output_tokens / elapsed_s : 0.0));
+}
+
+void ProgressLine::Show(const std::string& text) {
   // \x1b[K clears what a longer line has left.
   out_ << (terminal_ ? "\r" + text + "\x1b[K" : text + "\n") << std::flush;
 }

@@ -1,12 +1,14 @@
-// The line on standard error that says how far a benchmark is.
+// The line on standard error that says how far a command is.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <ostream>
+#include <string>
 
 namespace skipstone::client {
 
+// Of a benchmark.
 struct Progress {
   uint64_t sent = 0;
   uint64_t open = 0;
@@ -24,6 +26,7 @@ class ProgressLine {
     return std::chrono::milliseconds(terminal_ ? 500 : 5000);
   }
   void Show(const Progress& progress, double elapsed_s);
+  void Show(const std::string& text);
   // Clears the line.
   void Finish();
 

@@ -1,48 +1,40 @@
 // `skipstone score`: log-probability and perplexity of a text.
-#include <array>
 #include <chrono>
-#include <fstream>
 #include <limits>
 #include <memory>
 
 #include "absl/strings/str_format.h"
 #include "client/cli/command.h"
 #include "client/cli/connection_flags.h"
+#include "client/cli/progress_line.h"
 #include "client/cli/proto_json.h"
+#include "client/cli/read_file.h"
 #include "client/cli/skip_flag.h"
 #include "client/cli/table.h"
 #include "client/cli/text_scorer.h"
+#include "client/cli/token_ids_flag.h"
 
 namespace skipstone::client {
 namespace {
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  std::array<char, 4096> buffer;
-  // read() turns the exception of a folder's stream into a state, an iterator does not.
-  while (file.read(buffer.data(), buffer.size()) || file.gcount() > 0) {
-    text.append(buffer.data(), file.gcount());
-  }
-  if (!file.is_open() || file.bad()) {
-    return absl::NotFoundError(absl::StrFormat("--file: cannot read \"%s\"", path));
-  }
-  return text;
-}
+using std::chrono::steady_clock;
 
 class ScoreCommand : public Command {
  public:
   std::string name() const override { return "score"; }
   std::string summary() const override { return "log-probability and perplexity of a text"; }
   std::string usage() const override {
-    return "[flags] --file F | TEXT\n\n"
-           "  skipstone score --skip attn:last=50% --file valid.txt\n\n"
+    return "[flags] --file F | --ids IDS | TEXT\n\n"
+           "  skipstone score --skip attn:last=50% --file valid.txt\n"
+           "  skipstone score --ids 306,626,263\n\n"
            "The text is cut into windows that do not overlap, of min(--window, context) tokens,\n"
-           "each begun with the beginning-of-sequence token.\n";
+           "each begun with the beginning-of-sequence token. A long one takes several calls, each\n"
+           "with the deadline of --timeout.\n";
   }
   void AddFlags(FlagSet& flags) override {
     connection_.AddTo(flags);
     flags.Add("file", &file_, "text to score, UTF-8");
+    ids_.AddTo(flags);
     flags.Add("skip", &skip_, "level or skip spec, such as attn-33 or attn:last=33%");
     flags.Add("window", &window_, "tokens per window; default: the model's context");
     flags.Add("tokens", &tokens_, "print each token's log-probability too");
@@ -51,46 +43,69 @@ class ScoreCommand : public Command {
   absl::Status Run(Io& io) override;
 
  private:
+  absl::StatusOr<TextScore> Score(const TextScorer& scorer,
+                                  const TextScorer::OnToken& on_token) const;
   void Print(const TextScore& score, double seconds, const std::vector<v1::Token>& tokens,
              Io& io) const;
 
   ConnectionFlags connection_;
   std::string file_;
+  TokenIdsFlag ids_;
   std::string skip_;
   std::optional<uint32_t> window_;
   bool tokens_ = false;
-  std::string text_;  // without --file
+  std::string text_;  // without --file and --ids
   CallOptions options_;
 };
 
 absl::Status ScoreCommand::Prepare(const std::vector<std::string>& arguments) {
-  if (arguments.size() + (file_.empty() ? 0 : 1) != 1) {
-    return absl::InvalidArgumentError("expected either --file or one TEXT");
+  if (arguments.size() + (file_.empty() ? 0 : 1) + (ids_.given() ? 1 : 0) != 1) {
+    return absl::InvalidArgumentError("expected one of --file, --ids and TEXT");
   }
+  if (absl::Status status = ids_.Check(); !status.ok()) return status;
   if (window_ && *window_ < 2) {
     return absl::InvalidArgumentError(
         absl::StrFormat("--window must be at least 2, not %d", *window_));
   }
-  if (file_.empty()) text_ = arguments[0];
+  if (!arguments.empty()) text_ = arguments[0];
   return connection_.ReadInto(options_);
 }
 
-absl::Status ScoreCommand::Run(Io& io) {
-  const absl::StatusOr<std::string> text =
-      file_.empty() ? absl::StatusOr<std::string>(text_) : ReadFile(file_);
+absl::StatusOr<TextScore> ScoreCommand::Score(const TextScorer& scorer,
+                                              const TextScorer::OnToken& on_token) const {
+  const v1::Skip skip = skip_.empty() ? v1::Skip() : SkipFromText(skip_);
+  const uint32_t window = window_.value_or(std::numeric_limits<uint32_t>::max());
+  if (ids_.given()) {
+    auto ids = ids_.Read();
+    if (!ids.ok()) return ids.status();
+    return scorer.ScoreIds(*std::move(ids), skip, window, on_token);
+  }
+  if (file_.empty()) return scorer.Score(text_, skip, window, on_token);
+  const auto text = ReadFile("--file", file_);
   if (!text.ok()) return text.status();
+  return scorer.Score(*text, skip, window, on_token);
+}
 
+absl::Status ScoreCommand::Run(Io& io) {
   const Client client(connection_.server);
+  TextScorer scorer(client, options_);
+  ProgressLine progress(io.err, io.err_is_terminal);
+  const auto start = steady_clock::now();
+  auto next_progress = start + progress.interval();
+  scorer.SetOnProgress([&](uint64_t done, uint64_t all) {
+    const auto now = steady_clock::now();
+    if (now < next_progress) return;
+    next_progress = now + progress.interval();
+    progress.Show(absl::StrFormat("%.0f s: %d of %d windows",
+                                  std::chrono::duration<double>(now - start).count(), done, all));
+  });
   std::vector<v1::Token> tokens;
-  const auto start = std::chrono::steady_clock::now();
-  const auto score = TextScorer(client, options_)
-                         .Score(*text, skip_.empty() ? v1::Skip() : SkipFromText(skip_),
-                                window_.value_or(std::numeric_limits<uint32_t>::max()),
-                                [&](const v1::Token& token) {
-                                  if (tokens_) tokens.push_back(token);
-                                });
+  const auto score = Score(scorer, [&](const v1::Token& token) {
+    if (tokens_) tokens.push_back(token);
+  });
+  progress.Finish();
   if (!score.ok()) return score.status();
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  const std::chrono::duration<double> elapsed = steady_clock::now() - start;
   Print(*score, elapsed.count(), tokens, io);
   return absl::OkStatus();
 }

@@ -6,24 +6,27 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "client/cli/text_tokenizer.h"
 
 namespace skipstone::client {
 namespace {
 
 // Enough for the server to fill its steps, few enough that one call stays short.
 constexpr size_t kWindowsPerCall = 16;
+// At up to 5 bytes an id a request of 320 KiB, and an answer of a few MiB.
+constexpr size_t kTokensPerCall = 65'536;
 
-std::vector<v1::ScoreItem> CutIntoWindows(const v1::TokenizeResponse& tokens,
+std::vector<v1::ScoreItem> CutIntoWindows(const std::vector<uint32_t>& ids,
                                           std::optional<uint32_t> bos, uint32_t window) {
-  const int step = static_cast<int>(window) - (bos ? 1 : 0);
+  const size_t step = window - (bos ? 1 : 0);
   std::vector<v1::ScoreItem> windows;
-  for (int begin = 0; begin < tokens.ids_size(); begin += step) {
-    const int end = std::min(begin + step, tokens.ids_size());
+  for (size_t begin = 0; begin < ids.size(); begin += step) {
+    const size_t end = std::min(begin + step, ids.size());
     // Without a token before it, a single token has no probability.
     if (!bos && end - begin < 2) break;
-    auto& ids = *windows.emplace_back().mutable_prompt()->mutable_token_ids();
-    if (bos) ids.add_ids(*bos);
-    for (int i = begin; i < end; ++i) ids.add_ids(tokens.ids(i));
+    auto& items = *windows.emplace_back().mutable_prompt()->mutable_token_ids()->mutable_ids();
+    if (bos) items.Add(*bos);
+    items.Add(ids.begin() + begin, ids.begin() + end);
   }
   return windows;
 }
@@ -32,15 +35,16 @@ std::vector<v1::ScoreItem> CutIntoWindows(const v1::TokenizeResponse& tokens,
 
 double TextScore::Perplexity() const { return std::exp(NatsPerToken()); }
 
-absl::Status TextScorer::ScoreWindows(const std::vector<v1::ScoreItem>& windows,
-                                      const v1::Skip& skip,
-                                      const std::function<void(const v1::Token&)>& on_token,
-                                      TextScore& score) const {
-  for (size_t begin = 0; begin < windows.size(); begin += kWindowsPerCall) {
+absl::Status TextScorer::ScoreWindows(const Windows& windows, const v1::Skip& skip,
+                                      const OnToken& on_token, TextScore& score) const {
+  for (size_t next = 0; next < windows.size();) {
     v1::ScoreRequest request;
     if (skip.choice_case() != v1::Skip::CHOICE_NOT_SET) *request.mutable_skip() = skip;
-    for (size_t i = begin; i < std::min(begin + kWindowsPerCall, windows.size()); ++i) {
-      *request.add_items() = windows[i];
+    size_t tokens = 0;
+    for (size_t i = 0; i < kWindowsPerCall && next < windows.size(); ++i) {
+      tokens += windows[next].prompt().token_ids().ids_size();
+      if (i > 0 && tokens > kTokensPerCall) break;
+      *request.add_items() = windows[next++];
     }
     const auto response = client_.Score(request, options_);
     if (!response.ok()) return response.status();
@@ -54,30 +58,42 @@ absl::Status TextScorer::ScoreWindows(const std::vector<v1::ScoreItem>& windows,
         if (on_token) on_token(token);
       }
     }
+    if (on_progress_) on_progress_(next, windows.size());
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<TextScore> TextScorer::Score(
-    const std::string& text, const v1::Skip& skip, uint32_t window,
-    const std::function<void(const v1::Token&)>& on_token) const {
+absl::StatusOr<TextScore> TextScorer::Score(const std::string& text, const v1::Skip& skip,
+                                            uint32_t window, const OnToken& on_token) const {
   const auto model = client_.GetModel(options_);
   if (!model.ok()) return model.status();
-  v1::TokenizeRequest tokenize;
-  tokenize.set_text(text);
-  tokenize.set_add_special_tokens(false);
-  const auto tokens = client_.Tokenize(tokenize, options_);
-  if (!tokens.ok()) return tokens.status();
+  auto ids = TextTokenizer(client_, options_).Tokenize(text);
+  if (!ids.ok()) return ids.status();
+  return ScoreIds(*model, *std::move(ids), skip, window, on_token);
+}
 
+absl::StatusOr<TextScore> TextScorer::ScoreIds(std::vector<uint32_t> ids, const v1::Skip& skip,
+                                               uint32_t window, const OnToken& on_token) const {
+  const auto model = client_.GetModel(options_);
+  if (!model.ok()) return model.status();
+  if (model->has_bos_token_id() && !ids.empty() && ids.front() == model->bos_token_id()) {
+    ids.erase(ids.begin());
+  }
+  return ScoreIds(*model, std::move(ids), skip, window, on_token);
+}
+
+absl::StatusOr<TextScore> TextScorer::ScoreIds(const v1::GetModelResponse& model,
+                                               std::vector<uint32_t> ids, const v1::Skip& skip,
+                                               uint32_t window, const OnToken& on_token) const {
   TextScore score;
-  score.window_tokens = std::min(window, model->max_context_tokens());
+  score.window_tokens = std::min(window, model.max_context_tokens());
   if (score.window_tokens < 2) {
     return absl::InvalidArgumentError(
         absl::StrFormat("the window must have at least 2 tokens, not %d", score.window_tokens));
   }
   std::optional<uint32_t> bos;
-  if (model->has_bos_token_id()) bos = model->bos_token_id();
-  const auto windows = CutIntoWindows(*tokens, bos, score.window_tokens);
+  if (model.has_bos_token_id()) bos = model.bos_token_id();
+  const Windows windows = CutIntoWindows(ids, bos, score.window_tokens);
   if (windows.empty()) return absl::InvalidArgumentError("the text has no tokens to score");
   score.windows = windows.size();
   const absl::Status status = ScoreWindows(windows, skip, on_token, score);

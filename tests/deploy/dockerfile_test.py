@@ -189,6 +189,28 @@ class DockerfileTest(unittest.TestCase):
             arguments = command.split("skipstone:", 1)[1].split()[1:]
             self.assertTrue(not arguments or "--listen=0.0.0.0:50051" in arguments, command)
 
+    def test_compose_puts_the_server_behind_the_edge_as_kubernetes_does(self):
+        services = yaml.safe_load((SOURCE / "docker/compose.yaml").read_text())["services"]
+        edge, server = services["edge"], services["skipstone"]
+        base = SOURCE / "deploy/kubernetes/base"
+        envoy = yaml.safe_load((base / "envoy.yaml").read_text())["static_resources"]
+        (cluster,) = [c for c in envoy["clusters"] if c["name"] == "skipstone"]
+        (end,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+        target = end["endpoint"]["address"]["socket_address"]
+        self.assertIn(f"--listen={target['address']}:{target['port_value']}", server["command"])
+        self.assertEqual(server["network_mode"], "service:edge")
+        self.assertNotIn("ports", server)
+        public = [port for port in edge["ports"] if not port.startswith("127.0.0.1:")]
+        self.assertEqual(public, ["50051:50051"])
+        (mount,) = edge["volumes"]
+        path, inside, _ = mount.split(":")
+        self.assertEqual((SOURCE / "docker" / path).resolve(), base / "envoy.yaml")
+        self.assertEqual(edge["command"][:2], ["--config-path", inside])
+        kustomization = yaml.safe_load((base / "kustomization.yaml").read_text())
+        images = {f"{i['name']}:{i['newTag']}" for i in kustomization["images"]}
+        self.assertEqual({edge["image"], server["image"]}, images)
+        self.assertEqual(parse(SOURCE / "docker/cpu.Dockerfile")[-1].only("USER"), edge["user"])
+
     def test_the_cuda_image_has_the_libraries_that_the_server_loads(self):
         stages = parse(SOURCE / "docker/cuda.Dockerfile")
         (build,) = [s for s in stages if s.name == "build"]

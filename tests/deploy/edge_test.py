@@ -42,6 +42,8 @@ PATH = "/skipstone.v1.Inference/"
 MOST_GROWTH_BYTES = 32 << 20
 # Of others' calls during abuse.
 PROMPT_SECONDS = 5
+# `grpc-status: 4` (DEADLINE_EXCEEDED) as HPACK has it: a literal, its name in Huffman coding.
+GRPC_STATUS_4 = bytes.fromhex("889acac8b21234da8f0134")
 CONFIG = f"""
 model: {SOURCE}/models/demo
 kv_pages: 96
@@ -297,6 +299,34 @@ class EdgeTest(unittest.TestCase):
         self.assertLess(envoy.counter("cluster.skipstone.upstream_rq_total"),
                         200 * envoy.counter("http.grpc.downstream_cx_total"))
 
+    def test_floods_of_other_frames_end_the_connection(self):
+        block = http2.grpc_headers(PATH + "GenerateStream")
+
+        def stream_and(kind, payload):
+            """A whole request, and what makes the peer reset its stream."""
+            return lambda stream: (
+                http2.frame(http2.HEADERS, http2.END_HEADERS, stream, block) +
+                http2.frame(http2.DATA, http2.END_STREAM, stream, http2.message(b"")) +
+                http2.frame(kind, 0, stream, payload))
+        floods = {
+            "increments of 0": stream_and(http2.WINDOW_UPDATE, bytes(4)),
+            "too large windows": stream_and(http2.WINDOW_UPDATE, b"\x7f\xff\xff\xff"),
+            "data after the end": stream_and(http2.DATA, b"x"),
+            "pings": lambda _: http2.frame(http2.PING, 0, 0, bytes(8)),
+            "settings": lambda _: http2.frame(http2.SETTINGS, 0, 0),
+            "empty data": lambda stream: (b"" if stream > 1 else http2.frame(
+                http2.HEADERS, http2.END_HEADERS, 1, block)) + http2.frame(http2.DATA, 0, 1),
+        }
+        envoy = self.start()
+        for name, of in floods.items():
+            with self.subTest(name), self.no_harm(envoy), \
+                    http2.Connection(envoy.grpc) as connection:
+                stream = 1
+                while stream < 40000 and connection.send(of(stream)):
+                    stream += 2
+                self.assertTrue(connection.ends())
+        self.assertLess(envoy.resident_bytes(), envoy.memory_limit(SOURCE))
+
     def test_endless_headers_end_the_connection(self):
         block = http2.grpc_headers(PATH + "GetModel")
         endless = {
@@ -397,7 +427,8 @@ class EdgeTest(unittest.TestCase):
             connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 1,
                                         http2.grpc_headers(PATH + "Generate")) +
                             http2.frame(http2.DATA, 0, 1, b"\x00"))
-            self.assertIsNotNone(connection.answer_of(1))
+            *_, headers = connection.answer_of(1)
+            self.assertIn(GRPC_STATUS_4, headers)
         self.assertEqual(envoy.counter("cluster.skipstone.upstream_rq_total"), 1)  # ours
 
     def test_unfinished_requests_do_not_fill_the_memory(self):

@@ -202,6 +202,26 @@ class KustomizeTest(unittest.TestCase):
         self.assertEqual(m.sidecar["resources"]["requests"]["memory"],
                          m.sidecar["resources"]["limits"]["memory"])
 
+    def test_the_readme_names_the_limits_of_the_edge(self):
+        m = Manifests(RENDERED["base"])
+        http = m.http("grpc")
+        monitors = [one["typed_config"] for one in m.envoy["overload_manager"]["resource_monitors"]]
+        limits = {name: value for one in monitors for name, value in one.items()}
+        common = http["common_http_protocol_options"]
+        resets = m.envoy["layered_runtime"]["layers"][0]["static_layer"]
+        rows = [
+            f"{limits['max_active_downstream_connections']:,}; {seconds(common['idle_timeout'])} s "
+            f"without a call; {seconds(common['max_connection_duration'])} s of age",
+            f"| {http['http2_protocol_options']['max_concurrent_streams']} |",
+            f"half of {resets['overload.premature_reset_total_stream_count']} streams",
+            f"{http['max_request_headers_kb']} KiB, {common['max_headers_count']} of them",
+            f"{http['http_filters'][0]['typed_config']['max_request_bytes'] >> 20} MiB, complete "
+            f"within {seconds(http['request_timeout'])} s",
+            f"{limits['max_heap_size_bytes'] >> 20} MiB |"]
+        readme = (SOURCE / "deploy/README.md").read_text()
+        for row in rows:
+            self.assertIn(row, readme)
+
     @on_each_variant
     def test_connections_to_the_server_are_shared_by_no_two_clients(self, m):
         cluster = m.clusters["skipstone"]
@@ -212,6 +232,8 @@ class KustomizeTest(unittest.TestCase):
     @on_each_variant
     def test_the_edge_cuts_no_long_stream(self, m):
         http = m.http("grpc")
+        # The server would cut those of an old connection.
+        self.assertEqual(m.config["max_connection_age_grace"], "24h")
         self.assertGreaterEqual(seconds(http["stream_idle_timeout"]), 3600)
         self.assertNotIn("max_stream_duration", http["common_http_protocol_options"])
         ours = [r["route"] for r in http["route_config"]["virtual_hosts"][0]["routes"]

@@ -2,7 +2,9 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
+#include <sys/resource.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "tests/server/fake_server.h"
 #include "tests/server/streaming.h"
 #include "tests/support/server_process.h"
+#include "tests/support/tcp_client.h"
 
 namespace skipstone::server {
 namespace {
@@ -35,6 +38,13 @@ std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) {
   return grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
 }
 
+// With connections of its own.
+std::shared_ptr<grpc::Channel> NewChannelTo(const std::string& address) {
+  grpc::ChannelArguments own;
+  own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), own);
+}
+
 HealthCheckResponse::ServingStatus Readiness(const std::shared_ptr<grpc::Channel>& channel) {
   grpc::ClientContext context;
   grpc::health::v1::HealthCheckRequest request;
@@ -42,12 +52,6 @@ HealthCheckResponse::ServingStatus Readiness(const std::shared_ptr<grpc::Channel
   HealthCheckResponse response;
   EXPECT_TRUE(Health::NewStub(channel)->Check(&context, request, &response).ok());
   return response.status();
-}
-
-bool Draining(v1::Inference::Stub& stub) {
-  grpc::ClientContext context;
-  v1::GetLoadResponse load;
-  return stub.GetLoad(&context, {}, &load).ok() && load.draining();
 }
 
 TEST(MainTest, PrintsReadyWhenItServes) {
@@ -199,14 +203,73 @@ TEST(MainTest, DuringTheGraceRequestsAreStillTaken) {
 TEST(MainTest, ASecondSigtermEndsADrainAtOnce) {
   const auto server = ServerProcess::Start(Tiny({"--drain_timeout=1h"}));
   ASSERT_NE(server, nullptr);
-  const auto stub = v1::Inference::NewStub(ChannelTo(server->grpc_address()));
+  const auto channel = ChannelTo(server->grpc_address());
+  const auto stub = v1::Inference::NewStub(channel);
   Streaming running(*stub, Prompt("5 6 7", 900000));
   ASSERT_TRUE(running.Read());
   server->Signal(SIGTERM);
-  ASSERT_TRUE(Eventually([&] { return Draining(*stub); }));
+  ASSERT_TRUE(Eventually([&] { return channel->GetState(false) != GRPC_CHANNEL_READY; }))
+      << "GOAWAY while the stream runs";
   server->Signal(SIGTERM);
   EXPECT_EQ(server->Wait(), 128 + SIGTERM);
   EXPECT_EQ(running.ReadAll().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// The ports are taken before the model is loaded: GOAWAY, READY and the rest are not for this one.
+TEST(MainTest, ASignalEndsTheLoading) {
+  // Many seconds of random numbers.
+  const auto server = ServerProcess::Launch(
+      {"--model=synthetic:layers=32,hidden=4096,heads=32,ffn=11008,vocab=32000"});
+  ASSERT_NE(server, nullptr);
+  constexpr int64_t kWellIntoIt = 100 << 20;
+  ASSERT_TRUE(Eventually([&] { return server->ResidentBytes() > kWellIntoIt; }));
+  const auto begin = std::chrono::steady_clock::now();
+  server->Signal(SIGTERM);
+  EXPECT_FALSE(server->AwaitReady());
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
+TEST(MainTest, MoreConnectionsThanDescriptorsDoNotMakeItDeaf) {
+  const auto server = ServerProcess::Launch(Tiny(), /*max_descriptors=*/200);
+  ASSERT_TRUE(server->AwaitReady());
+  const auto before = ChannelTo(server->grpc_address());
+  EXPECT_EQ(Readiness(before), HealthCheckResponse::SERVING);
+  const double limit = 99;  // of 200
+  {
+    std::vector<TcpClient> idle(300);
+    for (TcpClient& client : idle) ASSERT_TRUE(client.Connect(server->grpc_address()));
+    ASSERT_TRUE(Eventually([&] {
+      return server->Metric("skipstone_open_connections") +
+                 server->Metric("skipstone_refused_connections_total") ==
+             301;
+    }));
+    EXPECT_EQ(server->Metric("skipstone_open_connections"), limit);
+    EXPECT_EQ(server->Metric("skipstone_max_fds"), 200);
+    EXPECT_LT(server->Metric("skipstone_open_fds"), 200);
+    EXPECT_EQ(Readiness(before), HealthCheckResponse::SERVING) << "who is in stays in";
+  }
+  ASSERT_TRUE(Eventually([&] { return server->Metric("skipstone_open_connections") < limit; }));
+  Streaming stream(*v1::Inference::NewStub(NewChannelTo(server->grpc_address())), Prompt("5", 3));
+  EXPECT_TRUE(stream.ReadAll().ok());
+}
+
+TEST(MainTest, RaisesTheSoftLimitOfDescriptors) {
+  const auto server = ServerProcess::Start(Tiny());
+  ASSERT_NE(server, nullptr);
+  rlimit limit{};
+  ASSERT_EQ(prlimit(server->pid(), RLIMIT_NOFILE, nullptr, &limit), 0);
+  EXPECT_EQ(limit.rlim_cur, limit.rlim_max);
+}
+
+TEST(MainTest, HelpListsEverySetting) {
+  const ProgramResult result = RunServerBinary({"--help"});
+  EXPECT_EQ(result.exit_status, 0);
+  for (const Setting& setting : Settings()) {
+    EXPECT_THAT(result.out, HasSubstr(std::string("\n  --") + setting.key)) << setting.help;
+  }
+  EXPECT_THAT(result.out, HasSubstr("\n  --check\n"));
+  EXPECT_THAT(result.out, HasSubstr("\n  --config\n"));
 }
 
 TEST(MainTest, TheDrainTimeoutCutsWhatStillRuns) {

@@ -43,6 +43,25 @@ const std::vector<SettingCase>& SettingCases() {
        "localhost:65536", "HOST:PORT"},
       {"health_listen", "0.0.0.0:8", [](const C& c) { return c.health_listen == "0.0.0.0:8"; },
        ":8", "HOST:PORT"},
+      {"max_connections", "9", [](const C& c) { return c.max_connections == 9; }, "65537",
+       "from 1 to 65536"},
+      {"max_concurrent_streams", "8", [](const C& c) { return c.max_concurrent_streams == 8; }, "0",
+       "from 1"},
+      {"max_connection_age", "30m",
+       [](const C& c) { return c.max_connection_age == milliseconds(1800000); }, "old",
+       "a duration"},
+      {"max_connection_age_grace", "1m",
+       [](const C& c) { return c.max_connection_age_grace == milliseconds(60000); }, "25h",
+       "up to 24h"},
+      {"max_connection_idle", "90s",
+       [](const C& c) { return c.max_connection_idle == milliseconds(90000); }, "-1s",
+       "a duration"},
+      {"min_ping_interval", "10s",
+       [](const C& c) { return c.min_ping_interval == milliseconds(10000); }, "10", "a duration"},
+      {"grpc_memory", "64MiB", [](const C& c) { return c.grpc_memory_bytes == 64 << 20; }, "little",
+       "512MiB"},
+      {"allow_compressed_requests", "true", [](const C& c) { return c.allow_compressed_requests; },
+       "gzip", "true or false"},
       {"backend", "cpu", [](const C& c) { return c.backend == "cpu"; }, "tpu", "auto, cpu, cuda"},
       {"threads", "3", [](const C& c) { return c.threads == 3; }, "0", "1 to 1024"},
       {"validation_threads", "3", [](const C& c) { return c.validation_threads == 3; }, "0",
@@ -126,6 +145,39 @@ TEST(ServerConfigTest, EverySettingIsAppliedAsAFlag) {
   }
 }
 
+// "--key..." up to the next flag.
+std::string HelpOf(const std::string& key) {
+  const std::string help = SettingsHelp();
+  const size_t begin = help.find("  --" + key);
+  EXPECT_NE(begin, std::string::npos) << key;
+  return help.substr(begin, help.find("\n  --", begin + 1) - begin);
+}
+
+TEST(ServerConfigTest, HelpTellsValuesAndDefaultOfEverySetting) {
+  for (const SettingCase& c : SettingCases()) {
+    const std::string help = HelpOf(c.key);
+    EXPECT_THAT(help, HasSubstr("default: "));
+    if (c.wanted != nullptr) {
+      EXPECT_THAT(help, HasSubstr(c.wanted));
+    }
+    // What it tells can be given, and is what one has without it.
+    const size_t at = help.find("(default: ");
+    if (at == std::string::npos || help.find("(default: none)") == at) continue;
+    ServerConfig config;
+    const std::string value = help.substr(at + 10, help.find(')', at) - at - 10);
+    EXPECT_TRUE(ApplySetting(c.key, value, config).ok()) << help;
+  }
+  EXPECT_THAT(HelpOf("listen"), HasSubstr("(default: 127.0.0.1:50051)"));
+  EXPECT_THAT(HelpOf("metrics_listen"), HasSubstr("(default: 0.0.0.0:9400)"));
+  EXPECT_THAT(HelpOf("drain_timeout"), HasSubstr("(default: 30s)"));
+  EXPECT_THAT(HelpOf("itl_bound"), HasSubstr("(default: 0)"));
+  EXPECT_THAT(HelpOf("grpc_memory"), HasSubstr("(default: 512MiB)"));
+  EXPECT_THAT(HelpOf("brownout_pages"), HasSubstr("(default: 0.95)"));
+  EXPECT_THAT(HelpOf("prefix_cache"), HasSubstr("(default: true)"));
+  EXPECT_THAT(HelpOf("threads"), HasSubstr("default: affinity"));
+  EXPECT_THAT(HelpOf("tuning_cache"), HasSubstr("(default: none)"));
+}
+
 TEST(ServerConfigTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
   int refused = 0;
   for (const SettingCase& c : SettingCases()) {
@@ -135,7 +187,7 @@ TEST(ServerConfigTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
         ErrorOf(absl::StrFormat("\n%s: '%s'", c.key, c.wrong)),
         AllOf(StartsWith("s.yaml:2: "), HasSubstr(c.key), HasSubstr(c.wrong), HasSubstr(c.wanted)));
   }
-  EXPECT_EQ(refused, 24);
+  EXPECT_EQ(refused, 32);
 }
 
 TEST(ServerConfigTest, SizesHaveBinaryUnits) {

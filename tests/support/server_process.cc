@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <utility>
 
 #include "gtest/gtest.h"
@@ -86,9 +87,23 @@ ProgramResult RunServerBinary(const std::vector<std::string>& flags) {
 }
 
 std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::string>& flags) {
-  std::vector<std::string> args = {ServerBinary(), "--listen=127.0.0.1:0",
-                                   "--metrics_listen=127.0.0.1:0", "--log_level=warn",
-                                   "--drain_grace=0s"};
+  std::unique_ptr<ServerProcess> server = Launch(flags);
+  return server && server->AwaitReady() ? std::move(server) : nullptr;
+}
+
+std::unique_ptr<ServerProcess> ServerProcess::Launch(const std::vector<std::string>& flags,
+                                                     int max_descriptors) {
+  std::vector<std::string> args;
+  if (max_descriptors > 0) {
+    args = {"/bin/sh", "-c", "ulimit -n " + std::to_string(max_descriptors) + " && exec \"$@\"",
+            "sh"};
+  }
+  for (const std::string& arg :
+       {ServerBinary(), std::string("--listen=127.0.0.1:0"),
+        std::string("--metrics_listen=127.0.0.1:0"), std::string("--log_level=warn"),
+        std::string("--drain_grace=0s")}) {
+    args.push_back(arg);
+  }
   args.insert(args.end(), flags.begin(), flags.end());
   int out[2];
   if (pipe2(out, O_CLOEXEC) != 0) return nullptr;
@@ -96,12 +111,16 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::strin
   server->pid_ = Spawn(std::move(args), out[1], STDERR_FILENO);
   close(out[1]);
   server->stdout_ = out[0];
-  const std::string line = ReadLine(out[0]);
-  if (line.rfind("READY ", 0) != 0) return nullptr;
-  server->grpc_ = Field(line, "grpc");
-  server->metrics_ = Field(line, "metrics");
-  server->health_ = Field(line, "health");
   return server;
+}
+
+bool ServerProcess::AwaitReady() {
+  const std::string line = ReadLine(stdout_);
+  if (line.rfind("READY ", 0) != 0) return false;
+  grpc_ = Field(line, "grpc");
+  metrics_ = Field(line, "metrics");
+  health_ = Field(line, "health");
+  return true;
 }
 
 ServerProcess::~ServerProcess() {
@@ -119,6 +138,14 @@ ServerProcess::~ServerProcess() {
 void ServerProcess::Signal(int signal) const { kill(pid_, signal); }
 
 int ServerProcess::Wait() { return WaitFor(std::exchange(pid_, -1)); }
+
+int64_t ServerProcess::ResidentBytes() const {
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/statm");
+  int64_t size = 0;
+  int64_t resident = 0;
+  file >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
 
 std::string ServerProcess::ScrapeMetrics() const { return skipstone::ScrapeMetrics(metrics_); }
 

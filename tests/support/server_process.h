@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,6 +30,11 @@ class ServerProcess {
   // Starts `skipstone-server --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 --drain_grace=0s
   // FLAGS...` and waits for its READY line. Null if the process ended before.
   static std::unique_ptr<ServerProcess> Start(const std::vector<std::string>& flags);
+  // The same without waiting. `max_descriptors` > 0: it may not open more than that (ulimit -n).
+  static std::unique_ptr<ServerProcess> Launch(const std::vector<std::string>& flags,
+                                               int max_descriptors = 0);
+  // Waits for the READY line; false if the process ended before.
+  bool AwaitReady();
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
@@ -40,6 +46,9 @@ class ServerProcess {
   void Signal(int signal) const;
   // Waits for the process to end; its exit status, or 128 + signal.
   int Wait();
+
+  // Memory that it occupies.
+  int64_t ResidentBytes() const;
 
   // The text of /metrics.
   std::string ScrapeMetrics() const;

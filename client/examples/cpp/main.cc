@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   request.mutable_sampling()->set_temperature(0);
 
   CallOptions options;
-  options.timeout = std::chrono::seconds(30);
+  options.timeout = std::chrono::seconds(10);  // retries included, while a server restarts
   options.metadata = {{"x-user-id", "42"}};
 
   const auto stream = client.GenerateStream(request, options);

@@ -8,11 +8,35 @@
       --server localhost:50051 --skip 'attn:last=33%' 'In the beginning'
 """
 import argparse
+import json
 import sys
 
 import grpc
 
 from skipstone.v1 import inference_pb2, inference_pb2_grpc
+
+
+# Before the first event only. The server names the time of a refusal itself; gRPC obeys it.
+RETRY = {
+    "methodConfig": [{
+        "name": [{"service": "skipstone.v1.Inference"}],
+        "retryPolicy": {
+            "maxAttempts": 5,  # gRPC's limit; with these waits a server may be away for 3 s
+            "initialBackoff": "0.2s",
+            "maxBackoff": "2s",
+            "backoffMultiplier": 3,
+            "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+        },
+    }],
+    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+}
+CHANNEL_OPTIONS = [
+    ("grpc.service_config", json.dumps(RETRY)),
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_receive_message_length", 80 << 20),  # Score answers have up to 64 MiB
+]
 
 
 def parse_arguments():
@@ -32,7 +56,7 @@ def main():
         skip=inference_pb2.Skip(spec=arguments.skip),
         sampling=inference_pb2.Sampling(temperature=0),
         stopping=inference_pb2.Stopping(max_tokens=arguments.max_tokens))
-    with grpc.insecure_channel(arguments.server) as channel:
+    with grpc.insecure_channel(arguments.server, options=CHANNEL_OPTIONS) as channel:
         stub = inference_pb2_grpc.InferenceStub(channel)
         try:
             for event in stub.GenerateStream(request, timeout=arguments.timeout,

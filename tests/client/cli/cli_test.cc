@@ -1,5 +1,6 @@
 #include "client/cli/cli.h"
 
+#include <future>
 #include <map>
 
 #include "client/cli/command.h"
@@ -18,8 +19,11 @@ using testing::StartsWith;
 
 // A command line that is right but for the server.
 const std::map<std::string, std::vector<std::string>> kCommands = {
-    {"generate", {"In the beginning"}}, {"score", {"In the beginning"}},
-    {"tokenize", {"In the beginning"}}, {"info", {}},
+    {"generate", {"In the beginning"}},
+    {"score", {"In the beginning"}},
+    {"tokenize", {"In the beginning"}},
+    {"detokenize", {"--ids=1,2"}},
+    {"info", {}},
     {"bench", {"--requests", "1"}},
 };
 
@@ -56,9 +60,10 @@ TEST(CliTest, HelpOfACommandNamesItsFlags) {
   std::map<std::string, std::vector<std::string>> flags = {
       {"generate",
        {"--skip", "--max_tokens", "--temperature", "--top_p", "--top_k", "--min_p", "--seed",
-        "--stop", "--logprobs", "--n ", "--ignore_eos", "--experiment_key", "PROMPT"}},
-      {"score", {"--file", "--skip", "--window", "--tokens"}},
+        "--stop", "--logprobs", "--n ", "--ignore_eos", "--experiment_key", "--ids", "PROMPT"}},
+      {"score", {"--file", "--ids", "--skip", "--window", "--tokens"}},
       {"tokenize", {"--special", "TEXT"}},
+      {"detokenize", {"--ids"}},
       {"info", {}},
       {"bench",
        {"--rate", "--concurrency", "--trace", "--time_scale", "--prompt_tokens", "--output_tokens",
@@ -114,7 +119,7 @@ TEST(CliTest, TooManyOrTooFewArgumentsAreWrongUsage) {
   for (const auto& [command, line] : kCommands) {
     EXPECT_EQ(RunSkipstone(CommandLine(command, {"another"})).exit_code, 2) << command;
   }
-  for (const char* command : {"generate", "score", "tokenize"}) {
+  for (const char* command : {"generate", "score", "tokenize", "detokenize"}) {
     EXPECT_EQ(RunSkipstone({command}).exit_code, 2) << command;
   }
 }
@@ -122,12 +127,25 @@ TEST(CliTest, TooManyOrTooFewArgumentsAreWrongUsage) {
 TEST(CliTest, UnreachableServerIsAFailure) {
   const TempDir dir;
   for (const auto& [command, line] : kCommands) {
-    const CliResult result =
-        RunSkipstone(CommandLine(command, {"--server", "unix:" + dir.path() + "/none"}));
+    const CliResult result = RunSkipstone(
+        CommandLine(command, {"--timeout=300ms", "--server", "unix:" + dir.path() + "/none"}));
     EXPECT_EQ(result.exit_code, 1) << command;
     EXPECT_THAT(result.err, StartsWith("skipstone " + command + ": UNAVAILABLE: "));
     EXPECT_THAT(result.err, HasSubstr("/none"));
     EXPECT_EQ(result.out, "") << command;
+  }
+}
+
+TEST(CliTest, AServerThatComesBackIsWaitedFor) {
+  for (const char* command : {"generate", "info"}) {
+    const TempDir dir;
+    const std::string address = "unix:" + dir.path() + "/socket";
+    auto result = std::async(std::launch::async, [&] {
+      return RunSkipstone(CommandLine(command, {"--server", address}));
+    });
+    EXPECT_EQ(result.wait_for(std::chrono::seconds(1)), std::future_status::timeout) << command;
+    ScriptedServer server(address);
+    EXPECT_EQ(result.get().exit_code, 0) << command;
   }
 }
 

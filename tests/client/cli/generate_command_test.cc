@@ -12,6 +12,7 @@
 #include "tests/client/scripted_server.h"
 #include "tests/server/fake_server.h"
 #include "tests/support/gate.h"
+#include "tests/support/temp_dir.h"
 
 namespace skipstone::client {
 namespace {
@@ -256,6 +257,32 @@ TEST(GenerateCommandTest, ADashReadsStandardInput) {
   const CliResult empty = Generate(server, {"-"}, "");
   EXPECT_EQ(empty.exit_code, 1);
   EXPECT_THAT(empty.err, HasSubstr("INVALID_ARGUMENT"));
+}
+
+TEST(GenerateCommandTest, IdsAreThePrompt) {
+  FakeServer server;
+  const TempDir dir;
+  for (const std::string& ids : {std::string("5,6,7"), "@" + dir.Write("ids", "[5, 6, 7]\n")}) {
+    const CliResult result = Generate(server, {"--max_tokens=4", "--ids", ids});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.out, FakeText(FakeOutput({5, 6, 7}, "none", 4)) + "\n");
+  }
+  const CliResult compared =
+      Generate(server, {"--max_tokens=4", "--ids=5,6,7", "--skip=none;attn:last=1"});
+  EXPECT_THAT(compared.out, HasSubstr(FakeText(FakeOutput({5, 6, 7}, "attn:last=1", 4)) + "\n"));
+}
+
+TEST(GenerateCommandTest, IdsThatAreNoneAreNamedAndNotSent) {
+  ScriptedServer server;
+  const CliResult bad = Generate(server.address(), {"--ids=5,six"});
+  EXPECT_EQ(bad.exit_code, 2);
+  EXPECT_THAT(bad.err, HasSubstr("--ids: id 2 is \"six\""));
+  const TempDir dir;
+  const CliResult in_file = Generate(server.address(), {"--ids=@" + dir.Write("ids", "5 six")});
+  EXPECT_EQ(in_file.exit_code, 1);
+  EXPECT_THAT(in_file.err, HasSubstr("id 2 is \"six\""));
+  EXPECT_EQ(Generate(server.address(), {"--ids=5", "prompt"}).exit_code, 2);
+  EXPECT_TRUE(server.calls().empty());
 }
 
 TEST(GenerateCommandTest, EveryFlagBecomesItsField) {

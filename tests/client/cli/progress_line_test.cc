@@ -30,6 +30,15 @@ TEST(ProgressLineTest, FilesSeeALineEachTime) {
             "0 s: 0 sent, 0 open, 0 done, 0 failed, 0 tokens/s\n");
 }
 
+TEST(ProgressLineTest, AnyTextIsShownTheSameWay) {
+  std::ostringstream terminal;
+  ProgressLine(terminal, true).Show("5 s: 3 of 4 windows");
+  EXPECT_EQ(terminal.str(), "\r5 s: 3 of 4 windows\x1b[K");
+  std::ostringstream file;
+  ProgressLine(file, false).Show("5 s: 3 of 4 windows");
+  EXPECT_EQ(file.str(), "5 s: 3 of 4 windows\n");
+}
+
 TEST(ProgressLineTest, TerminalsAreRewrittenMoreOften) {
   std::ostringstream out;
   EXPECT_LT(ProgressLine(out, true).interval(), ProgressLine(out, false).interval());

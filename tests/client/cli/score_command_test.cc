@@ -101,6 +101,44 @@ TEST(ScoreCommandTest, ReadsFiles) {
   EXPECT_EQ(score["tokens"], 60 * 49);
 }
 
+TEST(ScoreCommandTest, IdsAreScoredLikeTheirText) {
+  FakeServer server;
+  const TempDir dir;
+  json text = json::parse(Score(server, {"--json", "--window=3", "1 2 3 4 5"}).out);
+  text.erase("seconds");
+  for (const std::string& ids : {std::string("1,2,3,4,5"), "@" + dir.Write("ids", "1 2 3 4 5\n")}) {
+    json score = json::parse(Score(server, {"--json", "--window=3", "--ids", ids}).out);
+    score.erase("seconds");
+    EXPECT_EQ(score, text);
+  }
+}
+
+TEST(ScoreCommandTest, ATextOfSeveralCallsHasTheSumsOfOne) {
+  FakeServer server;
+  std::string text;
+  v1::ScoreRequest request;
+  for (int window = 0; window < 100; ++window) {  // 7 calls of 16 windows
+    std::string part;
+    for (int i = 0; i < 5; ++i) part += absl::StrFormat("%d ", 1 + (window * 7 + i * 3) % 99);
+    text += part;
+    part.pop_back();
+    request.add_items()->mutable_prompt()->set_text(part);
+  }
+  const auto one = Client(server.channel()).Score(request);
+  ASSERT_TRUE(one.ok()) << one.status();
+  double sum = 0;
+  uint64_t pages = 0;
+  for (const v1::ScoreResult& result : one->results()) {
+    sum += result.logprob_sum();
+    pages += result.kv_pages_used();
+  }
+  text.pop_back();
+  const json score = json::parse(Score(server, {"--json", "--window=5", text}).out);
+  EXPECT_EQ(score["windows"], 100);
+  EXPECT_EQ(score["logprob_sum"], sum);
+  EXPECT_EQ(score["kv_pages_used"], pages);
+}
+
 TEST(ScoreCommandTest, FilesThatCannotBeReadAreNamed) {
   const TempDir dir;
   for (const std::string& path : {dir.path() + "/none", dir.path()}) {
@@ -113,6 +151,9 @@ TEST(ScoreCommandTest, FilesThatCannotBeReadAreNamed) {
 TEST(ScoreCommandTest, WrongUsage) {
   EXPECT_EQ(RunSkipstone({"score"}).exit_code, 2);
   EXPECT_EQ(RunSkipstone({"score", "--file=f", "text"}).exit_code, 2);
+  EXPECT_EQ(RunSkipstone({"score", "--file=f", "--ids=1,2"}).exit_code, 2);
+  EXPECT_EQ(RunSkipstone({"score", "--ids=1,2", "text"}).exit_code, 2);
+  EXPECT_THAT(RunSkipstone({"score", "--ids=1,?"}).err, HasSubstr("--ids: id 2 is \"?\""));
   const CliResult window = RunSkipstone({"score", "--window=1", "text"});
   EXPECT_EQ(window.exit_code, 2);
   EXPECT_THAT(window.err, HasSubstr("--window must be at least 2, not 1"));

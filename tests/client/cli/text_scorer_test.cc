@@ -1,7 +1,10 @@
 #include "client/cli/text_scorer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "client/cli/text_tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/scripted_server.h"
@@ -32,6 +35,7 @@ class TextScorerTest : public testing::Test {
 
   void ScoreAll(const v1::ScoreRequest& request, v1::ScoreResponse& answer) {
     items_per_call_.push_back(request.items_size());
+    largest_request_ = std::max(largest_request_, request.ByteSizeLong());
     answer.mutable_applied_skip()->set_spec("attn:" + request.skip().level());
     for (const v1::ScoreItem& item : request.items()) {
       const auto& ids = item.prompt().token_ids().ids();
@@ -59,6 +63,7 @@ class TextScorerTest : public testing::Test {
   // Before the server, whose threads write them.
   std::vector<std::vector<uint32_t>> windows_;
   std::vector<int> items_per_call_;
+  size_t largest_request_ = 0;
   std::vector<uint32_t> seen_;
   ScriptedServer server_;
 };
@@ -101,6 +106,81 @@ TEST_F(TextScorerTest, LongTextsTakeSeveralCalls) {
   const auto score = Score(std::string(35, '2'), 2);
   ASSERT_TRUE(score.ok()) << score.status();
   EXPECT_EQ(score->windows, 35);
+  EXPECT_EQ(score->scored_tokens, 35);
+  EXPECT_THAT(items_per_call_, ElementsAre(16, 16, 3));
+}
+
+TEST_F(TextScorerTest, CallsOfLongWindowsAreBoundedInBytes) {
+  Serve(/*context=*/30'000, /*has_bos=*/true);
+  const Client client(server_.address());
+  const std::vector<uint32_t> ids(200'000, 4'000'000'000);  // five bytes each
+  const auto score = TextScorer(client, CallOptions()).ScoreIds(ids, {}, 30'000, nullptr);
+  ASSERT_TRUE(score.ok()) << score.status();
+  EXPECT_EQ(score->windows, 7);
+  EXPECT_EQ(score->scored_tokens, ids.size());
+  EXPECT_THAT(items_per_call_, ElementsAre(2, 2, 2, 1));
+  EXPECT_LT(largest_request_, 1 << 20);
+}
+
+TEST_F(TextScorerTest, AWindowThatIsLargeByItselfIsOneCall) {
+  Serve(/*context=*/100'000, /*has_bos=*/true);
+  const Client client(server_.address());
+  const std::vector<uint32_t> ids(150'000, 7);
+  ASSERT_TRUE(TextScorer(client, CallOptions()).ScoreIds(ids, {}, 100'000, nullptr).ok());
+  EXPECT_THAT(items_per_call_, ElementsAre(1, 1));
+}
+
+TEST_F(TextScorerTest, TextsAboveOneCallAreTokenizedInParts) {
+  Serve(/*context=*/50'000, /*has_bos=*/true);
+  std::string text;
+  while (text.size() < 2 * TextTokenizer::kBytesPerCall) text += "23";
+  const auto score = Score(text, 50'000);
+  ASSERT_TRUE(score.ok()) << score.status();
+  EXPECT_EQ(score->scored_tokens, text.size());
+  EXPECT_EQ(score->logprob_sum, -2.5 * text.size());
+}
+
+TEST_F(TextScorerTest, IdsAreScoredLikeTheirText) {
+  Serve(/*context=*/100, /*has_bos=*/true);
+  const Client client(server_.address());
+  const TextScorer scorer(client, CallOptions());
+  for (const std::vector<uint32_t>& ids :
+       {std::vector<uint32_t>{2, 3, 4, 5, 6}, std::vector<uint32_t>{kBos, 2, 3, 4, 5, 6}}) {
+    windows_.clear();
+    const auto score = scorer.ScoreIds(ids, {}, 3, nullptr);
+    ASSERT_TRUE(score.ok()) << score.status();
+    EXPECT_THAT(windows_,
+                ElementsAre(ElementsAre(1, 2, 3), ElementsAre(1, 4, 5), ElementsAre(1, 6)));
+    EXPECT_EQ(score->logprob_sum, -20);
+  }
+  EXPECT_EQ(scorer.ScoreIds({kBos}, {}, 3, nullptr).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TextScorerTest, SaysHowFarItIsAfterEachCall) {
+  Serve(/*context=*/2, /*has_bos=*/true);
+  const Client client(server_.address());
+  TextScorer scorer(client, CallOptions());
+  std::vector<std::pair<uint64_t, uint64_t>> seen;
+  scorer.SetOnProgress([&](uint64_t done, uint64_t all) { seen.emplace_back(done, all); });
+  ASSERT_TRUE(scorer.ScoreIds(std::vector<uint32_t>(35, 2), {}, 2, nullptr).ok());
+  EXPECT_THAT(seen, ElementsAre(std::pair(16, 35), std::pair(32, 35), std::pair(35, 35)));
+}
+
+TEST_F(TextScorerTest, EachCallIsRetriedByItself) {
+  Serve(/*context=*/2, /*has_bos=*/true);
+  int calls = 0;
+  server_.Handle<v1::ScoreRequest, v1::ScoreResponse>(
+      [&](grpc::ServerContext& context, const auto& request, auto& answer) {
+        if (++calls % 2 == 0) {
+          ScoreAll(request, answer);
+          return grpc::Status::OK;
+        }
+        context.AddTrailingMetadata("grpc-retry-pushback-ms", "0");
+        return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the queue is full");
+      });
+  const auto score = Score(std::string(35, '2'), 2);
+  ASSERT_TRUE(score.ok()) << score.status();
   EXPECT_EQ(score->scored_tokens, 35);
   EXPECT_THAT(items_per_call_, ElementsAre(16, 16, 3));
 }

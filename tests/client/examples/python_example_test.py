@@ -76,6 +76,22 @@ class PythonExampleTest(unittest.TestCase):
         self.assertEqual(absent.returncode, 1)
         self.assertIn("UNAVAILABLE: ", absent.stderr)
 
+    def test_a_server_that_comes_back_serves_the_call(self):
+        with RunningServer(SERVER, f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
+                           "--log_level=warn") as first:
+            address = first.grpc
+        call = subprocess.Popen(
+            [sys.executable, "-B", EXAMPLE, "--server", address, "--max_tokens", "4", "In the"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": self.stubs})
+        with self.assertRaises(subprocess.TimeoutExpired):
+            call.wait(1.5)
+        with RunningServer(SERVER, f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
+                           "--log_level=warn", f"--listen={address}"):
+            _, err = call.communicate(timeout=60)
+        self.assertEqual(call.returncode, 0, err)
+        self.assertIn("4 tokens", err)
+
     def test_help_names_every_argument(self):
         usage = self.generate("--help")
         self.assertEqual(usage.returncode, 0)

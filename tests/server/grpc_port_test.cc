@@ -1,0 +1,155 @@
+#include "server/grpc_port.h"
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/fake_server.h"
+#include "tests/server/raw_http2.h"
+#include "tests/server/streaming.h"
+
+namespace skipstone::server {
+namespace {
+
+using testing::HasSubstr;
+
+bool IsReady(FakeServer& server) { return server.channel()->GetState(false) == GRPC_CHANNEL_READY; }
+
+grpc::Status Compressed(FakeServer& server, grpc_compression_algorithm algorithm,
+                        size_t text_bytes) {
+  return server
+      .Generate(Prompt(std::string(text_bytes, '5'), 2),
+                [&](grpc::ClientContext& context) { context.set_compression_algorithm(algorithm); })
+      .status;
+}
+
+TEST(GrpcPortTest, CompressedRequestsAreRefused) {
+  FakeServer server;
+  for (const auto algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    // Small, and larger than a frame.
+    for (const size_t bytes : {size_t{100}, size_t{1} << 20}) {
+      const grpc::Status status = Compressed(server, algorithm, bytes);
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << algorithm;
+      EXPECT_THAT(status.error_message(), HasSubstr("ompression")) << algorithm;
+    }
+  }
+}
+
+TEST(GrpcPortTest, CompressedRequestsCanBeAllowed) {
+  FakeServer server({.yaml = "allow_compressed_requests: true"});
+  EXPECT_TRUE(Compressed(server, GRPC_COMPRESS_GZIP, 1).ok());
+  EXPECT_TRUE(Compressed(server, GRPC_COMPRESS_DEFLATE, 1).ok());
+}
+
+TEST(GrpcPortTest, TellsClientsItsLimits) {
+  constexpr int kMaxConcurrentStreams = 3;
+  constexpr int kMaxHeaderListSize = 6;
+  FakeServer server({.yaml = "max_concurrent_streams: 17"});
+  const auto settings = RawHttp2(server.server().grpc_address()).ReadSettings();
+  EXPECT_EQ(settings.at(kMaxConcurrentStreams), 17u);
+  EXPECT_LE(settings.at(kMaxHeaderListSize), 16384u);
+}
+
+TEST(GrpcPortTest, ToleratesPingsByTheirInterval) {
+  FakeServer tolerant({.yaml = "min_ping_interval: 0s"});
+  const RawHttp2 often(tolerant.server().grpc_address());
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(often.Ping()) << i;
+  FakeServer strict({.yaml = "min_ping_interval: 1h"});
+  const RawHttp2 flood(strict.server().grpc_address());
+  int answered = 0;
+  while (answered < 50 && flood.Ping()) ++answered;
+  EXPECT_LT(answered, 10);
+}
+
+TEST(GrpcPortTest, AnOldConnectionIsRenewed) {
+  FakeServer server({.yaml = "max_connection_age: 50ms"});
+  server.gate().Close();
+  Streaming running(server.stub(), Prompt("5", 3));
+  server.gate().WaitArrivals(1);
+  EXPECT_TRUE(Eventually([&] { return !IsReady(server); }));
+  server.gate().Open();
+  EXPECT_TRUE(running.ReadAll().ok()) << "what runs is finished";
+  EXPECT_TRUE(server.Generate(Prompt("5", 1)).status.ok()) << "on a new connection";
+}
+
+TEST(GrpcPortTest, AnIdleConnectionIsClosed) {
+  FakeServer server({.yaml = "max_connection_idle: 50ms"});
+  EXPECT_TRUE(server.Generate(Prompt("5", 1)).status.ok());
+  EXPECT_TRUE(Eventually([&] { return !IsReady(server); }));
+  EXPECT_TRUE(server.Generate(Prompt("5", 1)).status.ok());
+}
+
+TEST(GrpcPortTest, ByDefaultConnectionsStay) {
+  FakeServer server;
+  const RawHttp2 connection(server.server().grpc_address());
+  connection.ReadSettings();
+  EXPECT_TRUE(connection.Ping());
+  EXPECT_EQ(ServerConfig().max_connection_age.count(), 0);
+  EXPECT_EQ(ServerConfig().max_connection_idle.count(), 0);
+}
+
+TEST(GrpcPortTest, TheDrainBeginsWithGoaway) {
+  FakeServer server;
+  server.gate().Close();
+  Streaming running(server.stub(), Prompt("5", 3));
+  server.gate().WaitArrivals(1);
+  const RawHttp2 other(server.server().grpc_address());
+  other.ReadSettings();
+  std::thread drain([&] { EXPECT_TRUE(server.server().Drain(/*now=*/false)); });
+  EXPECT_EQ(other.ReadNext(RawHttp2::kGoaway).type, RawHttp2::kGoaway);
+  EXPECT_TRUE(Eventually([&] { return !IsReady(server); }));
+  EXPECT_FALSE(TcpClient().Connect(server.server().grpc_address())) << "nobody new is let in";
+  server.gate().Open();
+  EXPECT_TRUE(running.ReadAll().ok()) << "what runs is finished";
+  drain.join();
+}
+
+TEST(GrpcPortTest, TheHealthPortAnswersDuringTheDrain) {
+  FakeServer server({.yaml = "health_listen: 127.0.0.1:0"});
+  server.gate().Close();
+  Streaming running(server.stub(), Prompt("5", 3));
+  server.gate().WaitArrivals(1);
+  std::thread drain([&] { EXPECT_TRUE(server.server().Drain(/*now=*/false)); });
+  EXPECT_TRUE(Eventually([&] { return !IsReady(server); }));
+  const auto stub = grpc::health::v1::Health::NewStub(
+      grpc::CreateChannel(server.server().health_address(), grpc::InsecureChannelCredentials()));
+  const auto ask = [&](const std::string& service) {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    grpc::health::v1::HealthCheckResponse response;
+    EXPECT_TRUE(stub->Check(&context, request, &response).ok()) << service;
+    return response.status();
+  };
+  EXPECT_EQ(ask(kLivenessService), grpc::health::v1::HealthCheckResponse::SERVING);
+  EXPECT_EQ(ask(kReadinessService), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+  server.gate().Open();
+  EXPECT_TRUE(running.ReadAll().ok());
+  drain.join();
+}
+
+// Nothing polls once a second.
+TEST(GrpcPortTest, AServerStopsAtOnce) {
+  auto server = std::make_unique<FakeServer>();
+  EXPECT_TRUE(server->Generate(Prompt("5", 1)).status.ok());
+  const auto begin = std::chrono::steady_clock::now();
+  server.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(1500));
+}
+
+TEST(GrpcPortTest, ListensOnIpv6) {
+  HealthService health;
+  const auto port = GrpcPort::Open("[::1]:0", /*max_connections=*/10, ServerConfig(), {&health});
+  if (!port.ok()) GTEST_SKIP() << "no IPv6 here: " << port.status();
+  const auto stub = grpc::health::v1::Health::NewStub(grpc::CreateChannel(
+      absl::StrFormat("[::1]:%d", (*port)->port()), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckResponse response;
+  EXPECT_TRUE(stub->Check(&context, {}, &response).ok());
+}
+
+}  // namespace
+}  // namespace skipstone::server
