@@ -85,7 +85,8 @@ ProgramResult RunServerBinary(const std::vector<std::string>& flags) {
   return result;
 }
 
-std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::string>& flags) {
+std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::string>& flags,
+                                                    int stderr_fd) {
   std::vector<std::string> args = {ServerBinary(), "--listen=127.0.0.1:0",
                                    "--metrics_listen=127.0.0.1:0", "--log_level=warn",
                                    "--drain_grace=0s"};
@@ -93,7 +94,7 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::strin
   int out[2];
   if (pipe2(out, O_CLOEXEC) != 0) return nullptr;
   std::unique_ptr<ServerProcess> server(new ServerProcess());
-  server->pid_ = Spawn(std::move(args), out[1], STDERR_FILENO);
+  server->pid_ = Spawn(std::move(args), out[1], stderr_fd);
   close(out[1]);
   server->stdout_ = out[0];
   const std::string line = ReadLine(out[0]);

@@ -27,8 +27,10 @@ ProgramResult RunServerBinary(const std::vector<std::string>& flags);
 class ServerProcess {
  public:
   // Starts `skipstone-server --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 --drain_grace=0s
-  // FLAGS...` and waits for its READY line. Null if the process ended before.
-  static std::unique_ptr<ServerProcess> Start(const std::vector<std::string>& flags);
+  // FLAGS...` and waits for its READY line. Null if the process ended before. Its stderr is
+  // `stderr_fd`, or the test's.
+  static std::unique_ptr<ServerProcess> Start(const std::vector<std::string>& flags,
+                                              int stderr_fd = 2);
   ~ServerProcess();
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
