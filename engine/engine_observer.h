@@ -73,8 +73,8 @@ class EngineObserver : public RequestObserver {
   virtual RequestObserver& Of(const RequestLabels&) { return *this; }
   virtual void OnStep(const StepObservation&) {}
   virtual void OnLoad(const EngineLoad&) {}
-  // Results that the output threads have not handed to their sinks yet.
-  virtual void OnOutputQueue(int64_t /*results*/) {}
+  // So many more, or fewer, results wait for their sinks.
+  virtual void OnOutputQueue(int64_t /*change*/) {}
 };
 
 }  // namespace skipstone

@@ -122,6 +122,7 @@ TokenText LiveRequest::TextOf(const TokenLogprob& token, bool with_logprob) cons
 GeneratedToken LiveRequest::Generated(const TokenLogprob& token, const LogitsResult& result,
                                       bool with_logprob) const {
   GeneratedToken generated{.token = TextOf(token, with_logprob)};
+  generated.top.reserve(result.top.size());
   for (const TokenLogprob& top : result.top) generated.top.push_back(TextOf(top, true));
   return generated;
 }
@@ -144,7 +145,11 @@ OutputDelta LiveRequest::PromptDelta(int index, const SequenceUpdate& update) {
 bool LiveRequest::AddToken(int index, const LogitsResult& sampled, Time time, OutputDelta* delta) {
   Output& output = outputs_[index];
   const int32_t id = sampled.sampled.id;
-  delta->tokens.push_back(Generated(sampled.sampled, sampled, request_.output.logprobs >= 0));
+  if (request_.output.token_texts) {
+    delta->tokens.push_back(Generated(sampled.sampled, sampled, request_.output.logprobs >= 0));
+  } else {
+    delta->tokens.push_back({.token = {.id = id}});
+  }
   if (output.tokens == 0) {
     output.first_token = time;
     if (scheduled_ && timing_.prefill == Duration{}) timing_.prefill = time - *scheduled_;

@@ -26,7 +26,8 @@ void OutputThreads::Push(std::vector<OutputEvent>& events) {
     shards_[call % shards_.size()]->batch.push_back(std::move(event));
   }
   events.clear();
-  observer_.OnOutputQueue(pending_.fetch_add(results) + results);
+  pending_ += results;
+  observer_.OnOutputQueue(results);
   for (const auto& shard : shards_) shard->events.PushAll(shard->batch);
 }
 
@@ -45,14 +46,17 @@ void OutputThreads::Run(int index, const std::function<void(OutputEvent&)>& hand
   Shard& shard = *shards_[index];
   std::vector<OutputEvent> events;
   while (shard.events.Take(events, /*wait=*/true)) {
+    int64_t handled = 0;
     for (OutputEvent& event : events) {
       shard.handling_since.store(clock_.Now(), std::memory_order_relaxed);
       handle(event);
       if (abandoned_) return;
-      Handled(ResultsOf(event));
+      const int64_t results = ResultsOf(event);
+      handled += results;
+      Handled(results);
     }
     shard.handling_since.store(kNever, std::memory_order_relaxed);
-    observer_.OnOutputQueue(pending_);
+    observer_.OnOutputQueue(-handled);
   }
 }
 

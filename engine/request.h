@@ -29,6 +29,7 @@ struct StoppingParams {
 struct OutputParams {
   int logprobs = -1;         // alternatives per generated token; -1: no log-probabilities
   int prompt_logprobs = -1;  // the same for prompt tokens
+  bool token_texts = true;   // false: generated tokens come as ids only, beside the delta's text
 };
 
 // Handed to the observer as they are; the engine reads none of them.

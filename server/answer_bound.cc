@@ -29,10 +29,6 @@ int64_t LongestTokenText(const Tokenizer& tokenizer) {
   return static_cast<int64_t>(longest);
 }
 
-bool SendsTokens(const v1::Output& output) {
-  return output.has_token_ids() ? output.token_ids() : output.has_logprobs();
-}
-
 int64_t AnswerBound::Token(int alternatives) const {
   return (1 + std::max(0, alternatives)) * (kFieldsOfToken + text_);
 }
@@ -52,7 +48,7 @@ absl::Status AnswerBound::CheckGenerate(const v1::GenerateRequest& request,
   int64_t drawn = std::max<int64_t>(0, max_context - prompt);
   if (admitted.stopping.max_tokens) drawn = std::min<int64_t>(drawn, *admitted.stopping.max_tokens);
   int64_t bytes = kFieldsOfOutput + drawn * text_;
-  if (SendsTokens(request.output())) bytes += drawn * Token(admitted.output.logprobs);
+  if (admitted.output.token_texts) bytes += drawn * Token(admitted.output.logprobs);
   if (admitted.output.prompt_logprobs >= 0)
     bytes += prompt * Token(admitted.output.prompt_logprobs);
   if (request.output().echo()) {

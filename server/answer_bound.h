@@ -32,7 +32,4 @@ class AnswerBound {
   const int64_t text_;
 };
 
-// Whether the deltas carry the generated tokens, not only their text.
-bool SendsTokens(const v1::Output& output);
-
 }  // namespace skipstone::server

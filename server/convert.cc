@@ -125,6 +125,7 @@ absl::Status OutputOf(const v1::Output& from, OutputParams& to) {
   } else if (from.echo() && from.has_logprobs()) {
     to.prompt_logprobs = to.logprobs;
   }
+  to.token_texts = from.has_token_ids() ? from.token_ids() : from.has_logprobs();
   return absl::OkStatus();
 }
 
@@ -334,17 +335,22 @@ v1::Token TokenOf(GeneratedToken from) {
   return to;
 }
 
-v1::Delta DeltaOf(OutputDelta from, bool with_tokens) {
-  v1::Delta to;
-  to.set_index(from.index);
-  to.set_text(std::move(from.text));
+void SetDelta(OutputDelta from, bool with_tokens, v1::Delta* to) {
+  to->set_index(from.index);
+  to->set_text(std::move(from.text));
   if (with_tokens) {
-    for (GeneratedToken& token : from.tokens) *to.add_tokens() = TokenOf(std::move(token));
+    for (GeneratedToken& token : from.tokens) *to->add_tokens() = TokenOf(std::move(token));
   }
   for (GeneratedToken& token : from.prompt_tokens) {
-    *to.add_prompt_tokens() = TokenOf(std::move(token));
+    *to->add_prompt_tokens() = TokenOf(std::move(token));
   }
-  return to;
+}
+
+void AppendDelta(const v1::Delta& more, v1::Delta* to) {
+  to->set_index(more.index());
+  to->mutable_text()->append(more.text());
+  to->mutable_tokens()->MergeFrom(more.tokens());
+  to->mutable_prompt_tokens()->MergeFrom(more.prompt_tokens());
 }
 
 v1::Finished FinishedOf(const OutputFinished& from) {

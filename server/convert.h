@@ -43,7 +43,9 @@ v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
                               const std::string& arm);
 v1::Token TokenOf(GeneratedToken token);
 // `with_tokens`: keep the generated tokens, not only their text.
-v1::Delta DeltaOf(OutputDelta delta, bool with_tokens);
+void SetDelta(OutputDelta from, bool with_tokens, v1::Delta* to);
+// Deltas of one output are one, when joined in order.
+void AppendDelta(const v1::Delta& more, v1::Delta* to);
 v1::Finished FinishedOf(const OutputFinished& finished);
 
 }  // namespace skipstone::server

@@ -59,7 +59,7 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
     if (event.has_accepted()) {
       *response_.mutable_accepted() = std::move(*event.mutable_accepted());
     } else if (event.has_delta()) {
-      Output(event.delta().index()).mutable_delta()->MergeFrom(WithWholeText(event.delta()));
+      AppendDelta(event.delta(), Output(event.delta().index()).mutable_delta());
     } else {
       v1::GenerateOutput& output = Output(event.finished().index());
       output.mutable_delta()->set_index(event.finished().index());
@@ -93,12 +93,6 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
   v1::GenerateOutput& Output(uint32_t index) {
     while (response_.outputs_size() <= static_cast<int>(index)) response_.add_outputs();
     return *response_.mutable_outputs(static_cast<int>(index));
-  }
-
-  // Merging replaces strings, so the text so far goes in front.
-  v1::Delta WithWholeText(v1::Delta delta) {
-    delta.set_text(Output(delta.index()).delta().text() + delta.text());
-    return delta;
   }
 
   grpc::ByteBuffer& bytes_;
@@ -179,7 +173,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 
   // On the watch's thread. The request may have ended already, and only its events still wait.
   void OnStall(const std::string& id) {
-    LogEvent(Severity::kWarning, "stream stalled", {{"request_id", id}});
+    LogLimited(Severity::kWarning, "stream stalled", {{"request_id", id}});
     call_.guard().OnStall();
     {
       MutexLock lock(mutex_);
@@ -200,9 +194,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
         kMaxJoinedTokens) {
       return false;
     }
-    waiting.mutable_text()->append(more.text());
-    waiting.mutable_tokens()->MergeFrom(more.tokens());
-    waiting.mutable_prompt_tokens()->MergeFrom(more.prompt_tokens());
+    AppendDelta(more, &waiting);
     return true;
   }
 

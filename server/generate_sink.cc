@@ -16,7 +16,7 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
       choice_(admitted.applied),
       labels_(admitted.request.labels),
       outputs_(admitted.request.n),
-      with_tokens_(SendsTokens(request.output())),
+      with_tokens_(admitted.request.output.token_texts),
       receiver_(receiver) {
   accepted_.set_request_id(admitted.request.id);
   accepted_.set_seed(admitted.request.sampling.seed);
@@ -51,7 +51,7 @@ void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
 
 void GenerateSink::OnDelta(OutputDelta delta) {
   v1::GenerateEvent event;
-  *event.mutable_delta() = DeltaOf(std::move(delta), with_tokens_);
+  SetDelta(std::move(delta), with_tokens_, event.mutable_delta());
   const v1::Delta& made = event.delta();
   // A character or a stop string that is not complete yet, and nothing else to tell.
   if (made.text().empty() && made.tokens().empty() && made.prompt_tokens().empty()) return;

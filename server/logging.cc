@@ -1,7 +1,6 @@
 #include "server/logging.h"
 
-#include <google/protobuf/stubs/logging.h>
-#include <grpc/support/log.h>
+#include <google/protobuf/stubs/common.h>
 #include <signal.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
@@ -11,6 +10,15 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_format.h"
+// Later versions of both log through abseil.
+#define SKIPSTONE_GRPC_LOGS (GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR < 65)
+#define SKIPSTONE_PROTOBUF_LOGS (GOOGLE_PROTOBUF_VERSION < 4022000)
+#if SKIPSTONE_GRPC_LOGS
+#include <grpc/support/log.h>
+#endif
+#if SKIPSTONE_PROTOBUF_LOGS
+#include <google/protobuf/stubs/logging.h>
+#endif
 #include "engine/base/log.h"
 #include "server/log_limiter.h"
 #include "server/log_writer.h"
@@ -18,8 +26,8 @@
 namespace skipstone::server {
 namespace {
 
-// Some thousand lines: what a reader misses who stalls for longer is dropped.
-constexpr size_t kMaxBytes = 1 << 20;
+// About a thousand lines: what a reader misses who stalls for longer is dropped.
+constexpr size_t kMaxBytes = 256 << 10;
 
 bool json_lines = false;
 
@@ -76,13 +84,13 @@ bool NeedsQuotes(const std::string& text) {
 
 // What the libraries say, which they would write to stderr themselves and wait for its reader.
 void TakeLibraryLogs() {
-#if GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR < 65
+#if SKIPSTONE_GRPC_LOGS
   gpr_set_log_function([](gpr_log_func_args* args) {
     const bool error = args->severity == GPR_LOG_SEVERITY_ERROR;
     LogLimited(error ? Severity::kError : Severity::kInfo, "grpc", {{"message", args->message}});
   });
 #endif
-#if GOOGLE_PROTOBUF_VERSION < 4022000
+#if SKIPSTONE_PROTOBUF_LOGS
   // A string of a client's that is not UTF-8, among others.
   google::protobuf::SetLogHandler(
       [](google::protobuf::LogLevel, const char*, int, const std::string& message) {

@@ -352,8 +352,8 @@ void Metrics::OnLoad(const EngineLoad& load) {
                         static_cast<double>(std::max<int64_t>(1, load.pages.total)));
 }
 
-void Metrics::OnOutputQueue(int64_t results) {
-  families_->output_queue->Set(static_cast<double>(results));
+void Metrics::OnOutputQueue(int64_t change) {
+  families_->output_queue->Increment(static_cast<double>(change));
 }
 
 void Metrics::Series::OnFirstToken(Duration ttft) { histograms[kTtft]->Observe(Seconds(ttft)); }

@@ -51,7 +51,7 @@ class Metrics : public EngineObserver {
 
   void OnStep(const StepObservation& step) override;
   void OnLoad(const EngineLoad& load) override;
-  void OnOutputQueue(int64_t results) override;
+  void OnOutputQueue(int64_t change) override;
   RequestObserver& Of(const RequestLabels& labels) override;
 
   std::shared_ptr<prometheus::Registry> registry() const { return registry_; }

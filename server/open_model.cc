@@ -20,6 +20,9 @@ namespace {
 // Of the free memory on the CPU, where the weights' page cache and everything else live too.
 constexpr double kCpuPageShare = 0.4;
 constexpr double kDevicePageShare = 0.9;
+// One hands out some 70,000 tokens a second, and gRPC's threads need as much beside it.
+constexpr int kCpusPerOutputThread = 4;
+constexpr int kOutputThreads = 4;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -91,7 +94,8 @@ EngineOptions EngineOptionsOf(const ServerConfig& config) {
           .brownout_pages = config.brownout_pages,
           .page_tokens = config.page_tokens,
           .prefix_cache = config.prefix_cache,
-          .stall_timeout = config.step_stall_timeout};
+          .stall_timeout = config.step_stall_timeout,
+          .output_threads = std::clamp(AvailableCpus() / kCpusPerOutputThread, 1, kOutputThreads)};
 }
 
 absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -349,6 +350,181 @@ TEST_P(FaultInjectionTest, ADrainInAStormGivesEveryoneAStatus) {
     }
   }
   EXPECT_TRUE(engine.WaitIdle());
+}
+
+// The thread that the device holds touches nothing of the engine's owner when it comes back.
+TEST_P(FaultInjectionTest, AnEndWaitsForNoHungDevice) {
+  FakeRunnerOptions runner = Runner();
+  const auto alive = std::make_shared<int>();
+  runner.on_launch = [this, alive](const StepPlan&) { gate_.Pass(); };
+  EngineOptions options = FakeEngine::Options();
+  options.end_timeout = std::chrono::milliseconds(100);
+  auto engine = std::make_unique<FakeEngine>(options, runner);
+  runner.on_launch = nullptr;
+  gate_.Close();
+  auto recording = engine->Submit(engine->Request("a", 5, 30));
+  gate_.WaitArrivals(1);
+  EXPECT_FALSE((*engine)->Drain(SystemClock().Now()));
+  const absl::Status status = recording->WaitDone();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_TRUE(absl::IsInternal((*engine)->health())) << (*engine)->health();
+  engine.reset();
+  EXPECT_GT(alive.use_count(), 1) << "it is still held";
+  gate_.Open();
+  while (alive.use_count() > 1) std::this_thread::yield();
+}
+
+TEST_P(FaultInjectionTest, AnEndWithoutADrainWaitsForNoHungDeviceEither) {
+  FakeRunnerOptions runner = Runner();
+  const auto alive = std::make_shared<int>();
+  runner.on_launch = [this, alive](const StepPlan&) { gate_.Pass(); };
+  EngineOptions options = FakeEngine::Options();
+  options.end_timeout = std::chrono::milliseconds(100);
+  auto engine = std::make_unique<FakeEngine>(options, runner);
+  runner.on_launch = nullptr;
+  gate_.Close();
+  auto recording = engine->Submit(engine->Request("a", 5, 30));
+  gate_.WaitArrivals(1);
+  engine.reset();
+  EXPECT_TRUE(absl::IsUnavailable(recording->WaitDone()));
+  gate_.Open();
+  while (alive.use_count() > 1) std::this_thread::yield();
+}
+
+// A sink that is held at a gate.
+class HeldSink : public RequestSink {
+ public:
+  HeldSink(Gate& gate, std::atomic<int>& tokens) : gate_(gate), tokens_(tokens) {}
+  void OnAccepted(const AcceptedInfo&) override { gate_.Pass(); }
+  void OnDelta(OutputDelta delta) override { tokens_ += static_cast<int>(delta.tokens.size()); }
+  void OnFinished(const OutputFinished&) override {}
+  void OnDone(const absl::Status&, const RequestTotals&) override { gate_.Pass(); }
+
+ private:
+  Gate& gate_;
+  std::atomic<int>& tokens_;
+};
+
+TEST_P(FaultInjectionTest, ASinkThatHangsShowsInTheHealth) {
+  Gate sinks;
+  std::atomic<int> tokens{0};
+  sinks.CloseFrom(1);
+  FakeEngine engine(FakeEngine::Options(), Runner(), &clock_);
+  ASSERT_TRUE(
+      engine->Submit(engine.Request("a", 5, 3), std::make_unique<HeldSink>(sinks, tokens)).ok());
+  sinks.WaitArrivals(1);
+  EXPECT_TRUE(engine.WaitIdle()) << "the steps do not wait for it";
+  EXPECT_TRUE(engine->health().ok());
+  clock_.Advance(std::chrono::seconds(11));
+  EXPECT_TRUE(absl::IsUnavailable(engine->health())) << engine->health();
+  EXPECT_THAT(engine->health().ToString(), testing::HasSubstr("a call of a sink"));
+  sinks.Open();
+  sinks.WaitArrivals(2);
+  while (!engine->health().ok()) std::this_thread::yield();
+}
+
+TEST_P(FaultInjectionTest, StepsWaitForSinksThatAreFarBehind) {
+  Gate sinks;
+  std::atomic<int> tokens{0};
+  sinks.CloseFrom(1);
+  constexpr int kTokens = 1000;
+  EngineOptions options = FakeEngine::Options();
+  options.num_pages = 10000;
+  options.max_context = 2 * kTokens;
+  options.max_batch_tokens = 8;
+  const int limit = 16 * 2 * options.max_batch_tokens;
+  FakeEngine engine(options, Runner());
+  ASSERT_TRUE(engine
+                  ->Submit(engine.Request("a", 5, kTokens),
+                           std::make_unique<HeldSink>(sinks, tokens))
+                  .ok());
+  while (engine.observer.most_output() < limit) std::this_thread::yield();
+  // The step thread still takes commands, and does not step for what has room either.
+  auto other = engine.Submit(engine.Request("b", 5, 30));
+  EXPECT_TRUE(engine->Cancel("b", Engine::CancelReason::kClientGone));
+  while (engine->load().waiting > 0) std::this_thread::yield();
+  EXPECT_LT(engine.observer.most_output(), limit + 16);
+  sinks.Open();
+  EXPECT_TRUE(absl::IsCancelled(other->WaitDone()));
+  sinks.WaitArrivals(2);
+  EXPECT_EQ(tokens, kTokens) << "nothing is lost";
+  EXPECT_LT(engine.observer.most_output(), limit + 16);
+  EXPECT_TRUE(engine.WaitIdle());
+  while (engine.observer.output() != 0) std::this_thread::yield();
+}
+
+TEST_P(FaultInjectionTest, RequestsOfACallHaveOneOutputThread) {
+  EngineOptions options = FakeEngine::Options();
+  options.output_threads = 4;
+  FakeEngine engine(options, Runner());
+  constexpr int kCalls = 8;
+  class ThreadSink : public RequestSink {
+   public:
+    explicit ThreadSink(std::thread::id* thread, std::atomic<int>& ended)
+        : thread_(thread), ended_(ended) {}
+    void OnAccepted(const AcceptedInfo&) override { *thread_ = std::this_thread::get_id(); }
+    void OnDelta(OutputDelta) override { EXPECT_EQ(*thread_, std::this_thread::get_id()); }
+    void OnFinished(const OutputFinished&) override {}
+    void OnDone(const absl::Status&, const RequestTotals&) override { ++ended_; }
+
+   private:
+    std::thread::id* const thread_;
+    std::atomic<int>& ended_;
+  };
+  std::thread::id threads[kCalls][3];
+  std::atomic<int> ended{0};
+  for (int call = 0; call < kCalls; ++call) {
+    for (int item = 0; item < 3; ++item) {
+      EngineRequest request =
+          engine.Request(std::to_string(call) + "#" + std::to_string(item), 5, 10);
+      request.call = call;
+      auto sink = std::make_unique<ThreadSink>(&threads[call][item], ended);
+      ASSERT_TRUE(engine->Submit(request, std::move(sink)).ok());
+    }
+  }
+  while (ended < 3 * kCalls) std::this_thread::yield();
+  std::set<std::thread::id> all;
+  for (const auto& of_call : threads) {
+    EXPECT_EQ(of_call[0], of_call[1]);
+    EXPECT_EQ(of_call[0], of_call[2]);
+    all.insert(of_call[0]);
+  }
+  EXPECT_EQ(all.size(), 4u);
+}
+
+TEST_P(FaultInjectionTest, WhateverEndsARequestItsTotalsAreWhatItHad) {
+  FakeRunnerOptions runner = Runner();
+  runner.on_launch = [this](const StepPlan&) {
+    gate_.Pass();
+    clock_.Advance(std::chrono::milliseconds(10));
+  };
+  EngineOptions options = FakeEngine::Options();
+  options.max_sequences = 1;
+  FakeEngine engine(options, runner, &clock_);
+  gate_.CloseFrom(5);
+  auto running = engine.Submit(engine.Request("running", 3, 10));
+  running->WaitTokens(2);
+  auto waiting = engine.Submit(engine.Request("waiting", 5, 10));
+  clock_.Advance(std::chrono::milliseconds(500));
+  for (const char* id : {"running", "waiting"}) {
+    EXPECT_TRUE(engine->Cancel(id, Engine::CancelReason::kStreamStalled));
+  }
+  gate_.Open();
+  EXPECT_TRUE(absl::IsCancelled(running->WaitDone()));
+  EXPECT_TRUE(absl::IsCancelled(waiting->WaitDone()));
+  const RequestTotals& had = running->totals();
+  EXPECT_EQ(had.completion_tokens, std::ssize(running->outputs()[0].tokens));
+  EXPECT_GE(had.completion_tokens, 2);
+  EXPECT_EQ(had.prompt_tokens, 3);
+  EXPECT_EQ(had.kv_pages_used, 4 * ((3 + had.completion_tokens - 1 + 3) / 4));
+  EXPECT_GT(had.timing.ttft, Duration::zero());
+  EXPECT_GE(had.timing.e2e, std::chrono::milliseconds(500));
+  const RequestTotals& had_not = waiting->totals();
+  EXPECT_EQ(had_not.completion_tokens, 0);
+  EXPECT_EQ(had_not.prompt_tokens, 5);
+  EXPECT_EQ(had_not.kv_pages_used, 0);
+  EXPECT_GE(had_not.timing.queue, std::chrono::milliseconds(500)) << "it waited all its time";
+  EXPECT_EQ(had_not.timing.queue, had_not.timing.e2e);
 }
 
 INSTANTIATE_TEST_SUITE_P(StepsInFlight, FaultInjectionTest, testing::Values(1, 2),

@@ -50,5 +50,23 @@ TEST(MakeBackendTest, NamesTheBackendsItKnows) {
   EXPECT_THAT(std::string(loaded.status().message()), HasSubstr("auto, cpu, cuda"));
 }
 
+TEST(MakeBackendTest, UsageTellsWeightsFromPagesAndBuffers) {
+  const auto loaded = LoadModel(kModel, {.backend = "cpu", .threads = 1});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const int64_t weights = loaded->backend->Usage().weight_bytes;
+  EXPECT_GT(weights, 0);
+  ASSERT_TRUE(loaded->backend
+                  ->Allocate({.max_rows = 8,
+                              .max_logits_rows = 4,
+                              .max_slots = 2,
+                              .page_tokens = 16,
+                              .num_pages = 100})
+                  .ok());
+  const BackendUsage usage = loaded->backend->Usage();
+  EXPECT_EQ(usage.weight_bytes, weights) << "pages and buffers are no weights";
+  EXPECT_EQ(usage.page_bytes, 100 * loaded->backend->PageBytes(16));
+  EXPECT_GT(usage.buffer_bytes, 0);
+}
+
 }  // namespace
 }  // namespace skipstone

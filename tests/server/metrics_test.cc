@@ -300,9 +300,9 @@ TEST(MetricsAdaptationTest, CountsWhatTheEngineReports) {
   metrics.OnStep({.shed_layers = 1, .shed_pages = 5});
   metrics.OnLoad({.waiting = 2, .waiting_tokens = 70});
   const RequestLabels full{.level = "full"};
-  metrics.OnRequestDone({.labels = full, .browned_out = true});
-  metrics.OnRequestDone({.labels = full});
-  metrics.OnRequestDone({.labels = {.level = "deep", .arm = "e/a"}});
+  metrics.Of(full).OnRequestDone({.labels = full, .browned_out = true});
+  metrics.Of(full).OnRequestDone({.labels = full});
+  metrics.Of({.level = "deep", .arm = "e/a"}).OnRequestDone({});
   const std::string text = prometheus::TextSerializer().Serialize(metrics.registry()->Collect());
   const auto sum = [&](const std::string& series, const std::vector<std::string>& labels = {}) {
     return SumOfSamples(text, "skipstone_" + series, labels);
@@ -322,6 +322,36 @@ TEST(MetricsAdaptationTest, ATenantIsNoLabel) {
   EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
   EXPECT_EQ(server.Outcomes("ok"), 1);
   EXPECT_THAT(ScrapeMetrics(server.server().metrics_address()), testing::Not(HasSubstr("acme-7")));
+}
+
+// A rate needs the 0 before the first of them.
+TEST(MetricsSeriesTest, AllThatMayBeCountedIsThereFromTheStart) {
+  FakeServer server({.yaml = "levels: {full: none, deep: 'attn:last=2'}\n"
+                             "experiments:\n- name: e\n  unit: request.experiment_key\n"
+                             "  arms: [{name: a, level: deep, weight: 1}]\n"});
+  const std::string text = ScrapeMetrics(server.server().metrics_address());
+  const std::pair<std::string, std::string> expected[] = {
+      {"full", ""}, {"deep", ""}, {"custom", ""}, {"deep", "e/a"}};
+  const std::vector<std::string> outcomes = {"ok",       "cancelled",  "aborted", "deadline",
+                                             "time_limit", "rejected", "error"};
+  size_t series = 0;
+  for (const std::string& line : LinesOf(text)) {
+    if (line.rfind("skipstone_requests_total{", 0) == 0) ++series;
+  }
+  EXPECT_EQ(series, std::size(expected) * outcomes.size()) << "and no others";
+  for (const auto& [level, arm] : expected) {
+    const std::string labels =
+        absl::StrFormat("arm=\"%s\",model_name=\"fake\"", arm);
+    for (const std::string& outcome : outcomes) {
+      EXPECT_THAT(text, HasSubstr(absl::StrFormat(
+                            "skipstone_requests_total{%s,outcome=\"%s\",skip_level=\"%s\"} 0",
+                            labels, outcome, level)));
+    }
+    for (const char* counter : {"prompt_tokens_total", "generation_tokens_total"}) {
+      EXPECT_THAT(text, HasSubstr(absl::StrFormat("skipstone_%s{%s,skip_level=\"%s\"} 0", counter,
+                                                  labels, level)));
+    }
+  }
 }
 
 TEST(MetricsLoadTest, GaugesFollowTheEngine) {
@@ -345,6 +375,7 @@ TEST(MetricsLoadTest, GaugesFollowTheEngine) {
   EXPECT_EQ(metric("num_requests_waiting"), 0);
   EXPECT_EQ(metric("num_waiting_prompt_tokens"), 0);
   EXPECT_EQ(metric("kv_cache_usage_perc"), 0);
+  EXPECT_TRUE(Eventually([&] { return metric("output_queue_events") == 0; }));
   EXPECT_EQ(metric("kv_pages"), 1000);
   EXPECT_EQ(metric("build_info"), 1);
   EXPECT_EQ(metric("cache_config_info", {"block_size=\"4\"", "num_gpu_blocks=\"250\""}), 1);

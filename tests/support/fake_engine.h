@@ -1,6 +1,7 @@
 // An engine on a FakeRunner, and what it told its observer.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,6 +30,20 @@ class RecordingObserver : public EngineObserver {
     steps_.shed_layers += step.shed_layers;
     steps_.shed_pages += step.shed_pages;
   }
+  void OnOutputQueue(int64_t change) override {
+    MutexLock lock(mutex_);
+    output_ += change;
+    most_output_ = std::max(most_output_, output_);
+  }
+  // Results on their way to sinks: now, and the most there ever were.
+  int64_t output() const {
+    MutexLock lock(mutex_);
+    return output_;
+  }
+  int64_t most_output() const {
+    MutexLock lock(mutex_);
+    return most_output_;
+  }
   std::vector<RequestObservation> done() const {
     MutexLock lock(mutex_);
     return done_;
@@ -43,6 +58,8 @@ class RecordingObserver : public EngineObserver {
   mutable Mutex mutex_;
   std::vector<RequestObservation> done_;
   StepObservation steps_;
+  int64_t output_ = 0;
+  int64_t most_output_ = 0;
 };
 
 class FakeEngine {

@@ -86,13 +86,14 @@ ProgramResult RunServerBinary(const std::vector<std::string>& flags) {
   return result;
 }
 
-std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::string>& flags) {
-  std::unique_ptr<ServerProcess> server = Launch(flags);
+std::unique_ptr<ServerProcess> ServerProcess::Start(const std::vector<std::string>& flags,
+                                                    int stderr_fd) {
+  std::unique_ptr<ServerProcess> server = Launch(flags, 0, stderr_fd);
   return server && server->AwaitReady() ? std::move(server) : nullptr;
 }
 
 std::unique_ptr<ServerProcess> ServerProcess::Launch(const std::vector<std::string>& flags,
-                                                     int max_descriptors) {
+                                                     int max_descriptors, int stderr_fd) {
   std::vector<std::string> args;
   if (max_descriptors > 0) {
     args = {"/bin/sh", "-c", "ulimit -n " + std::to_string(max_descriptors) + " && exec \"$@\"",
@@ -108,7 +109,7 @@ std::unique_ptr<ServerProcess> ServerProcess::Launch(const std::vector<std::stri
   int out[2];
   if (pipe2(out, O_CLOEXEC) != 0) return nullptr;
   std::unique_ptr<ServerProcess> server(new ServerProcess());
-  server->pid_ = Spawn(std::move(args), out[1], STDERR_FILENO);
+  server->pid_ = Spawn(std::move(args), out[1], stderr_fd);
   close(out[1]);
   server->stdout_ = out[0];
   return server;

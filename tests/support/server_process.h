@@ -28,11 +28,13 @@ ProgramResult RunServerBinary(const std::vector<std::string>& flags);
 class ServerProcess {
  public:
   // Starts `skipstone-server --listen 127.0.0.1:0 --metrics_listen 127.0.0.1:0 --drain_grace=0s
-  // FLAGS...` and waits for its READY line. Null if the process ended before.
-  static std::unique_ptr<ServerProcess> Start(const std::vector<std::string>& flags);
+  // FLAGS...` and waits for its READY line. Null if the process ended before. Its stderr is
+  // `stderr_fd`.
+  static std::unique_ptr<ServerProcess> Start(const std::vector<std::string>& flags,
+                                              int stderr_fd = 2);
   // The same without waiting. `max_descriptors` > 0: it may not open more than that (ulimit -n).
   static std::unique_ptr<ServerProcess> Launch(const std::vector<std::string>& flags,
-                                               int max_descriptors = 0);
+                                               int max_descriptors = 0, int stderr_fd = 2);
   // Waits for the READY line; false if the process ended before.
   bool AwaitReady();
   ~ServerProcess();

@@ -1,0 +1,201 @@
+// The log of a running server: with a reader that stalls, and what its lines say.
+#include "server/logging.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "tests/server/fake_server.h"
+#include "tests/server/streaming.h"
+#include "tests/support/server_process.h"
+
+namespace skipstone::server {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<std::string> kTiny = {
+    "--model=synthetic:layers=2,hidden=64,heads=4,ffn=128,vocab=64,context=1000000", "--threads=1",
+    "--kv_pages=130000", "--log_level=info", "--log_format=json"};
+
+// A server whose log this test reads, or does not.
+class LoggingTest : public testing::Test {
+ protected:
+  void Start(int pipe_bytes, bool full) {
+    ASSERT_EQ(pipe2(log_, O_CLOEXEC), 0);
+    ASSERT_GE(fcntl(log_[1], F_SETPIPE_SZ, pipe_bytes), pipe_bytes);
+    if (full) {
+      const std::string page(4096, 'x');
+      ASSERT_EQ(fcntl(log_[1], F_SETFL, O_NONBLOCK), 0);
+      while (write(log_[1], page.data(), page.size()) > 0) {
+      }
+      ASSERT_EQ(fcntl(log_[1], F_SETFL, 0), 0);
+    }
+    server_ = ServerProcess::Start(kTiny, log_[1]);
+    ASSERT_NE(server_, nullptr);
+    close(log_[1]);
+    channel_ = grpc::CreateChannel(server_->grpc_address(), grpc::InsecureChannelCredentials());
+    stub_ = v1::Inference::NewStub(channel_);
+  }
+  ~LoggingTest() override {
+    if (log_[0] >= 0) close(log_[0]);
+  }
+
+  grpc::Status Generate(const v1::GenerateRequest& request) {
+    grpc::ClientContext context;
+    v1::GenerateResponse response;
+    return stub_->Generate(&context, request, &response);
+  }
+
+  // Ends the server; its lines, each with the keys as they stand there.
+  std::vector<std::multimap<std::string, std::string>> Lines() {
+    server_->Signal(SIGTERM);
+    EXPECT_EQ(server_->Wait(), 0);
+    std::string text;
+    char buffer[4096];
+    ssize_t n = 0;
+    while ((n = read(log_[0], buffer, sizeof(buffer))) > 0) text.append(buffer, n);
+    std::istringstream in(text);
+    std::vector<std::multimap<std::string, std::string>> lines;
+    for (std::string line; std::getline(in, line);) {
+      lines.emplace_back();
+      std::string key;
+      json::parser_callback_t each = [&](int, json::parse_event_t event, json& value) {
+        if (event == json::parse_event_t::key) key = value;
+        if (event == json::parse_event_t::value) lines.back().emplace(key, value);
+        return true;
+      };
+      EXPECT_FALSE(json::parse(line, each, false).is_discarded()) << line;
+    }
+    return lines;
+  }
+
+  int log_[2] = {-1, -1};
+  std::unique_ptr<ServerProcess> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Inference::Stub> stub_;
+};
+
+std::string ValueOf(const std::multimap<std::string, std::string>& line, const std::string& key) {
+  const auto it = line.find(key);
+  return it == line.end() ? "" : it->second;
+}
+
+TEST_F(LoggingTest, AReaderThatStallsHoldsNothingUp) {
+  Start(4096, /*full=*/true);
+  // More lines than are kept.
+  v1::GenerateRequest request = Prompt("5", 1);
+  for (int i = 0; server_->Metric("skipstone_log_lines_dropped_total") == 0; ++i) {
+    ASSERT_LT(i, 100) << "no line is dropped";
+    for (int k = 0; k < 100; ++k) ASSERT_TRUE(Generate(request).ok());
+  }
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  grpc::health::v1::HealthCheckResponse health;
+  EXPECT_TRUE(grpc::health::v1::Health::NewStub(channel_)->Check(&context, {}, &health).ok());
+  EXPECT_EQ(health.status(), grpc::health::v1::HealthCheckResponse::SERVING);
+  EXPECT_TRUE(Generate(request).ok());
+  const auto start = std::chrono::steady_clock::now();
+  server_->Signal(SIGTERM);
+  EXPECT_EQ(server_->Wait(), 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST_F(LoggingTest, AReaderThatEndsHoldsNothingUpEither) {
+  Start(4096, /*full=*/false);
+  close(std::exchange(log_[0], -1));
+  for (int k = 0; k < 10; ++k) EXPECT_TRUE(Generate(Prompt("5", 1)).ok());
+  EXPECT_TRUE(
+      Eventually([&] { return server_->Metric("skipstone_log_lines_dropped_total") >= 10; }));
+  server_->Signal(SIGTERM);
+  EXPECT_EQ(server_->Wait(), 0);
+}
+
+TEST_F(LoggingTest, NoLineHasAKeyTwiceAndTheLastOnesComeOut) {
+  Start(1 << 20, /*full=*/false);
+  ASSERT_TRUE(Generate(Prompt("5 6", 3)).ok());
+  v1::ScoreRequest score;
+  score.add_items()->mutable_prompt()->set_text("5 6 7");
+  grpc::ClientContext context;
+  v1::ScoreResponse scored;
+  ASSERT_TRUE(stub_->Score(&context, score, &scored).ok());
+  ASSERT_FALSE(Generate(Prompt("5 6", 0)).ok());
+  std::set<std::string> events;
+  for (const auto& line : Lines()) {
+    events.insert(ValueOf(line, "event"));
+    for (const auto& [key, value] : line) EXPECT_EQ(line.count(key), 1u) << key << " of " << value;
+    for (const char* key : {"time", "level", "event"}) EXPECT_EQ(line.count(key), 1u) << key;
+    if (ValueOf(line, "event") == "finished") {
+      EXPECT_EQ(ValueOf(line, "level"), "info");
+      EXPECT_EQ(ValueOf(line, "skip_level"), "full");
+    }
+  }
+  for (const char* event : {"loaded", "finished", "scored", "refused", "draining", "drained"}) {
+    EXPECT_TRUE(events.contains(event)) << event;
+  }
+}
+
+TEST_F(LoggingTest, ACancelledRequestIsLoggedWithWhatItHad) {
+  Start(1 << 20, /*full=*/false);
+  Streaming stream(*stub_, Prompt("5 6 7", 900000));
+  ASSERT_TRUE(stream.Read());
+  ASSERT_TRUE(stream.Read());
+  stream.Cancel();
+  ASSERT_TRUE(Eventually([&] {
+    return server_->Metric("skipstone_requests_total", {"outcome=\"cancelled\""}) == 1;
+  }));
+  int finished = 0;
+  for (const auto& line : Lines()) {
+    if (ValueOf(line, "event") != "finished") continue;
+    ++finished;
+    EXPECT_EQ(ValueOf(line, "code"), "CANCELLED");
+    EXPECT_EQ(ValueOf(line, "prompt_tokens"), "4");
+    for (const char* key : {"completion_tokens", "ttft_ms", "e2e_ms", "kv_pages_used"}) {
+      EXPECT_GT(std::stod(ValueOf(line, key)), 0) << key;
+    }
+  }
+  EXPECT_EQ(finished, 1);
+}
+
+TEST_F(LoggingTest, RefusalsAreCountedWhereTheyAreTooManyToTell) {
+  Start(1 << 20, /*full=*/false);
+  constexpr int kRefused = 200;
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kRefused; ++i) EXPECT_FALSE(Generate(Prompt("5", 0)).ok());
+  const auto seconds = 1 + (std::chrono::steady_clock::now() - start) / std::chrono::seconds(1);
+  int lines = 0;
+  int more = 0;
+  for (const auto& line : Lines()) {
+    if (ValueOf(line, "event") != "refused") continue;
+    if (line.contains("more")) {
+      more += std::stoi(ValueOf(line, "more"));
+    } else {
+      ++lines;
+    }
+  }
+  EXPECT_EQ(lines + more, kRefused);
+  EXPECT_LE(lines, 10 * (seconds + 1));
+}
+
+// A client can make protobuf complain as often as it likes.
+TEST_F(LoggingTest, WhatLibrariesSayIsALineLikeOthers) {
+  Start(1 << 20, /*full=*/false);
+  v1::GenerateRequest request = Prompt("5", 1);
+  request.mutable_skip()->set_level("\xff\xfe");
+  EXPECT_FALSE(Generate(request).ok());
+  EXPECT_FALSE(Lines().empty());
+}
+
+}  // namespace
+}  // namespace skipstone::server
