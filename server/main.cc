@@ -1,4 +1,5 @@
 // skipstone-server: flags over YAML over defaults, signals, exit codes.
+#include <google/protobuf/stubs/common.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -139,6 +140,14 @@ absl::Status Check(const ServerConfig& config) {
   return Experiments::Make(config, levels).status();
 }
 
+// gRPC and protobuf write lines for what a client does wrong, each by a blocking write of its own.
+void SilenceLibraries() {
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+#if GOOGLE_PROTOBUF_VERSION < 4022000  // later ones write through absl
+  google::protobuf::SetLogHandler(nullptr);
+#endif
+}
+
 int Fail(const absl::Status& status) {
   LogEvent(Severity::kError, "failed", {{"status", status.ToString()}});
   return kFailed;
@@ -256,8 +265,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   SetProcessLimits();
-  // gRPC writes a line for what a client does wrong, by a blocking write of its own.
-  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  SilenceLibraries();
   InitLogging(config.log_level, config.log_format);
   const int code = Run(config);
   FlushLogging();

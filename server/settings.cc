@@ -200,7 +200,7 @@ const std::vector<Entry>& Table() {
        UpTo24h(&C::max_connection_idle)},
       {{"min_ping_interval", "clients that ping more often are disconnected"},
        UpTo24h(&C::min_ping_interval)},
-      {{"grpc_memory", "memory for messages and buffers of gRPC, such as 512MiB"},
+      {{"grpc_memory", "what messages and buffers of gRPC are to stay below"},
        Bytes(&C::grpc_memory_bytes)},
       {{"allow_compressed_requests", "true: take gzip and deflate, which inflate without limit"},
        Bool(&C::allow_compressed_requests)},

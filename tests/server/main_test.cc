@@ -174,6 +174,17 @@ TEST(MainTest, AModelThatCannotBeLoadedFails) {
   EXPECT_EQ(result.out, "");
 }
 
+TEST(MainTest, WarnsOfAPublicPort) {
+  const auto said_of = [](const std::string& listen) {
+    return RunServerBinary(
+               {"--model=/nowhere", "--listen=" + listen, "--metrics_listen=127.0.0.1:0"})
+        .err;
+  };
+  EXPECT_THAT(said_of("0.0.0.0:0"), HasSubstr("public"));
+  EXPECT_THAT(said_of("127.0.0.1:0"), testing::Not(HasSubstr("public")));
+  EXPECT_EQ(ServerConfig().listen, "127.0.0.1:50051");
+}
+
 TEST(MainTest, SigtermFinishesWhatRuns) {
   const auto server = ServerProcess::Start(Tiny({"--drain_timeout=10m"}));
   ASSERT_NE(server, nullptr);

@@ -68,6 +68,9 @@ TEST(BenchOptionsTest, UsageNamesEveryOption) {
   for (const char* name : {"--model", "--backend", "--batch", "--mixed", "--stages", "--help"}) {
     EXPECT_THAT(BenchUsage(), HasSubstr(name));
   }
+  EXPECT_THAT(BenchUsage(), HasSubstr("(default 512, from 0)")) << "of --prompt";
+  EXPECT_THAT(BenchUsage(), HasSubstr("(default none)")) << "of --tuning_cache";
+  EXPECT_THAT(BenchUsage(), HasSubstr("(default false)")) << "of --json";
 }
 
 }  // namespace

@@ -52,6 +52,23 @@ TEST(SimProgramTest, PrintsJsonAndWritesPlots) {
   EXPECT_THAT(ReadTestFile(svg), HasSubstr("</svg>"));
 }
 
+TEST(SimProgramTest, HelpListsEveryFlagWithItsDefault) {
+  const Ran ran = RunSim("--help");
+  EXPECT_EQ(ran.exit_code, 0);
+  for (const char* text : {"--profile\n", "--svg\n", "(default: none)", "(default: 1000)",
+                           "(default: synthetic:llama-2-7b)", "(default: 0.95)"}) {
+    EXPECT_THAT(ran.output, HasSubstr(text));
+  }
+  int flags = 0;
+  const std::string source = ReadTestFile(SourcePath("engine/sim/main.cc"));
+  for (size_t at = 0; (at = source.find("\nABSL_FLAG(", at)) != std::string::npos; ++at) ++flags;
+  int defaults = 0;
+  for (size_t at = 0; (at = ran.output.find("(default: ", at)) != std::string::npos; ++at) {
+    ++defaults;
+  }
+  EXPECT_EQ(defaults, flags);
+}
+
 TEST(SimProgramTest, ReplaysATrace) {
   TempDir dir;
   const std::string trace = dir.path() + "/trace.csv";
