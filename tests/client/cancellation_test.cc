@@ -1,5 +1,6 @@
 #include "client/cancellation.h"
 
+#include <chrono>
 #include <future>
 #include <thread>
 #include <vector>
@@ -53,6 +54,7 @@ TEST(CancellationTest, EndsTheWaitBeforeARetry) {
   Cancellation cancellation;
   CallOptions options;
   options.cancellation = &cancellation;
+  options.timeout = std::chrono::hours(2);
   const Client client(server.address());
   auto call =
       std::async(std::launch::async, [&] { return client.GetLoad(options).status().code(); });
