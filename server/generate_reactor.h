@@ -1,4 +1,5 @@
-// Generate and GenerateStream: one object per call, between its output thread of the engine and gRPC.
+// Generate and GenerateStream: one object per call, between its output thread of the engine and
+// gRPC.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -1,5 +1,6 @@
 // Lines on their way to a file descriptor that may not take them. Who writes never waits: lines
-// queue for a thread of their own, and the oldest are dropped, and counted, where the queue is full.
+// queue for a thread of their own, and the oldest are dropped, and counted, where the queue is
+// full.
 #pragma once
 
 #include <cstdint>

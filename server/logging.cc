@@ -92,10 +92,10 @@ void TakeLibraryLogs() {
 #endif
 #if SKIPSTONE_PROTOBUF_LOGS
   // A string of a client's that is not UTF-8, among others.
-  google::protobuf::SetLogHandler([](google::protobuf::LogLevel, const char*, int,
-                                     const std::string& message) {
-    LogLimited(Severity::kWarning, "protobuf", {{"message", message}});
-  });
+  google::protobuf::SetLogHandler(
+      [](google::protobuf::LogLevel, const char*, int, const std::string& message) {
+        LogLimited(Severity::kWarning, "protobuf", {{"message", message}});
+      });
 #endif
 }
 

@@ -143,8 +143,8 @@ int DrainAndExit(Server& server, const ServerConfig& config, const sigset_t& set
 
 // Who started the server may not read it.
 void PrintReady(const Server& server) {
-  std::string line = absl::StrFormat("READY grpc=%s metrics=%s", server.grpc_address(),
-                                     server.metrics_address());
+  std::string line =
+      absl::StrFormat("READY grpc=%s metrics=%s", server.grpc_address(), server.metrics_address());
   if (const std::string health = server.health_address(); !health.empty()) {
     line += " health=" + health;
   }

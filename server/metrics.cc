@@ -148,9 +148,9 @@ struct Metrics::Families {
         &CounterFamily(r, "rows_eliminated_total",
                        "(row, sublayer) pairs that requests keep and liveness did not compute")
              .Add(model);
-    r.set_dropped(CounterFamily(r, "log_lines_dropped_total",
-                                "Log lines dropped because nobody read them")
-                      .Add({}));
+    r.set_dropped(
+        CounterFamily(r, "log_lines_dropped_total", "Log lines dropped because nobody read them")
+            .Add(model));
     output_queue = &GaugeFamily(r, "output_queue_events",
                                 "Results of steps that their streams have not been handed yet")
                         .Add(model);

@@ -16,7 +16,6 @@
 namespace skipstone::server {
 namespace {
 
-
 // Far more than a writer needs, far less than for ever.
 constexpr Duration kLong = std::chrono::seconds(30);
 

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "gtest/gtest.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "gtest/gtest.h"
 #include "tests/server/fake_server.h"
 #include "tests/server/streaming.h"
 #include "tests/support/server_process.h"
@@ -130,11 +130,13 @@ TEST_F(LoggingTest, AReaderThatEndsHoldsNothingUpEither) {
 TEST_F(LoggingTest, NoLineHasAKeyTwiceAndTheLastOnesComeOut) {
   Start(1 << 20, /*full=*/false);
   ASSERT_TRUE(Generate(Prompt("5 6", 3)).ok());
-  v1::ScoreRequest score;
-  score.add_items()->mutable_prompt()->set_text("5 6 7");
-  grpc::ClientContext context;
-  v1::ScoreResponse scored;
-  ASSERT_TRUE(stub_->Score(&context, score, &scored).ok());
+  {
+    v1::ScoreRequest score;
+    score.add_items()->mutable_prompt()->set_text("5 6 7");
+    grpc::ClientContext context;
+    v1::ScoreResponse scored;
+    ASSERT_TRUE(stub_->Score(&context, score, &scored).ok());
+  }
   ASSERT_FALSE(Generate(Prompt("5 6", 0)).ok());
   std::set<std::string> events;
   for (const auto& line : Lines()) {
@@ -153,13 +155,14 @@ TEST_F(LoggingTest, NoLineHasAKeyTwiceAndTheLastOnesComeOut) {
 
 TEST_F(LoggingTest, ACancelledRequestIsLoggedWithWhatItHad) {
   Start(1 << 20, /*full=*/false);
-  Streaming stream(*stub_, Prompt("5 6 7", 900000));
-  ASSERT_TRUE(stream.Read());
-  ASSERT_TRUE(stream.Read());
-  stream.Cancel();
-  ASSERT_TRUE(Eventually([&] {
-    return server_->Metric("skipstone_requests_total", {"outcome=\"cancelled\""}) == 1;
-  }));
+  {
+    Streaming stream(*stub_, Prompt("5 6 7", 900000));
+    ASSERT_TRUE(stream.Read() && stream.Read());
+    stream.Cancel();
+    EXPECT_EQ(stream.ReadAll().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  ASSERT_TRUE(Eventually(
+      [&] { return server_->Metric("skipstone_requests_total", {"outcome=\"cancelled\""}) == 1; }));
   int finished = 0;
   for (const auto& line : Lines()) {
     if (ValueOf(line, "event") != "finished") continue;

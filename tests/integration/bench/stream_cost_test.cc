@@ -45,7 +45,7 @@ class Streams {
       streams.push_back(std::make_unique<Stream>());
       Stream& stream = *streams.back();
       stream.reader = stubs_[i % stubs_.size()]->AsyncGenerateStream(&stream.context, request,
-                                                                    &queue_, &stream);
+                                                                     &queue_, &stream);
     }
     for (int live = count; live > 0;) {
       void* tag = nullptr;
