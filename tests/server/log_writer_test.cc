@@ -119,6 +119,23 @@ TEST(LogWriterTest, TicksWhileNothingIsWritten) {
   EXPECT_GE(ticks, 2);
 }
 
+// Else a SIGTERM that the main thread waits for would end the process here.
+TEST(LogWriterTest, ItsThreadTakesNoSignals) {
+  Pipe pipe;
+  std::atomic<int> blocked{-1};
+  LogWriter writer(pipe.writer(), 1 << 20, [&] {
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    blocked = sigismember(&mask, SIGTERM);
+  });
+  const Time deadline = SystemClock().Now() + kLong;
+  while (blocked < 0 && SystemClock().Now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(blocked, 1);
+  sigset_t own;
+  pthread_sigmask(SIG_SETMASK, nullptr, &own);
+  EXPECT_EQ(sigismember(&own, SIGTERM), 0);
+}
+
 TEST(LogWriterTest, WriteWithinGivesUp) {
   Pipe pipe;
   EXPECT_TRUE(WriteWithin(pipe.writer(), "READY\n", kLong));
