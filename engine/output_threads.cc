@@ -38,6 +38,7 @@ bool OutputThreads::Full() {
 }
 
 void OutputThreads::Handled(int64_t results) {
+  observer_.OnOutputQueue(-results);
   const int64_t left = pending_.fetch_sub(results) - results;
   if (left <= limit_ / 2 && steps_wait_.exchange(false)) on_room_();
 }
@@ -46,17 +47,13 @@ void OutputThreads::Run(int index, const std::function<void(OutputEvent&)>& hand
   Shard& shard = *shards_[index];
   std::vector<OutputEvent> events;
   while (shard.events.Take(events, /*wait=*/true)) {
-    int64_t handled = 0;
     for (OutputEvent& event : events) {
       shard.handling_since.store(clock_.Now(), std::memory_order_relaxed);
       handle(event);
       if (abandoned_) return;
-      const int64_t results = ResultsOf(event);
-      handled += results;
-      Handled(results);
+      Handled(ResultsOf(event));
     }
     shard.handling_since.store(kNever, std::memory_order_relaxed);
-    observer_.OnOutputQueue(-handled);
   }
 }
 

@@ -77,9 +77,9 @@ struct RequestTotals {
   int64_t kv_pages_used = 0;
 };
 
-// Receives one request's events. Called on an output thread of the engine, the same for all requests
-// of a call, in this order: OnAccepted, OnDelta..., OnFinished once per output, OnDone. After a
-// failure OnDone comes at once. Calls must not block: a slow reader queues.
+// Receives one request's events. Called on an output thread of the engine, the same for all
+// requests of a call, in this order: OnAccepted, OnDelta..., OnFinished once per output, OnDone.
+// After a failure OnDone comes at once. Calls must not block: a slow reader queues.
 class RequestSink {
  public:
   virtual ~RequestSink() = default;

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -122,7 +123,12 @@ void LogWriter::State::Run() {
 
 LogWriter::LogWriter(int fd, size_t max_bytes, std::function<void()> tick)
     : state_(std::make_shared<State>(fd, max_bytes, std::move(tick))) {
+  // Signals of the process are for threads that wait for them.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   std::thread([state = state_] { state->Run(); }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 LogWriter::~LogWriter() {

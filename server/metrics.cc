@@ -150,7 +150,7 @@ struct Metrics::Families {
              .Add(model);
     r.set_dropped(
         CounterFamily(r, "log_lines_dropped_total", "Log lines dropped because nobody read them")
-            .Add({}));
+            .Add(model));
     output_queue = &GaugeFamily(r, "output_queue_events",
                                 "Results of steps that their streams have not been handed yet")
                         .Add(model);

@@ -8,9 +8,9 @@ namespace skipstone {
 
 }  // namespace skipstone
 
-#define SKIPSTONE_CHECK(condition)                                    \
-  do {                                                                \
-    if (!(condition)) [[unlikely]] {                                  \
-      ::skipstone::CheckFailed(__FILE__, __LINE__, #condition);       \
-    }                                                                 \
+#define SKIPSTONE_CHECK(condition)                              \
+  do {                                                          \
+    if (!(condition)) [[unlikely]] {                            \
+      ::skipstone::CheckFailed(__FILE__, __LINE__, #condition); \
+    }                                                           \
   } while (false)

@@ -190,9 +190,8 @@ BackendUsage CpuBackend::Usage() const {
     buffers += matrix->bytes();
   }
   const int64_t pages = limits_.num_pages * PageBytes(limits_.page_tokens);
-  return {.weight_bytes = used_bytes_ - pages - buffers,
-          .page_bytes = pages,
-          .buffer_bytes = buffers};
+  return {
+      .weight_bytes = used_bytes_ - pages - buffers, .page_bytes = pages, .buffer_bytes = buffers};
 }
 
 void CpuBackend::BeginStep(const StepInput& step) {

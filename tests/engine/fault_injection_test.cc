@@ -434,10 +434,9 @@ TEST_P(FaultInjectionTest, StepsWaitForSinksThatAreFarBehind) {
   options.max_batch_tokens = 8;
   const int limit = 16 * 2 * options.max_batch_tokens;
   FakeEngine engine(options, Runner());
-  ASSERT_TRUE(engine
-                  ->Submit(engine.Request("a", 5, kTokens),
-                           std::make_unique<HeldSink>(sinks, tokens))
-                  .ok());
+  ASSERT_TRUE(
+      engine->Submit(engine.Request("a", 5, kTokens), std::make_unique<HeldSink>(sinks, tokens))
+          .ok());
   while (engine.observer.most_output() < limit) std::this_thread::yield();
   // The step thread still takes commands, and does not step for what has room either.
   auto other = engine.Submit(engine.Request("b", 5, 30));

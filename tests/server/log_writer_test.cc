@@ -16,7 +16,6 @@
 namespace skipstone::server {
 namespace {
 
-
 // Far more than a writer needs, far less than for ever.
 constexpr Duration kLong = std::chrono::seconds(30);
 
@@ -118,6 +117,23 @@ TEST(LogWriterTest, TicksWhileNothingIsWritten) {
   const Time deadline = SystemClock().Now() + kLong;
   while (ticks < 2 && SystemClock().Now() < deadline) std::this_thread::yield();
   EXPECT_GE(ticks, 2);
+}
+
+// Else a SIGTERM that the main thread waits for would end the process here.
+TEST(LogWriterTest, ItsThreadTakesNoSignals) {
+  Pipe pipe;
+  std::atomic<int> blocked{-1};
+  LogWriter writer(pipe.writer(), 1 << 20, [&] {
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    blocked = sigismember(&mask, SIGTERM);
+  });
+  const Time deadline = SystemClock().Now() + kLong;
+  while (blocked < 0 && SystemClock().Now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(blocked, 1);
+  sigset_t own;
+  pthread_sigmask(SIG_SETMASK, nullptr, &own);
+  EXPECT_EQ(sigismember(&own, SIGTERM), 0);
 }
 
 TEST(LogWriterTest, WriteWithinGivesUp) {

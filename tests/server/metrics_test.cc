@@ -332,16 +332,15 @@ TEST(MetricsSeriesTest, AllThatMayBeCountedIsThereFromTheStart) {
   const std::string text = ScrapeMetrics(server.server().metrics_address());
   const std::pair<std::string, std::string> expected[] = {
       {"full", ""}, {"deep", ""}, {"custom", ""}, {"deep", "e/a"}};
-  const std::vector<std::string> outcomes = {"ok",       "cancelled",  "aborted", "deadline",
-                                             "time_limit", "rejected", "error"};
+  const std::vector<std::string> outcomes = {"ok",         "cancelled", "aborted", "deadline",
+                                             "time_limit", "rejected",  "error"};
   size_t series = 0;
   for (const std::string& line : LinesOf(text)) {
     if (line.rfind("skipstone_requests_total{", 0) == 0) ++series;
   }
   EXPECT_EQ(series, std::size(expected) * outcomes.size()) << "and no others";
   for (const auto& [level, arm] : expected) {
-    const std::string labels =
-        absl::StrFormat("arm=\"%s\",model_name=\"fake\"", arm);
+    const std::string labels = absl::StrFormat("arm=\"%s\",model_name=\"fake\"", arm);
     for (const std::string& outcome : outcomes) {
       EXPECT_THAT(text, HasSubstr(absl::StrFormat(
                             "skipstone_requests_total{%s,outcome=\"%s\",skip_level=\"%s\"} 0",
