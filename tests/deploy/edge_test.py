@@ -299,7 +299,7 @@ class EdgeTest(unittest.TestCase):
         self.assertLess(envoy.counter("cluster.skipstone.upstream_rq_total"),
                         200 * envoy.counter("http.grpc.downstream_cx_total"))
 
-    def test_floods_of_other_frames_end_the_connection(self):
+    def test_floods_of_other_frames_end_the_connection_or_do_nothing(self):
         block = http2.grpc_headers(PATH + "GenerateStream")
 
         def stream_and(kind, payload):
@@ -324,7 +324,9 @@ class EdgeTest(unittest.TestCase):
                 stream = 1
                 while stream < 40000 and connection.send(of(stream)):
                     stream += 2
-                self.assertTrue(connection.ends())
+                # Pings and settings are answered, as long as somebody takes the answers.
+                if name not in ("pings", "settings"):
+                    self.assertTrue(connection.ends())
         self.assertLess(envoy.resident_bytes(), envoy.memory_limit(SOURCE))
 
     def test_endless_headers_end_the_connection(self):
@@ -381,7 +383,7 @@ class EdgeTest(unittest.TestCase):
         envoy = self.start()
         channel = self.channel(envoy.grpc)
         call(channel)
-        for size in (9 << 20, 100 << 20):
+        for size in ((8 << 20) + 1, 100 << 20):
             with self.subTest(size), self.no_harm(envoy):
                 trailers = self.assert_refused(
                     grpc.StatusCode.RESOURCE_EXHAUSTED, "Too Large",
@@ -448,10 +450,10 @@ class EdgeTest(unittest.TestCase):
 
     @staticmethod
     def fill(connection, block):
-        """80 bodies of 7 MiB, each but for its last byte, one after the other."""
+        """80 bodies of 8 MiB whose ends never come."""
         for stream in range(1, 161, 2):
             connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS, stream, block))
-            connection.send_unfinished(stream, 7 << 20)
+            connection.send_unfinished(stream, 8 << 20)
 
     def test_idle_connections_leave_room_for_others_and_for_probes(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

