@@ -16,8 +16,8 @@ class RunningServer:
     def __init__(self, binary, *flags, wrapper=()):
         # Flags win over the file of --config.
         self.process = subprocess.Popen(
-            [*wrapper, binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--drain_grace=0s",
-             *flags],
+            [*wrapper, binary, "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0",
+             "--drain_grace=0s", *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.grpc = self.metrics = None
 
