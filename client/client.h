@@ -53,7 +53,7 @@ class Client {
                                                     const CallOptions& options = {}) const;
   absl::StatusOr<v1::GetModelResponse> GetModel(const CallOptions& options = {}) const;
   absl::StatusOr<v1::GetLoadResponse> GetLoad(const CallOptions& options = {}) const;
-  // Ends live requests by id, whoever sent them.
+  // Ends live requests by id: of this connection, or anybody's where the server allows it.
   absl::StatusOr<v1::AbortResponse> Abort(const v1::AbortRequest& request,
                                           const CallOptions& options = {}) const;
 

@@ -26,8 +26,8 @@ void SetConnectionLife(grpc::ServerBuilder& builder, const ServerConfig& config)
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
-  // Our client library pings every 30 s, also between calls. A tenth less, since the network
-  // brings some of them closer together.
+  // Clients may ping between calls too. A tenth less than the interval, since the network brings
+  // some of their pings closer together.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              Milliseconds(config.min_ping_interval * 9 / 10));
