@@ -21,6 +21,11 @@ constexpr int kMaxKeyBytes = 256;
 
 absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
 
+// An error of `field`, its code kept.
+absl::Status In(const std::string& field, const absl::Status& error) {
+  return {error.code(), absl::StrFormat("%s: %s", field, std::string(error.message()))};
+}
+
 // Fails for NaN too.
 absl::Status InRange(const char* field, double value, double least, double most) {
   if (value >= least && value <= most) return absl::OkStatus();
@@ -127,12 +132,18 @@ absl::Status OutputOf(const v1::Output& from, OutputParams& to) {
   return absl::OkStatus();
 }
 
+// What a request without text in its prompt may still ask for of text.
+absl::Status CheckTexts(const v1::GenerateRequest& request, const Tokenizer& tokenizer) {
+  const absl::Status text = tokenizer.CheckText();
+  if (text.ok()) return text;
+  if (request.stopping().stop_strings_size() > 0) return In("stopping.stop_strings", text);
+  return request.output().echo() ? In("output.echo", text) : absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<int32_t>> TextIds(const std::string& text, const std::string& field,
                                              const PromptRules& rules) {
   auto ids = rules.tokenizer.Encode(text);
-  if (!ids.ok()) {
-    return Invalid(absl::StrFormat("%s: %s", field, std::string(ids.status().message())));
-  }
+  if (!ids.ok()) return In(field, ids.status());
   if (const auto bos = rules.tokenizer.bos_id()) ids->insert(ids->begin(), *bos);
   return ids;
 }
@@ -183,9 +194,10 @@ absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptR
   for (const v1::ChatMessage& message : chat.messages()) {
     turns.push_back({message.role(), message.content()});
   }
-  if (rules.eos_ids.empty()) return Invalid("chat: the model has no end-of-sequence token");
-  auto ids = rules.tokenizer.EncodeChat(turns, rules.eos_ids.front());
-  if (!ids.ok()) return Invalid(absl::StrFormat("chat: %s", std::string(ids.status().message())));
+  std::optional<int32_t> eos_id;
+  if (!rules.eos_ids.empty()) eos_id = rules.eos_ids.front();
+  auto ids = rules.tokenizer.EncodeChat(turns, eos_id);
+  if (!ids.ok()) return In("chat", ids.status());
   return ids;
 }
 
@@ -225,6 +237,9 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
   SKIPSTONE_RETURN_IF_ERROR(SamplingOf(request.sampling(), rules.vocab, to.sampling));
   SKIPSTONE_RETURN_IF_ERROR(StoppingOf(request.stopping(), rules.vocab, to.stopping));
   SKIPSTONE_RETURN_IF_ERROR(OutputOf(request.output(), to.output));
+  SKIPSTONE_RETURN_IF_ERROR(CheckTexts(request, rules.tokenizer));
+  // An echo is the text that the output continues.
+  to.output.starts_text = request.has_chat() && !request.output().echo();
   if (request.has_n()) {
     if (request.n() < 1 || request.n() > kMaxOutputs) {
       return Invalid(absl::StrFormat("n: %d is not in [1, %d]", request.n(), kMaxOutputs));

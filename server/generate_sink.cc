@@ -15,8 +15,9 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
       choice_(admitted.applied),
       labels_(admitted.request.labels),
       outputs_(admitted.request.n),
-      with_tokens_(request.output().has_token_ids() ? request.output().token_ids()
-                                                    : request.output().has_logprobs()),
+      with_tokens_(request.output().has_token_ids()
+                       ? request.output().token_ids()
+                       : request.output().has_logprobs() || !serving.tokenizer->CheckText().ok()),
       receiver_(receiver) {
   accepted_.set_request_id(admitted.request.id);
   accepted_.set_seed(admitted.request.sampling.seed);

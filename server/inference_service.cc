@@ -51,6 +51,7 @@ absl::Status TokenizeText(const v1::TokenizeRequest& request, const Serving& ser
 
 absl::Status DetokenizeIds(const v1::DetokenizeRequest& request, const Serving& serving,
                            v1::DetokenizeResponse& response) {
+  SKIPSTONE_RETURN_IF_ERROR(serving.tokenizer->CheckText());
   const int vocab = serving.model.config.shape.vocab;
   std::vector<int32_t> ids;
   for (const uint32_t id : request.ids()) {

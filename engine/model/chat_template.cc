@@ -1,16 +1,18 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "engine/base/utf8.h"
 #include "engine/model/tokenizer.h"
 
 namespace skipstone {
 namespace {
 
-std::string Stripped(const std::string& text) {
-  return std::string(absl::StripAsciiWhitespace(text));
+std::string Stripped(std::string_view text) {
+  text.remove_prefix(BlanksAtStart(text));
+  text.remove_suffix(BlanksAtEnd(text));
+  return std::string(text);
 }
 
 // `index` counts the messages after the system's.
@@ -26,7 +28,12 @@ absl::Status CheckRole(const ChatTurn& turn, size_t index) {
 }  // namespace
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeChat(std::span<const ChatTurn> turns,
-                                                           int32_t eos_id) const {
+                                                           std::optional<int32_t> eos_id) const {
+  SKIPSTONE_RETURN_IF_ERROR(CheckChat());
+  if (chat_eos_id().has_value()) eos_id = chat_eos_id();
+  if (!eos_id.has_value()) {
+    return absl::InvalidArgumentError("the model has no end-of-sequence token");
+  }
   std::string system;
   if (!turns.empty() && turns.front().role == "system") {
     system = "<<SYS>>\n" + turns.front().content + "\n<</SYS>>\n\n";
@@ -47,10 +54,10 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeChat(std::span<const ChatT
       SKIPSTONE_RETURN_IF_ERROR(CheckRole(turns[i + 1], i + 1));
       text += " " + Stripped(turns[i + 1].content) + " ";
     }
-    SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int32_t> encoded, Encode(text));
-    if (bos_id().has_value()) ids.push_back(*bos_id());
+    SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int32_t> encoded, EncodeMessage(text));
+    if (chat_bos_id().has_value()) ids.push_back(*chat_bos_id());
     ids.insert(ids.end(), encoded.begin(), encoded.end());
-    if (answered) ids.push_back(eos_id);
+    if (answered) ids.push_back(*eos_id);
   }
   return ids;
 }

@@ -1,5 +1,6 @@
-// A SentencePiece model of the kind that Llama 2 uses: BPE with byte fallback over unnormalised
-// text, read from a tokenizer.model. Other kinds are refused. Immutable, so thread-safe.
+// A SentencePiece model of the kind that Llama 2 uses: BPE over unnormalised text, with byte
+// fallback or without, read from a tokenizer.model or a tokenizer.json. Other kinds are refused.
+// Immutable, so thread-safe.
 //
 // Our own, because Debian's libsentencepiece exports a private copy of protobuf whose symbols
 // collide with the libprotobuf of gRPC: a program that links both dies before main. The tests
@@ -11,50 +12,85 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
+
+#include "engine/model/prefix_matcher.h"
 
 namespace skipstone {
 
-class SentencePieceModel {
- public:
-  enum class Kind { kText, kByte, kControl, kUnknown };
-
-  // Parses the bytes of a tokenizer.model. Null, with the reason in `error`, if they are none or
-  // of a kind that is not served.
-  static std::unique_ptr<SentencePieceModel> Parse(std::string_view bytes, std::string* error);
-
-  SentencePieceModel(const SentencePieceModel&) = delete;
-  SentencePieceModel& operator=(const SentencePieceModel&) = delete;
-
-  // Appends the ids of `text`, which is UTF-8: a blank is put in front of it, then neighbouring
-  // pieces are merged, the best-scored and leftmost first (Sennrich, Haddow, Birch 2016), until no
-  // merge is a piece; a character that is no piece becomes its bytes. O(n log n).
-  void Encode(std::string_view text, std::vector<int32_t>* ids) const;
-
-  int size() const { return static_cast<int>(pieces_.size()); }
-  // 0 <= id < size().
-  const std::string& Piece(int id) const { return pieces_[id].text; }
-  Kind KindOf(int id) const { return pieces_[id].kind; }
-
- private:
-  struct PieceInfo {
+// What a file says of a model.
+struct SentencePieceSpec {
+  enum class Kind { kText, kUserDefined, kByte, kControl, kUnknown };
+  struct Piece {
     std::string text;
     float score = 0;
     Kind kind = Kind::kText;
   };
 
+  std::vector<Piece> pieces;  // by id
+  bool byte_fallback = false;
+  bool add_dummy_prefix = true;
+  bool remove_extra_blanks = false;
+  bool split_at_blanks = false;  // merges stay within words, each with the blank before it
+  bool whole_words = false;      // what is a piece as a whole is taken as it is
+  std::string bos_piece = "<s>";
+  std::string eos_piece = "</s>";
+  std::string unknown_surface = " \u2047 ";  // what the unknown piece decodes to
+  // True: only what `merges` lists may be merged, the first of them best. False: whatever makes a
+  // piece may, and the score of that piece says how good it is.
+  bool listed_merges = false;
+  std::vector<std::pair<std::string, std::string>> merges;
+};
+
+class SentencePieceModel {
+ public:
+  using Kind = SentencePieceSpec::Kind;
+
+  // Parses the bytes of a tokenizer.model. Null, with the reason in `error`, if they are none or
+  // of a kind that is not served.
+  static std::unique_ptr<SentencePieceModel> Parse(std::string_view bytes, std::string* error);
+  // Null, with the reason in `error`, if the pieces contradict each other.
+  static std::unique_ptr<SentencePieceModel> Make(SentencePieceSpec spec, std::string* error);
+
+  SentencePieceModel(const SentencePieceModel&) = delete;
+  SentencePieceModel& operator=(const SentencePieceModel&) = delete;
+
+  // Appends the ids of `text`, which is UTF-8: a blank is put in front of it (unless `prefix` or
+  // the model says no), user-defined pieces are taken as they are, then neighbouring pieces are
+  // merged, the best-scored and leftmost first (Sennrich, Haddow, Birch 2016), until no merge is a
+  // piece; a character that is no piece becomes its bytes or, without byte fallback, with its like
+  // beside it the unknown piece. O(n log n).
+  void Encode(std::string_view text, std::vector<int32_t>* ids, bool prefix = true) const;
+
+  int size() const { return static_cast<int>(spec_.pieces.size()); }
+  // 0 <= id < size().
+  const std::string& Piece(int id) const { return spec_.pieces[id].text; }
+  Kind KindOf(int id) const { return spec_.pieces[id].kind; }
+  const SentencePieceSpec& spec() const { return spec_; }
+
+ private:
+  struct Symbol;
+
   SentencePieceModel() = default;
-  // Returns what is wrong, or nothing.
-  std::string AddPiece(std::string_view message);
-  std::string CheckTrainer(std::string_view message);
-  std::string ReadNormalizer(std::string_view message);
-  std::string Finish();
+  // These two return what is wrong, or nothing.
+  std::string AddPiece(int id);
+  std::string CheckFallback() const;
+  void AddMerges();
+
+  std::string Escaped(std::string_view text, bool prefix) const;
+  void EncodeWord(std::string_view word, std::vector<int32_t>* ids) const;
+  std::vector<Symbol> SymbolsOf(std::string_view word) const;
+  // The score of the piece that both make; nothing if they may not be merged.
+  const float* MergeScore(std::string_view word, const Symbol& left, const Symbol& right) const;
   void AppendIds(std::string_view piece, std::vector<int32_t>* ids) const;
 
-  std::vector<PieceInfo> pieces_;
-  std::unordered_map<std::string_view, int32_t> text_ids_;  // views into pieces_
+  SentencePieceSpec spec_;
+  std::unordered_map<std::string_view, int32_t> text_ids_;  // views into spec_.pieces
+  std::unordered_map<uint64_t, float> merge_scores_;        // by MergeKey; of listed merges
+  PrefixMatcher user_defined_;
   int32_t byte_ids_[256];
-  bool add_dummy_prefix_ = true;
+  int32_t unknown_id_ = -1;
 };
 
 }  // namespace skipstone
