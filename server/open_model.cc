@@ -80,9 +80,10 @@ absl::Status JoinTokenizer(const std::string& dir, const Tokenizer& tokenizer,
     LogEvent(Severity::kWarning, "not served", {{"why", std::string(status.message())}});
     break;
   }
-  if (!tokenizer.eos_id().has_value()) return absl::OkStatus();
+  const int eos_id = tokenizer.eos_id().value_or(-1);
+  if (eos_id < 0 || eos_id >= config.shape.vocab) return absl::OkStatus();
   SKIPSTONE_ASSIGN_OR_RETURN(const bool named, NamesEosIds(dir));
-  if (!named) config.eos_ids = {*tokenizer.eos_id()};
+  if (!named) config.eos_ids = {eos_id};
   return absl::OkStatus();
 }
 
