@@ -18,7 +18,8 @@ LiveRequest::LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sin
   for (int i = 0; i < request_.n; ++i) {
     outputs_.push_back(
         {TextStream(context_.tokenizer, {.stop_strings = request_.stopping.stop_strings,
-                                         .include_stop = request_.stopping.include_stop})});
+                                         .include_stop = request_.stopping.include_stop,
+                                         .at_start = request_.output.starts_text})});
   }
 }
 

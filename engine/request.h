@@ -30,6 +30,8 @@ struct OutputParams {
   int logprobs = -1;         // alternatives per generated token; -1: no log-probabilities
   int prompt_logprobs = -1;  // the same for prompt tokens
   bool token_texts = true;   // false: generated tokens come as ids only, beside the delta's text
+  // The output is a text of its own, not the prompt's continuation: a chat's answer.
+  bool starts_text = false;
 };
 
 // Handed to the observer as they are; the engine reads none of them.

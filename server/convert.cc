@@ -22,6 +22,11 @@ constexpr size_t kMaxMessages = 8192;  // of a chat, also where only its end is 
 
 absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
 
+// An error of `field`, its code kept.
+absl::Status In(const std::string& field, const absl::Status& error) {
+  return {error.code(), absl::StrFormat("%s: %s", field, std::string(error.message()))};
+}
+
 // Fails for NaN too.
 absl::Status InRange(const char* field, double value, double least, double most) {
   if (value >= least && value <= most) return absl::OkStatus();
@@ -112,7 +117,7 @@ absl::Status StoppingOf(const v1::Stopping& from, int vocab, StoppingParams& to)
   return absl::OkStatus();
 }
 
-absl::Status OutputOf(const v1::Output& from, OutputParams& to) {
+absl::Status OutputOf(const v1::Output& from, const Tokenizer& tokenizer, OutputParams& to) {
   if (from.has_logprobs()) {
     SKIPSTONE_RETURN_IF_ERROR(
         AtMost("output.logprobs", from.logprobs(), kMaxAlternatives, "alternatives"));
@@ -125,8 +130,18 @@ absl::Status OutputOf(const v1::Output& from, OutputParams& to) {
   } else if (from.echo() && from.has_logprobs()) {
     to.prompt_logprobs = to.logprobs;
   }
-  to.token_texts = from.has_token_ids() ? from.token_ids() : from.has_logprobs();
+  // Where there is no text, ids are all there is to send.
+  to.token_texts =
+      from.has_token_ids() ? from.token_ids() : from.has_logprobs() || !tokenizer.CheckText().ok();
   return absl::OkStatus();
+}
+
+// What a request without text in its prompt may still ask for of text.
+absl::Status CheckTexts(const v1::GenerateRequest& request, const Tokenizer& tokenizer) {
+  const absl::Status text = tokenizer.CheckText();
+  if (text.ok()) return text;
+  if (request.stopping().stop_strings_size() > 0) return In("stopping.stop_strings", text);
+  return request.output().echo() ? In("output.echo", text) : absl::OkStatus();
 }
 
 TokenLimit ContextOf(const PromptRules& rules) {
@@ -136,10 +151,10 @@ TokenLimit ContextOf(const PromptRules& rules) {
 // Of a failed encoding of so many bytes.
 absl::Status EncodingError(const std::string& field, size_t bytes, const absl::Status& status,
                            size_t most, const PromptRules& rules) {
-  const std::string message(status.message());
-  if (!absl::IsOutOfRange(status)) return Invalid(absl::StrFormat("%s: %s", field, message));
+  if (!absl::IsOutOfRange(status)) return In(field, status);
   return Invalid(absl::StrFormat("%s: %d bytes are %s, the limit is %d (context of %d tokens)",
-                                 field, bytes, message, most, rules.max_context));
+                                 field, bytes, std::string(status.message()), most,
+                                 rules.max_context));
 }
 
 // With the beginning-of-sequence token. `limit.taken` is set here.
@@ -206,8 +221,9 @@ absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptR
     turns.push_back({message.role(), message.content()});
     bytes += message.content().size();
   }
-  if (rules.eos_ids.empty()) return Invalid("chat: the model has no end-of-sequence token");
-  auto ids = rules.tokenizer.EncodeChat(turns, rules.eos_ids.front(), limit);
+  std::optional<int32_t> eos_id;
+  if (!rules.eos_ids.empty()) eos_id = rules.eos_ids.front();
+  auto ids = rules.tokenizer.EncodeChat(turns, eos_id, limit);
   if (!ids.ok()) return EncodingError("chat", bytes, ids.status(), limit.tokens, rules);
   return ids;
 }
@@ -253,7 +269,10 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
   EngineRequest to;
   SKIPSTONE_RETURN_IF_ERROR(SamplingOf(request.sampling(), rules.vocab, to.sampling));
   SKIPSTONE_RETURN_IF_ERROR(StoppingOf(request.stopping(), rules.vocab, to.stopping));
-  SKIPSTONE_RETURN_IF_ERROR(OutputOf(request.output(), to.output));
+  SKIPSTONE_RETURN_IF_ERROR(OutputOf(request.output(), rules.tokenizer, to.output));
+  SKIPSTONE_RETURN_IF_ERROR(CheckTexts(request, rules.tokenizer));
+  // An echo is the text that the output continues.
+  to.output.starts_text = request.has_chat() && !request.output().echo();
   if (request.has_n()) {
     if (request.n() < 1 || request.n() > kMaxOutputs) {
       return Invalid(absl::StrFormat("n: %d is not in [1, %d]", request.n(), kMaxOutputs));

@@ -61,6 +61,7 @@ absl::Status TokenizeText(const v1::TokenizeRequest& request, const Serving& ser
 
 absl::Status DetokenizeIds(const v1::DetokenizeRequest& request, const Serving& serving,
                            v1::DetokenizeResponse& response) {
+  SKIPSTONE_RETURN_IF_ERROR(serving.tokenizer->CheckText());
   if (request.ids_size() > kMaxDetokenizeIds) {
     return TooMany("ids", request.ids_size(), "ids", kMaxDetokenizeIds);
   }

@@ -136,6 +136,7 @@ absl::Status Check(const ServerConfig& config) {
   } else {
     SKIPSTONE_ASSIGN_OR_RETURN(model, ReadModelConfig(config.model));
   }
+  SKIPSTONE_RETURN_IF_ERROR(OpenTokenizerOf(config, model).status());
   SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels, Levels::Make(config, model.shape.num_layers));
   return Experiments::Make(config, levels).status();
 }

@@ -8,6 +8,7 @@
 #include "engine/kv/page_pool.h"
 #include "engine/llama_runner.h"
 #include "engine/make_backend.h"
+#include "engine/model/model_folder.h"
 #include "engine/model/synthetic.h"
 #include "engine/schedule/scheduler.h"
 #include "server/levels.h"
@@ -50,18 +51,43 @@ absl::StatusOr<int64_t> PoolPages(const ServerConfig& config, const LoadedModel&
   return std::min({by_memory, most, PagePool::kMaxPages});
 }
 
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerConfig& config,
                                                                  const ModelConfig& model) {
   if (IsSyntheticModel(config.model)) {
     return std::shared_ptr<const Tokenizer>(MakeSyntheticTokenizer(model.shape.vocab));
   }
   SKIPSTONE_ASSIGN_OR_RETURN(auto tokenizer, OpenTokenizer(config.model, model.bos_id));
-  if (tokenizer->vocab_size() > model.shape.vocab) {
+  auto padding = PaddingIds(*tokenizer, model.shape.vocab);
+  if (!padding.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("tokenizer.model has %d pieces, config.json a vocab_size of %d",
-                        tokenizer->vocab_size(), model.shape.vocab));
+        absl::StrFormat("%s: %s", config.model, std::string(padding.status().message())));
   }
   return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
+}
+
+namespace {
+
+// What the tokenizer's files make of the model's, and what is worth a line.
+absl::Status JoinTokenizer(const std::string& dir, const Tokenizer& tokenizer,
+                           ModelConfig& config) {
+  const int known = tokenizer.vocab_size();
+  if (known > 0 && known < config.shape.vocab) {
+    LogEvent(Severity::kInfo, "vocabulary is padded",
+             {{"tokens", absl::StrFormat("%d", known)},
+              {"vocab_size", absl::StrFormat("%d", config.shape.vocab)}});
+  }
+  for (const absl::Status& status : {tokenizer.CheckText(), tokenizer.CheckChat()}) {
+    if (status.ok()) continue;
+    LogEvent(Severity::kWarning, "not served", {{"why", std::string(status.message())}});
+    break;
+  }
+  const int eos_id = tokenizer.eos_id().value_or(-1);
+  if (eos_id < 0 || eos_id >= config.shape.vocab) return absl::OkStatus();
+  SKIPSTONE_ASSIGN_OR_RETURN(const bool named, NamesEosIds(dir));
+  if (!named) config.eos_ids = {eos_id};
+  return absl::OkStatus();
 }
 
 std::vector<SkipSet> LevelSets(const Levels& levels) {
@@ -108,13 +134,16 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                                                       .threads = config.threads,
                                                       .tuning_cache = config.tuning_cache}));
   ServedModel served;
+  SKIPSTONE_ASSIGN_OR_RETURN(served.tokenizer, OpenTokenizerOf(config, model.config));
+  if (!IsSyntheticModel(config.model)) {
+    SKIPSTONE_RETURN_IF_ERROR(JoinTokenizer(config.model, *served.tokenizer, model.config));
+  }
   served.info = {.backend = model.backend->name(),
                  .weight_type = NameOf(model.weight_type),
                  .fingerprint = model.fingerprint,
                  .config = model.config};
   SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
                              Levels::Make(config, model.config.shape.num_layers));
-  SKIPSTONE_ASSIGN_OR_RETURN(served.tokenizer, OpenTokenizerOf(config, model.config));
   SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
   const ModelShape& shape = model.config.shape;
   served.options = EngineOptionsOf(config);

@@ -110,7 +110,8 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
       item.id = ScoreItemId(admitted.request.id, i);
       auto ids = ScoreIds(request.items(i), rules, &item.score_from);
       if (!ids.ok()) {
-        return absl::InvalidArgumentError(
+        return absl::Status(
+            ids.status().code(),
             absl::StrFormat("items[%d].%s", i, std::string(ids.status().message())));
       }
       item.prompt = *std::move(ids);

@@ -90,6 +90,10 @@ class Server {
 // What the configuration says of the engine; what the model says is still to be set.
 EngineOptions EngineOptionsOf(const ServerConfig& config);
 
+// The configured model's tokenizer, if it belongs to a model of this configuration.
+absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerConfig& config,
+                                                                 const ModelConfig& model);
+
 // Opens the configured model and makes its runner: the page pool takes --kv_pages, --kv_memory, or
 // a share of the memory that is free.
 absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config);

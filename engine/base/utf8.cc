@@ -31,6 +31,21 @@ Decoded DecodeAt(std::string_view bytes, size_t i) {
   return {wanted, true, false};
 }
 
+// Bytes of the blank that `text` begins or ends with; 0 if it is none.
+size_t BlankAt(std::string_view text, bool at_end) {
+  if (text.empty()) return 0;
+  const char byte = at_end ? text.back() : text.front();
+  if (byte == ' ' || (byte >= 0x09 && byte <= 0x0D) || (byte >= 0x1C && byte <= 0x1F)) return 1;
+  static constexpr std::string_view kWide[] = {"\u0085", "\u00A0", "\u1680", "\u2000", "\u2001",
+                                               "\u2002", "\u2003", "\u2004", "\u2005", "\u2006",
+                                               "\u2007", "\u2008", "\u2009", "\u200A", "\u2028",
+                                               "\u2029", "\u202F", "\u205F", "\u3000"};
+  for (const std::string_view blank : kWide) {
+    if (at_end ? text.ends_with(blank) : text.starts_with(blank)) return blank.size();
+  }
+  return 0;
+}
+
 }  // namespace
 
 bool IsValidUtf8(std::string_view bytes) {
@@ -56,10 +71,25 @@ std::string ReplaceInvalidUtf8(std::string_view bytes) {
   text.reserve(bytes.size());
   for (size_t i = 0; i < bytes.size();) {
     const Decoded c = DecodeAt(bytes, i);
-    text += c.complete ? bytes.substr(i, c.length) : std::string_view("\xEF\xBF\xBD");
+    if (c.complete) text += bytes.substr(i, c.length);
+    for (size_t k = 0; k < c.length && !c.complete; ++k) text += "\xEF\xBF\xBD";
     i += c.length;
   }
   return text;
+}
+
+size_t BlanksAtStart(std::string_view text) {
+  size_t blanks = 0;
+  while (const size_t size = BlankAt(text.substr(blanks), /*at_end=*/false)) blanks += size;
+  return blanks;
+}
+
+size_t BlanksAtEnd(std::string_view text) {
+  size_t blanks = 0;
+  while (const size_t size = BlankAt(text.substr(0, text.size() - blanks), /*at_end=*/true)) {
+    blanks += size;
+  }
+  return blanks;
 }
 
 }  // namespace skipstone

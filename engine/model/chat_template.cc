@@ -1,16 +1,18 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
+#include "engine/base/utf8.h"
 #include "engine/model/tokenizer.h"
 
 namespace skipstone {
 namespace {
 
-std::string Stripped(const std::string& text) {
-  return std::string(absl::StripAsciiWhitespace(text));
+std::string Stripped(std::string_view text) {
+  text.remove_prefix(BlanksAtStart(text));
+  text.remove_suffix(BlanksAtEnd(text));
+  return std::string(text);
 }
 
 // `index` counts the messages after the system's.
@@ -33,8 +35,13 @@ std::string TextOf(std::span<const ChatTurn> turns, const std::string& system) {
 }  // namespace
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeChat(std::span<const ChatTurn> turns,
-                                                           int32_t eos_id,
+                                                           std::optional<int32_t> eos_id,
                                                            const TokenLimit& limit) const {
+  SKIPSTONE_RETURN_IF_ERROR(CheckChat());
+  if (chat_eos_id().has_value()) eos_id = chat_eos_id();
+  if (!eos_id.has_value()) {
+    return absl::InvalidArgumentError("the model has no end-of-sequence token");
+  }
   std::string system;
   if (!turns.empty() && turns.front().role == "system") {
     system = "<<SYS>>\n" + turns.front().content + "\n<</SYS>>\n\n";
@@ -54,13 +61,13 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeChat(std::span<const ChatT
     const size_t text = limit.keep_last ? texts - 1 - step : step;
     std::vector<int32_t>& ids = parts[text];
     const bool answered = text * 2 + 1 < turns.size();
-    const size_t special = (bos_id().has_value() ? 1 : 0) + (answered ? 1 : 0);
+    const size_t special = (chat_bos_id().has_value() ? 1 : 0) + (answered ? 1 : 0);
     TokenLimit rest = limit;
     rest.taken = limit.keep_last ? tokens : limit.taken + tokens + special;
     SKIPSTONE_ASSIGN_OR_RETURN(
-        ids, Encode(TextOf(turns.subspan(text * 2), text == 0 ? system : ""), rest));
-    if (bos_id().has_value()) ids.insert(ids.begin(), *bos_id());
-    if (answered) ids.push_back(eos_id);
+        ids, EncodeMessage(TextOf(turns.subspan(text * 2), text == 0 ? system : ""), rest));
+    if (chat_bos_id().has_value()) ids.insert(ids.begin(), *chat_bos_id());
+    if (answered) ids.push_back(*eos_id);
     tokens += ids.size();
   }
   std::vector<int32_t> ids;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
 #include "engine/model/json_fields.h"
+#include "engine/model/model_folder.h"
 #include "engine/model/model_limits.h"
 #include "engine/model/read_file.h"
 
@@ -135,6 +136,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json,
 }
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& dir) {
+  SKIPSTONE_RETURN_IF_ERROR(CheckModelFolder(dir));
   SKIPSTONE_ASSIGN_OR_RETURN(std::string config, ReadFile(dir + "/config.json"));
   absl::StatusOr<std::string> generation = ReadFile(dir + "/generation_config.json");
   if (absl::IsNotFound(generation.status())) generation = std::string();

@@ -34,6 +34,27 @@ bool IsIntIn(const json& value, int64_t min, int64_t max) {
   return value.get<int64_t>() >= min && value.get<int64_t>() <= max;
 }
 
+std::optional<std::string> TokenOf(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_object()) return std::nullopt;
+  const auto content = value.find("content");
+  if (content == value.end() || !content->is_string()) return std::nullopt;
+  return content->get<std::string>();
+}
+
+std::optional<std::pair<std::string, std::string>> PairOf(const json& value) {
+  if (value.is_array() && value.size() == 2 && value[0].is_string() && value[1].is_string()) {
+    return std::pair(value[0].get<std::string>(), value[1].get<std::string>());
+  }
+  if (!value.is_string()) return std::nullopt;
+  const auto text = value.get<std::string>();
+  const size_t blank = text.find(' ');
+  if (blank == std::string::npos || text.find(' ', blank + 1) != std::string::npos) {
+    return std::nullopt;
+  }
+  return std::pair(text.substr(0, blank), text.substr(blank + 1));
+}
+
 }  // namespace
 
 JsonFields::JsonFields(std::shared_ptr<const Value> value, std::string name)
@@ -55,6 +76,14 @@ absl::StatusOr<JsonFields> JsonFields::Parse(const std::string& text, const std:
 bool JsonFields::Has(const std::string& key) const { return value_->Find(key) != nullptr; }
 
 bool JsonFields::Contains(const std::string& key) const { return value_->object->contains(key); }
+
+bool JsonFields::IsString(const std::string& key) const {
+  return Has(key) && value_->Find(key)->is_string();
+}
+
+bool JsonFields::IsArray(const std::string& key) const {
+  return Has(key) && value_->Find(key)->is_array();
+}
 
 std::string JsonFields::Describe(const std::string& key) const {
   const json* value = value_->Find(key);
@@ -134,6 +163,55 @@ absl::StatusOr<JsonFields> JsonFields::Object(const std::string& key) const {
                                           : std::shared_ptr<const json>(value_->object, value);
   return JsonFields(std::make_shared<Value>(std::move(inner)),
                     absl::StrFormat("%s: %s", name_, key));
+}
+
+absl::StatusOr<std::vector<JsonFields>> JsonFields::Objects(const std::string& key) const {
+  const json* value = value_->Find(key);
+  std::vector<JsonFields> objects;
+  if (value == nullptr) return objects;
+  if (!value->is_array()) return Error(key, "a list of objects is needed");
+  for (const json& item : *value) {
+    if (!item.is_object()) return Error(key, "a list of objects is needed");
+    objects.push_back(
+        JsonFields(std::make_shared<Value>(std::shared_ptr<const json>(value_->object, &item)),
+                   absl::StrFormat("%s: %s[%d]", name_, key, objects.size())));
+  }
+  return objects;
+}
+
+absl::StatusOr<std::optional<std::string>> JsonFields::Token(const std::string& key) const {
+  const json* value = value_->Find(key);
+  if (value == nullptr) return std::nullopt;
+  const std::optional<std::string> token = TokenOf(*value);
+  if (!token.has_value()) return Error(key, "a string, or an object with its content, is needed");
+  return token;
+}
+
+absl::StatusOr<std::vector<std::string>> JsonFields::Tokens(const std::string& key) const {
+  const json* value = value_->Find(key);
+  std::vector<std::string> tokens;
+  if (value == nullptr) return tokens;
+  if (!value->is_structured()) return Error(key, "a list of tokens is needed");
+  for (const json& item : *value) {
+    const std::optional<std::string> token = TokenOf(item);
+    if (!token.has_value()) return Error(key, "a list of strings or token objects is needed");
+    tokens.push_back(*token);
+  }
+  return tokens;
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> JsonFields::Pairs(
+    const std::string& key) const {
+  const json* value = value_->Find(key);
+  std::vector<std::pair<std::string, std::string>> pairs;
+  if (value == nullptr) return pairs;
+  if (!value->is_array()) return Error(key, "a list of pairs is needed");
+  for (const json& item : *value) {
+    const auto pair = PairOf(item);
+    if (!pair.has_value()) return Error(key, "every item must be \"a b\" or [\"a\", \"b\"]");
+    pairs.push_back(*pair);
+  }
+  return pairs;
 }
 
 std::vector<std::string> JsonFields::Keys() const {

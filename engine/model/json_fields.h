@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,8 @@ class JsonFields {
   bool Has(const std::string& key) const;
   // The key stands there, be its value null.
   bool Contains(const std::string& key) const;
+  bool IsString(const std::string& key) const;
+  bool IsArray(const std::string& key) const;
   // The value as JSON for messages; large values by their type only.
   std::string Describe(const std::string& key) const;
   // An INVALID_ARGUMENT that names file, key and value, and says `why`.
@@ -40,6 +43,15 @@ class JsonFields {
   // A nested object; an empty one where absent.
   absl::StatusOr<JsonFields> Object(const std::string& key) const;
   std::vector<std::string> Keys() const;
+  // A list of objects; empty where absent.
+  absl::StatusOr<std::vector<JsonFields>> Objects(const std::string& key) const;
+  // How Hugging Face writes a token: a string, or an object whose `content` is one. Nothing, or an
+  // empty list, where absent.
+  absl::StatusOr<std::optional<std::string>> Token(const std::string& key) const;
+  absl::StatusOr<std::vector<std::string>> Tokens(const std::string& key) const;
+  // A list of "a b" or ["a", "b"].
+  absl::StatusOr<std::vector<std::pair<std::string, std::string>>> Pairs(
+      const std::string& key) const;
 
  private:
   struct Value;  // keeps the JSON library out of this header

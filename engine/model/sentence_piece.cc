@@ -6,30 +6,11 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/base/utf8.h"
-#include "engine/model/wire_reader.h"
 
 namespace skipstone {
 namespace {
 
 constexpr std::string_view kBlank = "\u2581";
-
-// SentencePiece's sentencepiece_model.proto: ModelProto, SentencePiece.Type, ModelType.
-enum ModelField { kPieces = 1, kTrainerSpec = 2, kNormalizerSpec = 3 };
-enum PieceField { kText = 1, kScore = 2, kType = 3 };
-enum PieceType {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6
-};
-enum TrainerField { kModelType = 3, kWhitespaceAsSuffix = 24, kByteFallback = 35 };
-enum NormalizerField { kCharsMap = 2, kDummyPrefix = 3, kRemoveExtra = 4, kEscape = 5 };
-constexpr uint64_t kUnigram = 1;
-constexpr uint64_t kBpe = 2;
-
-constexpr char kMalformed[] = "it is truncated or malformed";
 
 // Bytes of the UTF-8 character that starts with `c`.
 size_t CharBytes(char c) {
@@ -54,20 +35,17 @@ int ByteOf(const std::string& piece) {
   return digit(3) < 0 || digit(4) < 0 ? -1 : digit(3) * 16 + digit(4);
 }
 
-// A part of the text, in a doubly linked list.
-struct Symbol {
-  size_t begin;
-  size_t bytes;  // 0: merged into the one before
-  int prev;
-  int next;
-};
-
 struct Merge {
   float score;
   int left;
   int right;
   size_t bytes;  // of both; others by now: outdated
 };
+
+// Names a merge by what it makes and by where that is cut.
+uint64_t MergeKey(int32_t piece, size_t left_bytes) {
+  return static_cast<uint64_t>(piece) << 32 | left_bytes;
+}
 
 struct LaterMerge {
   bool operator()(const Merge& a, const Merge& b) const {
@@ -77,200 +55,218 @@ struct LaterMerge {
 
 }  // namespace
 
-std::unique_ptr<SentencePieceModel> SentencePieceModel::Parse(std::string_view bytes,
-                                                              std::string* error) {
+// A part of the text, in a doubly linked list.
+struct SentencePieceModel::Symbol {
+  size_t begin;
+  size_t bytes;  // 0: merged into the one before
+  int prev;
+  int next;
+  bool whole;  // a user-defined piece: it is not merged
+};
+
+std::unique_ptr<SentencePieceModel> SentencePieceModel::Make(SentencePieceSpec spec,
+                                                             std::string* error) {
   std::unique_ptr<SentencePieceModel> model(new SentencePieceModel());
-  bool trainer = false;
-  WireReader reader(bytes);
-  while (error->empty() && reader.Next()) {
-    if (reader.field() == kPieces) {
-      *error = model->AddPiece(reader.bytes());
-    } else if (reader.field() == kTrainerSpec) {
-      trainer = true;
-      *error = model->CheckTrainer(reader.bytes());
-    } else if (reader.field() == kNormalizerSpec) {
-      *error = model->ReadNormalizer(reader.bytes());
-    }
+  model->spec_ = std::move(spec);
+  std::fill(std::begin(model->byte_ids_), std::end(model->byte_ids_), -1);
+  std::vector<std::pair<std::string, int32_t>> user_defined;
+  for (int id = 0; id < model->size() && error->empty(); ++id) {
+    *error = model->AddPiece(id);
+    if (model->KindOf(id) == Kind::kUserDefined) user_defined.emplace_back(model->Piece(id), id);
   }
-  if (error->empty() && !reader.ok()) *error = kMalformed;
-  if (error->empty() && !trainer) *error = "it has no trainer_spec";
-  if (error->empty()) *error = model->Finish();
-  return error->empty() ? std::move(model) : nullptr;
+  if (!error->empty()) return nullptr;
+  model->user_defined_ = PrefixMatcher(std::move(user_defined));
+  *error = model->CheckFallback();
+  if (!error->empty()) return nullptr;
+  model->AddMerges();
+  return model;
 }
 
-std::string SentencePieceModel::AddPiece(std::string_view message) {
-  PieceInfo piece;
-  uint64_t type = kNormal;
-  WireReader reader(message);
-  while (reader.Next()) {
-    if (reader.field() == kText) piece.text = std::string(reader.bytes());
-    if (reader.field() == kScore) piece.score = reader.float32();
-    if (reader.field() == kType) type = reader.varint();
+std::string SentencePieceModel::CheckFallback() const {
+  if (!spec_.byte_fallback) {
+    return unknown_id_ >= 0 ? "" : "there is neither byte fallback nor an unknown piece";
   }
-  if (!reader.ok()) return kMalformed;
-  switch (type) {
-    case kNormal:
-      break;
-    case kUnknown:
-      piece.kind = Kind::kUnknown;
-      break;
-    case kControl:
-      piece.kind = Kind::kControl;
-      break;
-    case kByte:
-      piece.kind = Kind::kByte;
-      break;
-    default:
-      return absl::StrFormat(
-          "piece %d, '%s', is of type %d: user-defined and unused pieces are "
-          "not served",
-          pieces_.size(), piece.text, type);
-  }
+  const auto missing = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1);
+  if (missing == std::end(byte_ids_)) return "";
+  return absl::StrFormat("there is no piece for byte %d", missing - std::begin(byte_ids_));
+}
+
+std::string SentencePieceModel::AddPiece(int id) {
+  const SentencePieceSpec::Piece& piece = spec_.pieces[id];
   if (piece.text.empty() || !IsValidUtf8(piece.text)) {
-    return absl::StrFormat("piece %d is empty or not UTF-8", pieces_.size());
+    return absl::StrFormat("piece %d is empty or not UTF-8", id);
   }
   // Merges are ordered by it.
   if (!std::isfinite(piece.score)) {
-    return absl::StrFormat("piece %d has the score %f", pieces_.size(), piece.score);
+    return absl::StrFormat("piece %d has the score %f", id, piece.score);
   }
-  pieces_.push_back(std::move(piece));
-  return "";
-}
-
-std::string SentencePieceModel::CheckTrainer(std::string_view message) {
-  uint64_t type = kUnigram;
-  bool byte_fallback = false;
-  bool suffix = false;
-  WireReader reader(message);
-  while (reader.Next()) {
-    if (reader.field() == kModelType) type = reader.varint();
-    if (reader.field() == kByteFallback) byte_fallback = reader.varint() != 0;
-    if (reader.field() == kWhitespaceAsSuffix) suffix = reader.varint() != 0;
-  }
-  if (!reader.ok()) return kMalformed;
-  if (type != kBpe) return absl::StrFormat("model_type is %d: only BPE (2) is served", type);
-  if (!byte_fallback) return "byte_fallback is false: only models with it are served";
-  if (suffix) return "treat_whitespace_as_suffix is true: that is not served";
-  return "";
-}
-
-std::string SentencePieceModel::ReadNormalizer(std::string_view message) {
-  bool remove_extra = true;
-  bool escape = true;
-  bool has_map = false;
-  WireReader reader(message);
-  while (reader.Next()) {
-    if (reader.field() == kCharsMap) has_map = !reader.bytes().empty();
-    if (reader.field() == kDummyPrefix) add_dummy_prefix_ = reader.varint() != 0;
-    if (reader.field() == kRemoveExtra) remove_extra = reader.varint() != 0;
-    if (reader.field() == kEscape) escape = reader.varint() != 0;
-  }
-  if (!reader.ok()) return kMalformed;
-  if (has_map) return "it normalises characters: only the identity is served";
-  if (remove_extra) return "remove_extra_whitespaces is true: that is not served";
-  if (!escape) return "escape_whitespaces is false: that is not served";
-  return "";
-}
-
-std::string SentencePieceModel::Finish() {
-  std::fill(std::begin(byte_ids_), std::end(byte_ids_), -1);
-  for (int id = 0; id < size(); ++id) {
-    const PieceInfo& piece = pieces_[id];
+  if (piece.kind == Kind::kText || piece.kind == Kind::kUserDefined) {
+    if (!text_ids_.emplace(piece.text, id).second) {
+      return absl::StrFormat("piece '%s' appears twice", piece.text);
+    }
     longest_piece_bytes_ = std::max(longest_piece_bytes_, piece.text.size());
     for (size_t i = 1; i < piece.text.size(); ++i) {
       if (!IsContinuation(piece.text[i])) joined_.set(PairOf(piece.text[i - 1], piece.text[i]));
     }
-    if (piece.kind == Kind::kText && !text_ids_.emplace(piece.text, id).second) {
-      return absl::StrFormat("piece '%s' appears twice", piece.text);
-    }
-    if (piece.kind != Kind::kByte) continue;
+  } else if (piece.kind == Kind::kByte) {
     const int byte = ByteOf(piece.text);
     if (byte < 0) return absl::StrFormat("'%s' is no byte piece", piece.text);
     byte_ids_[byte] = id;
-  }
-  const auto missing = std::find(std::begin(byte_ids_), std::end(byte_ids_), -1);
-  if (missing != std::end(byte_ids_)) {
-    return absl::StrFormat("there is no piece for byte %d", missing - std::begin(byte_ids_));
+  } else if (piece.kind == Kind::kUnknown) {
+    if (unknown_id_ >= 0) return absl::StrFormat("pieces %d and %d are unknown", unknown_id_, id);
+    unknown_id_ = id;
   }
   return "";
 }
 
-void SentencePieceModel::AppendIds(std::string_view piece, std::vector<int32_t>* ids) const {
-  const auto it = text_ids_.find(piece);
-  if (it != text_ids_.end()) {
-    ids->push_back(it->second);
-    return;
+void SentencePieceModel::AddMerges() {
+  for (size_t rank = 0; rank < spec_.merges.size(); ++rank) {
+    const auto& [left, right] = spec_.merges[rank];
+    const auto merged = text_ids_.find(left + right);
+    // Of a control token, which is never made from text.
+    if (merged == text_ids_.end()) continue;
+    merge_scores_[MergeKey(merged->second, left.size())] = -static_cast<float>(rank);
   }
-  for (const char c : piece) ids->push_back(byte_ids_[static_cast<unsigned char>(c)]);
+  spec_.merges = {};
 }
 
 std::string SentencePieceModel::Escaped(std::string_view text, bool prefix) const {
+  const bool remove = spec_.remove_extra_blanks;
+  if (remove) text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   std::string escaped;
+  if (text.empty()) return escaped;
   escaped.reserve(text.size() * 3 / 2 + kBlank.size());
-  if (prefix) escaped += kBlank;
-  for (const char c : text) c == ' ' ? escaped.append(kBlank) : escaped.append(1, c);
+  if (prefix && spec_.add_dummy_prefix) escaped += kBlank;
+  char before = '\0';
+  for (const char c : text) {
+    if (c != ' ') {
+      escaped += c;
+    } else if (!remove || before != ' ') {
+      escaped += kBlank;
+    }
+    before = c;
+  }
+  while (remove && escaped.ends_with(kBlank)) escaped.resize(escaped.size() - kBlank.size());
   return escaped;
 }
 
-bool SentencePieceModel::IsCut(std::string_view escaped, size_t at) const {
-  return !IsContinuation(escaped[at]) && !joined_[PairOf(escaped[at - 1], escaped[at])];
+SentencePieceModel::Seam SentencePieceModel::SeamAt(std::string_view escaped, size_t at) const {
+  if (at == 0 || at == escaped.size()) return Seam::kWord;
+  if (IsContinuation(escaped[at])) return Seam::kNone;
+  if (spec_.split_at_blanks && escaped.substr(at).starts_with(kBlank)) return Seam::kWord;
+  return joined_[PairOf(escaped[at - 1], escaped[at])] ? Seam::kNone : Seam::kCut;
 }
 
-void SentencePieceModel::Encode(std::string_view text, std::vector<int32_t>* ids,
-                                size_t limit) const {
-  if (text.empty()) return;
-  const std::string buffer = Escaped(text, add_dummy_prefix_);
-  const std::string_view escaped = buffer;
-  for (size_t begin = 0; begin < escaped.size() && ids->size() <= limit;) {
-    size_t end = begin + 1;
-    while (end < escaped.size() && !IsCut(escaped, end)) ++end;
-    EncodeStretch(escaped.substr(begin, end - begin), ids);
-    begin = end;
+size_t SentencePieceModel::LeastIds(std::string_view escaped) const {
+  size_t known = escaped.size();
+  if (!spec_.byte_fallback) {
+    // Any number of characters that are no pieces may be one unknown piece.
+    known = 0;
+    for (size_t at = 0; at < escaped.size();) {
+      const std::string_view character = escaped.substr(at, CharBytes(escaped[at]));
+      if (text_ids_.contains(character)) known += character.size();
+      at += character.size();
+    }
   }
+  return known / longest_piece_bytes_;
 }
 
-bool SentencePieceModel::EncodeLast(std::string_view text, size_t count,
-                                    std::vector<int32_t>* ids) const {
-  ids->clear();
-  if (text.empty()) return true;
-  // After a cut among the first kMaxStretchBytes of so many there are `count` tokens at least.
-  const size_t most = std::min(count, text.size()) * longest_piece_bytes_ + kMaxStretchBytes;
-  const bool whole = text.size() <= most;
-  if (!whole) text.remove_prefix(text.size() - most);
-  while (!whole && IsContinuation(text.front())) text.remove_prefix(1);
-  const std::string buffer = Escaped(text, whole && add_dummy_prefix_);
+size_t SentencePieceModel::Encode(std::string_view text, std::vector<int32_t>* ids, size_t limit,
+                                  bool prefix) const {
+  const std::string buffer = Escaped(text, prefix);
   const std::string_view escaped = buffer;
+  const size_t least = ids->size() + LeastIds(escaped);
+  if (least > limit) return least;
+  for (size_t begin = 0, end = 0; begin < escaped.size() && ids->size() <= limit; begin = end) {
+    for (end = begin + 1; SeamAt(escaped, end) == Seam::kNone;) ++end;
+    const size_t first = ids->size();
+    EncodeStretch(escaped, begin, end, ids);
+    if (SeamAt(escaped, begin) == Seam::kCut && (*ids)[first] == unknown_id_ &&
+        (*ids)[first - 1] == unknown_id_) {
+      ids->erase(ids->begin() + static_cast<std::ptrdiff_t>(first));
+    }
+  }
+  return ids->size();
+}
+
+bool SentencePieceModel::EncodeLast(std::string_view text, size_t count, std::vector<int32_t>* ids,
+                                    bool prefix) const {
+  ids->clear();
+  const std::string buffer = Escaped(text, prefix);
+  const std::string_view escaped = buffer;
+  // Whoever asks for more pays for more.
+  const size_t most = std::min(count, escaped.size()) * longest_piece_bytes_ + kMaxStretchBytes;
   std::vector<int32_t> stretch;
-  for (size_t end = escaped.size(); end > 0 && ids->size() < count;) {
-    size_t begin = end - 1;
-    while (begin > 0 && !IsCut(escaped, begin)) --begin;
-    if (begin == 0 && !whole) return false;
+  for (size_t end = escaped.size(), begin = 0; end > 0 && ids->size() < count; end = begin) {
+    for (begin = end - 1; SeamAt(escaped, begin) == Seam::kNone;) --begin;
+    if (end - begin > most) return false;
     stretch.clear();
-    EncodeStretch(escaped.substr(begin, end - begin), &stretch);
+    EncodeStretch(escaped, begin, end, &stretch);
+    if (SeamAt(escaped, end) == Seam::kCut && stretch.back() == unknown_id_ &&
+        ids->back() == unknown_id_) {
+      stretch.pop_back();
+    }
     ids->insert(ids->end(), stretch.rbegin(), stretch.rend());
-    end = begin;
   }
   ids->resize(std::min(count, ids->size()));
   std::reverse(ids->begin(), ids->end());
   return true;
 }
 
-void SentencePieceModel::EncodeStretch(std::string_view escaped, std::vector<int32_t>* ids) const {
+void SentencePieceModel::EncodeStretch(std::string_view escaped, size_t begin, size_t end,
+                                       std::vector<int32_t>* ids) const {
+  const std::string_view stretch = escaped.substr(begin, end - begin);
+  // A piece has no cut in it, so a word that is one is one stretch.
+  if (spec_.whole_words && SeamAt(escaped, begin) == Seam::kWord &&
+      SeamAt(escaped, end) == Seam::kWord && text_ids_.contains(stretch)) {
+    return AppendIds(stretch, ids);
+  }
+  std::vector<Symbol> symbols = SymbolsOf(stretch);
+  MergeSymbols(stretch, &symbols);
+  const size_t first = ids->size();
+  for (int i = 0; i >= 0; i = symbols[i].next) {
+    AppendIds(stretch.substr(symbols[i].begin, symbols[i].bytes), ids);
+    // Unknown characters side by side are one unknown piece.
+    if (ids->size() - first >= 2 && ids->back() == unknown_id_ &&
+        (*ids)[ids->size() - 2] == unknown_id_) {
+      ids->pop_back();
+    }
+  }
+}
+
+std::vector<SentencePieceModel::Symbol> SentencePieceModel::SymbolsOf(
+    std::string_view stretch) const {
   std::vector<Symbol> symbols;
-  for (size_t at = 0; at < escaped.size();) {
-    const size_t bytes = std::min(CharBytes(escaped[at]), escaped.size() - at);
+  for (size_t at = 0; at < stretch.size();) {
+    const size_t whole =
+        user_defined_.empty() ? 0 : user_defined_.Longest(stretch.substr(at)).bytes;
+    const size_t bytes = whole > 0 ? whole : std::min(CharBytes(stretch[at]), stretch.size() - at);
     const int index = static_cast<int>(symbols.size());
-    symbols.push_back({at, bytes, index - 1, index + 1});
+    symbols.push_back({at, bytes, index - 1, index + 1, whole > 0});
     at += bytes;
   }
   symbols.back().next = -1;
+  return symbols;
+}
 
+const float* SentencePieceModel::MergeScore(std::string_view stretch, const Symbol& left,
+                                            const Symbol& right) const {
+  if (left.whole || right.whole) return nullptr;
+  const auto it = text_ids_.find(stretch.substr(left.begin, left.bytes + right.bytes));
+  if (it == text_ids_.end()) return nullptr;
+  if (!spec_.listed_merges) return &spec_.pieces[it->second].score;
+  const auto merge = merge_scores_.find(MergeKey(it->second, left.bytes));
+  return merge == merge_scores_.end() ? nullptr : &merge->second;
+}
+
+void SentencePieceModel::MergeSymbols(std::string_view stretch, std::vector<Symbol>* all) const {
+  std::vector<Symbol>& symbols = *all;
   std::priority_queue<Merge, std::vector<Merge>, LaterMerge> merges;
   const auto consider = [&](int left, int right) {
     if (left < 0 || right < 0) return;
-    const size_t bytes = symbols[left].bytes + symbols[right].bytes;
-    const auto it = text_ids_.find(escaped.substr(symbols[left].begin, bytes));
-    if (it != text_ids_.end()) merges.push({pieces_[it->second].score, left, right, bytes});
+    const float* const score = MergeScore(stretch, symbols[left], symbols[right]);
+    if (score == nullptr) return;
+    merges.push({*score, left, right, symbols[left].bytes + symbols[right].bytes});
   };
   for (size_t i = 1; i < symbols.size(); ++i)
     consider(static_cast<int>(i) - 1, static_cast<int>(i));
@@ -287,8 +283,16 @@ void SentencePieceModel::EncodeStretch(std::string_view escaped, std::vector<int
     consider(left.prev, merge.left);
     consider(merge.left, left.next);
   }
-  for (int i = 0; i >= 0; i = symbols[i].next) {
-    AppendIds(escaped.substr(symbols[i].begin, symbols[i].bytes), ids);
+}
+
+void SentencePieceModel::AppendIds(std::string_view piece, std::vector<int32_t>* ids) const {
+  const auto it = text_ids_.find(piece);
+  if (it != text_ids_.end()) {
+    ids->push_back(it->second);
+  } else if (spec_.byte_fallback) {
+    for (const char c : piece) ids->push_back(byte_ids_[static_cast<unsigned char>(c)]);
+  } else {
+    ids->push_back(unknown_id_);
   }
 }
 

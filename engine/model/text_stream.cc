@@ -15,10 +15,8 @@ TextStream::TextStream(const Tokenizer& tokenizer, Options options)
 
 std::string TextStream::Add(int32_t id) {
   if (matched_stop_.has_value()) return "";
-  std::string bytes = tokenizer_.TokenBytes(id);
+  const std::string bytes = tokenizer_.BytesAtStart(id, &options_.at_start);
   if (bytes.empty()) return "";
-  if (first_ && options_.at_start && tokenizer_.StartsWithVocabularyBlank(id)) bytes.erase(0, 1);
-  first_ = false;
   partial_ += bytes;
   const size_t whole = partial_.size() - IncompleteUtf8Tail(partial_);
   held_ += ReplaceInvalidUtf8(std::string_view(partial_).substr(0, whole));

@@ -23,8 +23,8 @@ class TextStream {
   struct Options {
     std::vector<std::string> stop_strings;  // empty ones and such as are not UTF-8 never match
     bool include_stop = false;
-    // False if text of the same sequence stands before (a prompt): then the vocabulary's leading
-    // blank of the first token is kept.
+    // False if text of the same sequence stands before (a text prompt): then the vocabulary's
+    // leading blank of the first token is kept.
     bool at_start = false;
   };
 
@@ -46,7 +46,6 @@ class TextStream {
 
   const Tokenizer& tokenizer_;
   Options options_;
-  bool first_ = true;
   std::string partial_;  // bytes of an incomplete character
   std::string held_;     // whole characters that may begin a stop string
   std::optional<std::string> matched_stop_;

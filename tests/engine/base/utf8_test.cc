@@ -1,5 +1,6 @@
 #include "engine/base/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -81,19 +82,44 @@ TEST(Utf8Test, DoesNotWaitForWhatCanNoLongerBecomeACharacter) {
   EXPECT_EQ(IncompleteUtf8Tail("abc\xE2\x82"), 2);
 }
 
-// Tables 3-8 to 3-11 of the Unicode Standard, version 15: "U+FFFD substitution of maximal
-// subparts".
-TEST(Utf8Test, ReplacesMaximalSubpartsAsTheUnicodeStandardDoes) {
+// The byte strings of tables 3-8 to 3-11 of the Unicode Standard, version 15, which replaces their
+// maximal subparts; SentencePiece replaces each of their bytes.
+TEST(Utf8Test, ReplacesEveryByteThatIsPartOfNoCharacter) {
   const std::string r = kReplacement;
   EXPECT_EQ(ReplaceInvalidUtf8("\xC0\xAF\xE0\x80\xBF\xF0\x81\x82\x41"), Repeat(r, 8) + "A");
   EXPECT_EQ(ReplaceInvalidUtf8("\xED\xA0\x80\xED\xBF\xBF\xED\xAF\x41"), Repeat(r, 8) + "A");
   EXPECT_EQ(ReplaceInvalidUtf8("\xF4\x91\x92\x93\xFF\x41\x80\xBF\x42"),
             Repeat(r, 5) + "A" + Repeat(r, 2) + "B");
-  EXPECT_EQ(ReplaceInvalidUtf8("\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41"), Repeat(r, 4) + "A");
+  EXPECT_EQ(ReplaceInvalidUtf8("\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41"), Repeat(r, 8) + "A");
 }
 
-TEST(Utf8Test, ReplacesAnIncompleteTailOnce) {
-  EXPECT_EQ(ReplaceInvalidUtf8("ok\xF0\x9F\x98"), std::string("ok") + kReplacement);
+TEST(Utf8Test, ReplacesEveryByteOfAnIncompleteTail) {
+  EXPECT_EQ(ReplaceInvalidUtf8("ok\xF0\x9F\x98"), "ok" + Repeat(kReplacement, 3));
+}
+
+// Python: ''.join(chr(c) for c in range(0x110000) if chr(c).isspace())
+TEST(Utf8Test, KnowsTheBlanksThatPythonStrips) {
+  const std::vector<uint32_t> blanks = {
+      0x09,   0x0A,   0x0B,   0x0C,   0x0D,   0x1C,   0x1D,   0x1E,   0x1F,   0x20,
+      0x85,   0xA0,   0x1680, 0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006,
+      0x2007, 0x2008, 0x2009, 0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000};
+  for (uint32_t code = 0; code <= 0x10FFFF; ++code) {
+    if (IsSurrogate(code)) continue;
+    const std::string c = EncodeCodePoint(code);
+    const bool blank = std::find(blanks.begin(), blanks.end(), code) != blanks.end();
+    ASSERT_EQ(BlanksAtStart(c + "x"), blank ? c.size() : 0) << std::hex << code;
+    ASSERT_EQ(BlanksAtEnd("x" + c), blank ? c.size() : 0) << std::hex << code;
+  }
+}
+
+TEST(Utf8Test, CountsRowsOfBlanks) {
+  EXPECT_EQ(BlanksAtStart(" \u3000\n x "), 6);
+  EXPECT_EQ(BlanksAtEnd(" x\u00A0\t \u2003"), 7);
+  EXPECT_EQ(BlanksAtStart(" \u3000 "), 5);
+  EXPECT_EQ(BlanksAtEnd(" \u3000 "), 5);
+  EXPECT_EQ(BlanksAtStart(""), 0);
+  EXPECT_EQ(BlanksAtEnd(""), 0);
+  EXPECT_EQ(BlanksAtEnd("x\x80\x80"), 0);
 }
 
 // Bytes that sit on the borders of the ranges make every kind of defect likely.

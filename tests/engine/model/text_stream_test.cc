@@ -46,12 +46,13 @@ TEST(TextStreamTest, NeverSplitsACharacter) {
               ElementsAre("a", "", "", "\U0001F642z", ""));
 }
 
-TEST(TextStreamTest, FlushesAnIncompleteCharacterAsAReplacement) {
-  EXPECT_THAT(Stream({"a", "\xE2", "\x82"}).deltas, ElementsAre("a", "", "", "\uFFFD"));
+TEST(TextStreamTest, FlushesAnIncompleteCharacterAsReplacements) {
+  EXPECT_THAT(Stream({"a", "\xE2", "\x82"}).deltas, ElementsAre("a", "", "", "\uFFFD\uFFFD"));
 }
 
 TEST(TextStreamTest, ReplacesWhatCanNoLongerBecomeACharacter) {
-  EXPECT_THAT(Stream({"\xE2\x82", "a", "\xFF"}).deltas, ElementsAre("", "\uFFFDa", "\uFFFD", ""));
+  EXPECT_THAT(Stream({"\xE2\x82", "a", "\xFF"}).deltas,
+              ElementsAre("", "\uFFFD\uFFFDa", "\uFFFD", ""));
 }
 
 TEST(TextStreamTest, HoldsBackTheBeginningOfAStopString) {

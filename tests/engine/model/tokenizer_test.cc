@@ -127,9 +127,9 @@ TEST(TokenizerTest, GivesNothingForIdsOutsideTheVocabulary) {
   EXPECT_EQ(Demo().Decode(Ids{-1, 300, 5000}), "And");
 }
 
-TEST(TokenizerTest, DecodesCutCharactersAsOneReplacement) {
+TEST(TokenizerTest, DecodesEachByteOfACutCharacterAsAReplacement) {
   const auto byte = [](int value) { return 3 + value; };
-  EXPECT_EQ(Demo().Decode(Ids{byte(0xE2), byte(0x82)}), "\uFFFD");
+  EXPECT_EQ(Demo().Decode(Ids{byte(0xE2), byte(0x82)}), "\uFFFD\uFFFD");
   EXPECT_EQ(Demo().Decode(Ids{byte(0xE2), byte(0x82), byte(0xAC)}), "\u20AC");
   EXPECT_EQ(Demo().Decode(Ids{byte(0xFF), byte('a')}), "\uFFFDa");
 }
@@ -332,6 +332,16 @@ TEST(ChatTest, StripsBlanksFromTheEndsOfMessages) {
   // The system message is the beginning of the question, and keeps its blanks.
   EXPECT_EQ(Chat({{"system", " S "}, {"user", "one "}}),
             Joined({{1}, Encoded(Demo(), "[INST] <<SYS>>\n S \n<</SYS>>\n\none [/INST]")}));
+}
+
+// As Python's str.strip(): also of blanks that are not ASCII.
+TEST(ChatTest, StripsTheBlanksThatTheTemplateStrips) {
+  for (const char* blank :
+       {"\u3000", "\u0085", "\x1C", "\x1F", "\u00A0", "\u2028", "\u202F", "\v"}) {
+    EXPECT_EQ(Chat({{"user", std::string(blank) + "one" + blank}}), Chat({{"user", "one"}}))
+        << blank;
+  }
+  EXPECT_NE(Chat({{"user", "one\u200B"}}), Chat({{"user", "one"}})) << "no blank to Python";
 }
 
 TEST(ChatTest, ReadsControlTokensInMessagesAsText) {
