@@ -18,7 +18,7 @@ constexpr int kMaxStopStringBytes = 256;
 constexpr int kMaxStopIds = 64;
 constexpr int kMaxLogitBias = 1024;
 constexpr int kMaxKeyBytes = 256;
-constexpr size_t kMaxMessages = 8192;  // of a chat, also where only its end is kept
+constexpr size_t kMaxMessages = 4096;  // of a chat, also where only its end is kept
 
 absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
 
