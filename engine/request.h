@@ -1,9 +1,8 @@
 // What the engine is asked for and what it answers: plain values, already validated against the
-// model by ValidateRequest.
+// model by ValidateRequest (request_limits.h).
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,7 +37,10 @@ struct RequestLabels {
 };
 
 struct EngineRequest {
-  std::string id;  // unique among live requests
+  std::string id;  // unique among live calls
+  // The call that it is part of: the requests of one call share its id, and end together by it.
+  uint64_t call = 0;
+  std::string owner;  // who may end it by its id, where only owners may
   std::vector<int32_t> prompt;
   SkipSet skip;
   // A superset of `skip`: under load the scheduler may skip up to this much, at admission
@@ -128,20 +130,5 @@ class RequestSink {
   // DEADLINE_EXCEEDED, UNAVAILABLE (drain), INTERNAL (device) otherwise.
   virtual void OnDone(const absl::Status& status) = 0;
 };
-
-// The bounds that a request is checked against.
-struct RequestLimits {
-  int num_layers = 0;
-  int vocab = 0;
-  int max_context = 0;  // tokens, prompt and output
-  int page_tokens = 16;
-  int64_t num_pages = 0;
-  int max_sequences = 0;
-  int max_queue = std::numeric_limits<int>::max();  // sequences
-};
-
-// INVALID_ARGUMENT naming field, value and limit; RESOURCE_EXHAUSTED ("can never fit") where even
-// the empty pool is too small.
-absl::Status ValidateRequest(const EngineRequest& request, const RequestLimits& limits);
 
 }  // namespace skipstone

@@ -55,7 +55,7 @@ class Admission {
   RequestLabels labels_;  // as far as they are known
 };
 
-// Unique in this process and, as far as 64 random bits go, outside.
+// 128 random bits: nobody guesses another's id.
 std::string MakeRequestId();
 // UNAVAILABLE while there is no model or the server drains.
 absl::Status CheckServing(const Serving* serving);

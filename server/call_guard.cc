@@ -1,14 +1,13 @@
 #include "server/call_guard.h"
 
-#include <utility>
-
 namespace skipstone::server {
 
-void CallGuard::Arm(Engine& engine, std::vector<std::string> request_ids, Time deadline) {
+void CallGuard::Arm(Engine& engine, const EngineRequest& request) {
   MutexLock lock(mutex_);
   engine_ = &engine;
-  request_ids_ = std::move(request_ids);
-  deadline_ = deadline;
+  request_id_ = request.id;
+  call_ = request.call;
+  deadline_ = request.deadline;
 }
 
 void CallGuard::Disarm() {
@@ -30,8 +29,7 @@ void CallGuard::OnStall() {
 }
 
 void CallGuard::Cancel(Engine::CancelReason reason) {
-  if (engine_ == nullptr) return;
-  for (const std::string& id : request_ids_) engine_->Cancel(id, reason);
+  if (engine_ != nullptr) engine_->Cancel(request_id_, reason, call_);
 }
 
 }  // namespace skipstone::server

@@ -1,9 +1,9 @@
 // The link from a call to its live requests in the engine: cancels them when the client goes, and
-// never another call's request that has the same id.
+// never those of another call that has the same id.
 #pragma once
 
+#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
@@ -14,7 +14,7 @@ namespace skipstone::server {
 class CallGuard {
  public:
   // Call before Submit.
-  void Arm(Engine& engine, std::vector<std::string> request_ids, Time deadline);
+  void Arm(Engine& engine, const EngineRequest& request);
   // The requests ended, or were refused.
   void Disarm();
   // The client does not read.
@@ -27,7 +27,8 @@ class CallGuard {
 
   Mutex mutex_;
   Engine* engine_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  std::vector<std::string> request_ids_ ABSL_GUARDED_BY(mutex_);
+  std::string request_id_ ABSL_GUARDED_BY(mutex_);
+  uint64_t call_ ABSL_GUARDED_BY(mutex_) = 0;
   Time deadline_ ABSL_GUARDED_BY(mutex_) = kNever;
 };
 

@@ -231,7 +231,7 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
     }
     to.n = static_cast<int>(request.n());
   }
-  SKIPSTONE_RETURN_IF_ERROR(InRange("priority", request.priority(), -kMaxPriority, kMaxPriority));
+  SKIPSTONE_RETURN_IF_ERROR(IsPriority(request.priority()));
   to.priority = request.priority();
   SKIPSTONE_RETURN_IF_ERROR(
       AtMost("experiment_key", request.experiment_key().size(), kMaxKeyBytes, "bytes"));
@@ -239,6 +239,10 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
       AtMost("cache_salt", request.cache_salt().size(), kMaxKeyBytes, "bytes"));
   to.cache_salt = request.cache_salt();
   return to;
+}
+
+absl::Status IsPriority(int32_t priority) {
+  return InRange("priority", priority, -kMaxPriority, kMaxPriority);
 }
 
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,

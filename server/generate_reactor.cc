@@ -11,6 +11,7 @@
 #include "server/generate_sink.h"
 #include "server/logging.h"
 #include "server/rpc.h"
+#include "server/watched_reactor.h"
 
 namespace skipstone::server {
 namespace {
@@ -35,7 +36,7 @@ grpc::Status Submit(Serving& serving, Admission& admission, const Prepared& prep
   const EngineRequest& request = prepared.admitted.request;
   auto sink =
       std::make_unique<GenerateSink>(prepared.request, prepared.admitted, serving, receiver);
-  guard.Arm(*serving.engine, {request.id}, request.deadline);
+  guard.Arm(*serving.engine, request);
   // A copy, since the refusal is told by what was refused.
   const absl::Status status = serving.engine->Submit(request, std::move(sink));
   if (status.ok()) return grpc::Status::OK;
@@ -43,21 +44,24 @@ grpc::Status Submit(Serving& serving, Admission& admission, const Prepared& prep
   return admission.Refuse(status, &serving, request);
 }
 
-class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
+class UnaryReactor : public WatchedUnaryReactor, public EventReceiver {
  public:
   UnaryReactor(Serving* serving, grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request, grpc::ByteBuffer& response)
-      : bytes_(response) {
+      : WatchedUnaryReactor(context, serving ? &serving->stall_watch : nullptr),
+        context_(context),
+        bytes_(response) {
     Admission admission(context, SystemClock().Now());
     const auto prepared = Prepare(serving, admission, request);
     const grpc::Status status = prepared.ok()
                                     ? Submit(*serving, admission, *prepared, guard_, *this)
                                     : admission.Refuse(prepared.status(), serving);
-    if (!status.ok()) Finish(status);
+    if (!status.ok()) FinishWatched(status);
   }
 
   void OnEvent(v1::GenerateEvent event) override {
     if (event.has_accepted()) {
+      AddRequestId(context_, event.accepted().request_id());
       *response_.mutable_accepted() = std::move(*event.mutable_accepted());
     } else if (event.has_delta()) {
       Output(event.delta().index()).mutable_delta()->MergeFrom(WithWholeText(event.delta()));
@@ -71,11 +75,10 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
   void OnEnd(const absl::Status& status) override {
     guard_.Disarm();
     if (status.ok()) bytes_ = Serialize(response_);
-    Finish(ToGrpc(status));
+    FinishWatched(ToGrpc(status));
   }
 
   void OnCancel() override { guard_.OnCancel(); }
-  void OnDone() override { delete this; }
 
  private:
   v1::GenerateOutput& Output(uint32_t index) {
@@ -89,6 +92,7 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
     return delta;
   }
 
+  grpc::CallbackServerContext& context_;
   grpc::ByteBuffer& bytes_;
   v1::GenerateResponse response_;
   CallGuard guard_;
@@ -114,6 +118,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
   void OnEvent(v1::GenerateEvent event) override {
     MutexLock lock(mutex_);
     if (broken_) return;
+    if (event.has_accepted()) AddRequestId(context_, event.accepted().request_id());
     if (!Joined(event)) queue_.push_back(std::move(event));
     WriteNext();
   }

@@ -1,5 +1,6 @@
 #include "server/inference_service.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,9 @@ namespace skipstone::server {
 namespace {
 
 // Of inference.proto: grows with each addition.
-constexpr int kSchemaRevision = 2;
+constexpr int kSchemaRevision = 3;
 
-// Each id costs up to 257 look-ups on a thread that other calls share.
+// Each id costs a look-up on a thread that other calls share.
 constexpr int kMaxAborts = 1024;
 
 absl::Status CheckLoaded(const Serving* serving) {
@@ -137,16 +138,12 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_max_queue_tokens(serving.limits.max_queue_tokens);
 }
 
-bool AbortRequest(const std::string& id, Engine& engine) {
-  constexpr auto kAbort = Engine::CancelReason::kAbort;
-  if (engine.Cancel(id, kAbort)) return true;
-  // Perhaps a Score call, some of whose items have ended.
-  bool any = false;
-  for (int i = 0; i < 256; ++i) any |= engine.Cancel(ScoreItemId(id, i), kAbort);
-  return any;
-}
-
 }  // namespace
+
+WatchedUnaryReactor* InferenceService::Reactor(Context* context) const {
+  Serving* const serving = serving_;
+  return new WatchedUnaryReactor(*context, serving ? &serving->stall_watch : nullptr);
+}
 
 grpc::ServerUnaryReactor* InferenceService::Generate(Context* context, const Bytes* in,
                                                      Bytes* out) {
@@ -165,7 +162,7 @@ grpc::ServerUnaryReactor* InferenceService::Score(Context* context, const Bytes*
 grpc::ServerUnaryReactor* InferenceService::Tokenize(Context* context, const Bytes* in,
                                                      Bytes* out) {
   return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(
-      context, in, out, [serving = serving_.load()](const auto& request, auto& response) {
+      Reactor(context), in, out, [serving = serving_.load()](const auto& request, auto& response) {
         const absl::Status loaded = CheckLoaded(serving);
         return loaded.ok() ? TokenizeText(request, *serving, response) : loaded;
       });
@@ -174,7 +171,7 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(Context* context, const Byt
 grpc::ServerUnaryReactor* InferenceService::Detokenize(Context* context, const Bytes* in,
                                                        Bytes* out) {
   return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-      context, in, out, [serving = serving_.load()](const auto& request, auto& response) {
+      Reactor(context), in, out, [serving = serving_.load()](const auto& request, auto& response) {
         const absl::Status loaded = CheckLoaded(serving);
         return loaded.ok() ? DetokenizeIds(request, *serving, response) : loaded;
       });
@@ -183,7 +180,7 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(Context* context, const B
 grpc::ServerUnaryReactor* InferenceService::GetModel(Context* context, const Bytes* in,
                                                      Bytes* out) {
   return Answer<v1::GetModelRequest, v1::GetModelResponse>(
-      context, in, out, [serving = serving_.load()](const auto&, auto& response) {
+      Reactor(context), in, out, [serving = serving_.load()](const auto&, auto& response) {
         const absl::Status loaded = CheckLoaded(serving);
         if (loaded.ok()) Describe(*serving, response);
         return loaded;
@@ -192,7 +189,7 @@ grpc::ServerUnaryReactor* InferenceService::GetModel(Context* context, const Byt
 
 grpc::ServerUnaryReactor* InferenceService::GetLoad(Context* context, const Bytes* in, Bytes* out) {
   return Answer<v1::GetLoadRequest, v1::GetLoadResponse>(
-      context, in, out, [serving = serving_.load()](const auto&, auto& response) {
+      Reactor(context), in, out, [serving = serving_.load()](const auto&, auto& response) {
         const absl::Status loaded = CheckLoaded(serving);
         if (loaded.ok()) DescribeLoad(*serving, response);
         return loaded;
@@ -201,15 +198,18 @@ grpc::ServerUnaryReactor* InferenceService::GetLoad(Context* context, const Byte
 
 grpc::ServerUnaryReactor* InferenceService::Abort(Context* context, const Bytes* in, Bytes* out) {
   return Answer<v1::AbortRequest, v1::AbortResponse>(
-      context, in, out, [serving = serving_.load()](const auto& request, auto& response) {
+      Reactor(context), in, out,
+      [serving = serving_.load(), peer = context->peer()](const auto& request, auto& response) {
         const absl::Status loaded = CheckLoaded(serving);
         if (!loaded.ok()) return loaded;
         if (request.request_ids_size() > kMaxAborts) {
           return absl::InvalidArgumentError(absl::StrFormat(
               "request_ids: %d ids, the limit is %d", request.request_ids_size(), kMaxAborts));
         }
+        std::optional<std::string> owner;
+        if (!serving->anybody_may_abort) owner = peer;
         for (const std::string& id : request.request_ids()) {
-          if (AbortRequest(id, *serving->engine)) response.add_aborted(id);
+          if (serving->engine->Abort(id, owner)) response.add_aborted(id);
         }
         return loaded;
       });

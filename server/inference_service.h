@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "server/serving.h"
+#include "server/watched_reactor.h"
 #include "skipstone/v1/inference.grpc.pb.h"
 
 namespace skipstone::server {
@@ -37,6 +38,9 @@ class InferenceService : public RawInference {
   grpc::ServerUnaryReactor* Abort(Context* context, const Bytes* in, Bytes* out) override;
 
  private:
+  // Of a call that is answered at once.
+  WatchedUnaryReactor* Reactor(Context* context) const;
+
   std::atomic<Serving*> serving_{nullptr};
 };
 

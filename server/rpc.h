@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/base/clock.h"
+#include "server/watched_reactor.h"
 
 namespace skipstone::server {
 
@@ -34,20 +35,23 @@ grpc::ByteBuffer Serialize(const Message& message) {
   return bytes;
 }
 
-// Answers a call at once: `handle(request, response)` returns an absl::Status.
+// Answers a call at once: `handle(request, response)` returns an absl::Status. `reactor`: of the
+// call.
 template <class Request, class Response, class Handler>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const grpc::ByteBuffer* in,
+grpc::ServerUnaryReactor* Answer(WatchedUnaryReactor* reactor, const grpc::ByteBuffer* in,
                                  grpc::ByteBuffer* out, Handler handle) {
   Request request;
   Response response;
   absl::Status status = Parse(*in, request);
   if (status.ok()) status = handle(request, response);
   if (status.ok()) *out = Serialize(response);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
+  reactor->FinishWatched(ToGrpc(status));
   return reactor;
 }
 
+// Tells the client the id of its call. Only of calls that were taken: gRPC's clients never retry
+// one that began to answer, and headers of our own would begin the answer of a refusal.
+void AddRequestId(grpc::ServerContextBase& context, const std::string& request_id);
 // The call's deadline on the engine's clock; kNever if it has none.
 Time DeadlineOf(const grpc::ServerContextBase& context);
 // Printable ASCII: any other byte in a metadata value makes gRPC end the process.

@@ -13,6 +13,7 @@
 #include "server/convert.h"
 #include "server/logging.h"
 #include "server/rpc.h"
+#include "server/watched_reactor.h"
 
 namespace skipstone::server {
 namespace {
@@ -29,43 +30,37 @@ EngineRequest RestOf(const std::vector<size_t>& prompt_tokens, size_t first) {
 }
 
 // All calls of sinks come from the engine's output thread, one at a time.
-class ScoreReactor : public grpc::ServerUnaryReactor {
+class ScoreReactor : public WatchedUnaryReactor {
  public:
   ScoreReactor(Serving* serving, grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request, grpc::ByteBuffer& bytes)
-      : bytes_(bytes) {
+      : WatchedUnaryReactor(context, serving ? &serving->stall_watch : nullptr),
+        context_(context),
+        bytes_(bytes) {
     Admission admission(context, SystemClock().Now());
     absl::StatusOr<std::vector<EngineRequest>> items = Prepare(serving, admission, request);
     if (!items.ok()) {
-      Finish(admission.Refuse(items.status(), serving));
+      FinishWatched(admission.Refuse(items.status(), serving));
       return;
     }
-    std::vector<std::string> ids;
     std::vector<size_t> prompt_tokens;
     for (const EngineRequest& item : *items) prompt_tokens.push_back(item.prompt.size());
-    const Time deadline = items->front().deadline;
+    guard_.Arm(*serving->engine, items->front());
     // One for this loop, so that the call cannot end before all were submitted.
     pending_ = static_cast<int>(items->size()) + 1;
     for (size_t i = 0; i < items->size(); ++i) {
-      const std::string id = (*items)[i].id;
       const absl::Status status = serving->engine->Submit(
           std::move((*items)[i]), std::make_unique<ItemSink>(*this, static_cast<int>(i)));
-      if (status.ok()) {
-        ids.push_back(id);
-        continue;
-      }
+      if (status.ok()) continue;
       const grpc::Status refusal = admission.Refuse(status, serving, RestOf(prompt_tokens, i));
-      guard_.Arm(*serving->engine, std::move(ids), deadline);
       guard_.OnCancel();  // the items before it
       ItemsEnded(static_cast<int>(items->size() - i) + 1, refusal);
       return;
     }
-    guard_.Arm(*serving->engine, std::move(ids), deadline);
     ItemsEnded(1, grpc::Status::OK);
   }
 
   void OnCancel() override { guard_.OnCancel(); }
-  void OnDone() override { delete this; }
 
  private:
   class ItemSink : public RequestSink {
@@ -103,7 +98,6 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
     std::vector<EngineRequest> items;
     for (int i = 0; i < request.items_size(); ++i) {
       EngineRequest item = admitted.request;
-      item.id = ScoreItemId(admitted.request.id, i);
       auto ids = ScoreIds(request.items(i), rules, &item.score_from);
       if (!ids.ok()) {
         return absl::InvalidArgumentError(
@@ -138,15 +132,19 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
       if (pending_ > 0) return;
     }
     guard_.Disarm();
-    if (status_.ok()) bytes_ = Serialize(response_);
+    if (status_.ok()) {
+      AddRequestId(context_, response_.request_id());
+      bytes_ = Serialize(response_);
+    }
     LogEvent(Severity::kInfo, "scored",
              {{"request_id", response_.request_id()},
               {"code", absl::StrFormat("%d", status_.error_code())},
               {"level", response_.applied_skip().level()},
               {"items", absl::StrFormat("%d", response_.results_size())}});
-    Finish(status_);
+    FinishWatched(status_);
   }
 
+  grpc::CallbackServerContext& context_;
   grpc::ByteBuffer& bytes_;
   CallGuard guard_;
   v1::ScoreResponse response_;
@@ -157,10 +155,6 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
 };
 
 }  // namespace
-
-std::string ScoreItemId(const std::string& request_id, int index) {
-  return absl::StrFormat("%s#%d", request_id, index);
-}
 
 grpc::ServerUnaryReactor* StartScore(Serving* serving, grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {

@@ -104,6 +104,8 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .levels = std::move(levels),
                                                   .experiments = std::move(experiments),
                                                   .tenant_key = config_.tenant_key(),
+                                                  .policy = config_.policy,
+                                                  .anybody_may_abort = config_.allow_abort == "any",
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_});
   serving_->engine = Engine::Start({.runner = std::move(model.runner),

@@ -38,6 +38,7 @@ struct FakeServerOptions {
   int max_queue = 100;
   std::vector<int32_t> eos_ids = {};
   Duration stall_timeout = std::chrono::minutes(5);  // of a step
+  Duration step_time{};                              // that the device takes
   bool serve = true;                                 // false: as while a model loads, until Serve
 };
 
@@ -171,7 +172,10 @@ inline ServedModel FakeServer::Model() {
                         .page_tokens = o.page_tokens,
                         .num_pages = o.num_pages,
                         .num_layers = o.num_layers,
-                        .on_launch = [this](const StepPlan&) { gate_.Pass(); }});
+                        .on_launch = [this](const StepPlan&) {
+                          gate_.Pass();
+                          std::this_thread::sleep_for(options_.step_time);
+                        }});
   runner_ = runner.get();
   model.runner = std::move(runner);
   model.tokenizer = MakeSyntheticTokenizer(o.vocab);
