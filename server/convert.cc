@@ -260,7 +260,7 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
     }
     to.n = static_cast<int>(request.n());
   }
-  SKIPSTONE_RETURN_IF_ERROR(InRange("priority", request.priority(), -kMaxPriority, kMaxPriority));
+  SKIPSTONE_RETURN_IF_ERROR(IsPriority(request.priority()));
   to.priority = request.priority();
   SKIPSTONE_RETURN_IF_ERROR(
       AtMost("experiment_key", request.experiment_key().size(), kMaxKeyBytes, "bytes"));
@@ -270,6 +270,10 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
   // Last, since it costs the most.
   SKIPSTONE_ASSIGN_OR_RETURN(to.prompt, PromptIds(request, rules));
   return to;
+}
+
+absl::Status IsPriority(int32_t priority) {
+  return InRange("priority", priority, -kMaxPriority, kMaxPriority);
 }
 
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,

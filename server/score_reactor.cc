@@ -14,6 +14,7 @@
 #include "server/incoming_call.h"
 #include "server/logging.h"
 #include "server/rpc.h"
+#include "server/watched_reactor.h"
 
 namespace skipstone::server {
 namespace {
@@ -30,16 +31,17 @@ EngineRequest RestOf(const std::vector<size_t>& prompt_tokens, size_t first) {
 }
 
 // The items are of one call, so that one output thread calls all their sinks, one at a time.
-class ScoreReactor : public grpc::ServerUnaryReactor {
+class ScoreReactor : public WatchedUnaryReactor {
  public:
   ScoreReactor(Serving& serving, grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request, grpc::ByteBuffer& bytes)
-      : bytes_(bytes), call_(serving, context, request) {
+      : WatchedUnaryReactor(context, &serving.stall_watch),
+        bytes_(bytes),
+        call_(serving, context, request) {
     call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
   void OnCancel() override { call_.OnCancel(); }
-  void OnDone() override { delete this; }
 
  private:
   class ItemSink : public RequestSink {
@@ -66,7 +68,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
   void Read(const absl::Status& status) {
     absl::StatusOr<std::vector<EngineRequest>> items = Prepare(status);
     if (!items.ok()) {
-      Finish(call_.Refuse(items.status()));
+      FinishWatched(call_.Refuse(items.status()));
       return;
     }
     std::vector<size_t> prompt_tokens;
@@ -107,7 +109,6 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
     int64_t scored = 0;
     for (int i = 0; i < request.items_size(); ++i) {
       EngineRequest item = admitted.request;
-      item.id = ScoreItemId(admitted.request.id, i);
       auto ids = ScoreIds(request.items(i), rules, &item.score_from);
       if (!ids.ok()) {
         return absl::InvalidArgumentError(
@@ -144,13 +145,16 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
       if (pending_ > 0) return;
     }
     call_.guard().Disarm();
-    if (status_.ok()) bytes_ = Serialize(response_);
+    if (status_.ok()) {
+      AddRequestId(call_.context(), response_.request_id());
+      bytes_ = Serialize(response_);
+    }
     LogEvent(Severity::kInfo, "scored",
              {{"request_id", response_.request_id()},
               {"code", absl::StrFormat("%d", status_.error_code())},
               {"skip_level", response_.applied_skip().level()},
               {"items", absl::StrFormat("%d", response_.results_size())}});
-    Finish(status_);
+    FinishWatched(status_);
   }
 
   grpc::ByteBuffer& bytes_;
@@ -163,10 +167,6 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
 };
 
 }  // namespace
-
-std::string ScoreItemId(const std::string& request_id, int index) {
-  return absl::StrFormat("%s#%d", request_id, index);
-}
 
 grpc::ServerUnaryReactor* StartScore(Serving* serving, grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {

@@ -10,6 +10,7 @@
 #include "tests/server/fake_server.h"
 #include "tests/server/streaming.h"
 #include "tests/support/fake_engine.h"
+#include "tests/support/gate.h"
 
 namespace skipstone::server {
 namespace {
@@ -127,6 +128,36 @@ TEST(CallGuardTest, SubmitsNothingForAClientThatIsGone) {
   CallGuard late(SystemClock().Now());
   EXPECT_TRUE(absl::IsDeadlineExceeded(late.Check()));
   EXPECT_TRUE(absl::IsDeadlineExceeded(late.Submit(engine, {.id = "x"}, nullptr)));
+}
+
+TEST(CallGuardTest, EndsEveryItemOfItsCallAndNoOtherCallOfThatId) {
+  Gate gate;
+  gate.Close();
+  FakeEngine fake(FakeEngine::Options(), {.on_launch = [&gate](const StepPlan&) { gate.Pass(); }});
+  Engine& engine = *fake.operator->();
+  const auto submit = [&](CallGuard& guard, uint64_t call, std::shared_ptr<Recording> recording) {
+    EngineRequest request = fake.Request("x", 4, 8);
+    request.call = call;
+    return guard.Submit(engine, request, Recording::Sink(std::move(recording)));
+  };
+  CallGuard first(kNever);
+  CallGuard second(kNever);
+  const auto item = std::make_shared<Recording>();
+  const auto other_item = std::make_shared<Recording>();
+  ASSERT_TRUE(submit(first, 1, item).ok());
+  ASSERT_TRUE(submit(first, 1, other_item).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(submit(second, 2, std::make_shared<Recording>())));
+  second.OnStall();  // a call that the engine did not take
+  second.Withdraw();
+  EXPECT_EQ(fake->load().running + fake->load().waiting, 2);
+  first.Withdraw();
+  gate.Open();
+  for (const auto& ended : {item, other_item}) EXPECT_TRUE(absl::IsCancelled(ended->WaitDone()));
+  // The id is another's now, and who had it may still be told that its client went.
+  const auto later = std::make_shared<Recording>();
+  ASSERT_TRUE(submit(second, 2, later).ok());
+  first.OnCancel();
+  EXPECT_TRUE(later->WaitDone().ok());
 }
 
 }  // namespace
