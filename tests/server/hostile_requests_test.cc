@@ -201,7 +201,6 @@ TEST(HostileRequestsTest, ALargeTextIsRefusedAtOnce) {
   std::vector<Hostile> hostile = HostileGenerates();
   for (Hostile& other : HostileOthers()) hostile.push_back(std::move(other));
   for (const Hostile& one : hostile) {
-    std::string code;
     const auto begin = steady_clock::now();
     const grpc::Status status = Send(channel, one);
     const auto took = std::chrono::duration<double>(steady_clock::now() - begin).count();
