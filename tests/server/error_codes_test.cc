@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -237,6 +238,37 @@ TEST(ErrorCodesTest, ResourceExhaustedByTheTenantsSequencesThatWait) {
   server.gate().Open();
   for (Streaming* stream : {&running, &queued, &other}) EXPECT_TRUE(stream->ReadAll().ok());
   EXPECT_TRUE(server.Generate(Prompt("5", 1), a).status.ok());
+}
+
+// Some of it has room, and what it is told is about the rest.
+TEST(ErrorCodesTest, ARefusedScoreCallWaitsForItsTenantsSequencesToo) {
+  FakeServer server({.yaml = "fair_share: metadata:x-tenant\npolicy: {max_tenant_running: 8}"});
+  const auto a = [](grpc::ClientContext& context) { FromTenant(context, "a"); };
+  server.gate().Close();
+  std::vector<std::unique_ptr<Streaming>> streams;
+  for (int i = 0; i < 7; ++i) {
+    streams.push_back(
+        std::make_unique<Streaming>(server.stub(), Named("s" + std::to_string(i), 8), a));
+    server.gate().WaitArrivals(1);
+  }
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 6u; }));
+  server.gate().CloseFrom(4);  // all have started by then, and nothing else ever did
+  server.gate().WaitArrivals(4);
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 0u; }));
+  auto refused = std::async(std::launch::async, [&] {
+    grpc::ClientContext context;
+    FromTenant(context, "a");
+    v1::ScoreRequest score;
+    for (int i = 0; i < 8; ++i) score.add_items()->mutable_prompt()->set_text("5 6");
+    v1::ScoreResponse scored;
+    EXPECT_EQ(server.stub().Score(&context, score, &scored).error_code(),
+              StatusCode::RESOURCE_EXHAUSTED);
+    return std::stoi(CopyOf(context.GetServerTrailingMetadata()).at("grpc-retry-pushback-ms"));
+  });
+  ASSERT_TRUE(Eventually([&] { return server.Outcomes("rejected") == 1; }));
+  server.gate().Open();
+  EXPECT_GE(refused.get(), 700) << "as long as seven took to start, which is told as a second";
+  for (const auto& stream : streams) EXPECT_TRUE(stream->ReadAll().ok());
 }
 
 TEST(ErrorCodesTest, DeadlineExceededOnArrival) {

@@ -188,7 +188,7 @@ TEST(ServerConfigTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
         ErrorOf(absl::StrFormat("\n%s: '%s'", c.key, c.wrong)),
         AllOf(StartsWith("s.yaml:2: "), HasSubstr(c.key), HasSubstr(c.wrong), HasSubstr(c.wanted)));
   }
-  EXPECT_EQ(refused, 33);
+  EXPECT_EQ(refused, 34);
 }
 
 TEST(ServerConfigTest, SizesHaveBinaryUnits) {
