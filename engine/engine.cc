@@ -4,7 +4,6 @@
 #include <functional>
 #include <limits>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -13,7 +12,9 @@
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
 #include "engine/base/status.h"
+#include "engine/live_calls.h"
 #include "engine/output_threads.h"
+#include "engine/queue_room.h"
 #include "engine/step_loop.h"
 
 namespace skipstone {
@@ -59,7 +60,8 @@ class Engine::Impl {
         output_(options.output_threads, OutputLimitOf(options), observer_, clock_),
         loop_(std::move(parts.runner),
               {.scheduler = SchedulerOptionsOf(options), .itl_bound = options.itl_bound}, observer_,
-              clock_, output_) {
+              clock_, output_),
+        room_(limits(), loop_.queue(), live_) {
     output_.set_on_room([this] { loop_.Post({.kind = StepCommand::Kind::kWake}); });
   }
 
@@ -69,19 +71,19 @@ class Engine::Impl {
   void End();
 
   absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
-  bool Cancel(const std::string& request_id, CancelReason reason);
+  bool Cancel(const std::string& request_id, CancelReason reason, uint64_t call);
+  bool Abort(const std::string& request_id, const std::optional<std::string>& owner);
   bool Drain(Time deadline);
   absl::Status health() const;
   RequestLimits limits() const;
   EngineLoad load() const { return loop_.load(); }
-  Duration RetryAfter(const EngineRequest& request) const;
+  Duration RetryAfter(const EngineRequest& request);
 
  private:
-  QueueMeter::Amount ExcessOver(const QueueMeter::Amount& waiting,
-                                const EngineRequest& request) const;
   std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
   int ResolveMaxTokens(const EngineRequest& request) const;
   absl::Status CanTake(const EngineRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool EndRequests(const LiveCalls::Requests& requests, CancelReason reason);
   void EndWithoutSteps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Handle(OutputEvent& event);
   void Finish(const LiveRequestPtr& request, const absl::Status& status,
@@ -94,11 +96,12 @@ class Engine::Impl {
   const Clock& clock_;
   mutable Mutex mutex_;
   CondVar ended_;
-  std::unordered_map<std::string, LiveRequestPtr> live_ ABSL_GUARDED_BY(mutex_);
+  LiveCalls live_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool hangs_ ABSL_GUARDED_BY(mutex_) = false;
   OutputThreads output_;
   StepLoop loop_;
+  QueueRoom room_ ABSL_GUARDED_BY(mutex_);
   std::vector<LeavableThread> threads_;  // the step thread, then the output threads
 };
 
@@ -140,13 +143,12 @@ absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<Request
     return absl::DeadlineExceededError("the request's deadline has passed before it was queued");
   }
   StepCommand add{.kind = StepCommand::Kind::kAdd, .sequences = MakeSequences(request)};
-  const std::string id = request.id;
   MutexLock lock(mutex_);
   SKIPSTONE_RETURN_IF_ERROR(CanTake(request));
   add.request = std::make_shared<LiveRequest>(
       std::move(request), std::move(sink),
       LiveRequest::Context{*tokenizer_, observer_, clock_, options_.page_tokens});
-  live_.emplace(id, add.request);
+  live_.Enter(add.request);
   loop_.Post(std::move(add));
   return absl::OkStatus();
 }
@@ -154,35 +156,11 @@ absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<Request
 absl::Status Engine::Impl::CanTake(const EngineRequest& request) const {
   SKIPSTONE_RETURN_IF_ERROR(loop_.error());
   if (draining_) return absl::UnavailableError("the server is draining");
-  if (live_.contains(request.id)) {
+  if (live_.IsTaken(request)) {
     return absl::AlreadyExistsError(
         absl::StrFormat("request_id '%s' belongs to a live request", request.id));
   }
-  const QueueMeter::Amount waiting = loop_.queue().waiting();
-  const QueueMeter::Amount excess = ExcessOver(waiting, request);
-  if (excess.sequences > 0) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("the queue is full: %d sequences wait, the limit is %d", waiting.sequences,
-                        options_.max_queue));
-  }
-  if (excess.prompt_tokens > 0) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("the queue is full: %d prompt tokens wait, the limit is %d",
-                        waiting.prompt_tokens, options_.max_queue_tokens));
-  }
-  return absl::OkStatus();
-}
-
-// By how much the queue would be too long with the request. An empty queue takes any prompt.
-QueueMeter::Amount Engine::Impl::ExcessOver(const QueueMeter::Amount& waiting,
-                                            const EngineRequest& request) const {
-  QueueMeter::Amount excess{.sequences = waiting.sequences + request.n - options_.max_queue};
-  if (waiting.prompt_tokens > 0) {
-    excess.prompt_tokens = waiting.prompt_tokens +
-                           request.n * static_cast<int64_t>(request.prompt.size()) -
-                           options_.max_queue_tokens;
-  }
-  return excess;
+  return room_.Check(request);
 }
 
 int Engine::Impl::ResolveMaxTokens(const EngineRequest& request) const {
@@ -222,14 +200,26 @@ std::vector<SequenceSpec> Engine::Impl::MakeSequences(const EngineRequest& reque
   return specs;
 }
 
-bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason) {
-  StepCommand end{.kind = StepCommand::Kind::kEndRequest};
+bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason, uint64_t call) {
+  LiveCalls::Requests requests;
   {
     MutexLock lock(mutex_);
-    const auto it = live_.find(request_id);
-    if (it == live_.end()) return false;
-    end.request = it->second;
+    requests = live_.Of(request_id, call);
   }
+  return EndRequests(requests, reason);
+}
+
+bool Engine::Impl::Abort(const std::string& request_id, const std::optional<std::string>& owner) {
+  LiveCalls::Requests requests;
+  {
+    MutexLock lock(mutex_);
+    requests = live_.OwnedBy(owner, request_id);
+  }
+  return EndRequests(requests, CancelReason::kAbort);
+}
+
+bool Engine::Impl::EndRequests(const LiveCalls::Requests& requests, CancelReason reason) {
+  StepCommand end{.kind = StepCommand::Kind::kEndRequest};
   end.finish_outputs = reason == CancelReason::kAbort;
   switch (reason) {
     case CancelReason::kClientGone:
@@ -246,8 +236,11 @@ bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason) {
       end.outcome = Outcome::kDeadline;
       break;
   }
-  loop_.Post(std::move(end));
-  return true;
+  for (const LiveRequestPtr& request : requests) {
+    end.request = request;
+    loop_.Post(end);
+  }
+  return !requests.empty();
 }
 
 bool Engine::Impl::Drain(Time deadline) {
@@ -256,11 +249,12 @@ bool Engine::Impl::Drain(Time deadline) {
   while (!live_.empty() && ended_.WaitUntil(mutex_, deadline)) {
   }
   if (live_.empty()) return true;
-  for (const auto& [id, request] : live_) {
-    StepCommand end{.kind = StepCommand::Kind::kEndRequest, .request = request};
-    end.status = CutByDrain();
-    end.outcome = Outcome::kError;
-    loop_.Post(std::move(end));
+  StepCommand end{.kind = StepCommand::Kind::kEndRequest};
+  end.status = CutByDrain();
+  end.outcome = Outcome::kError;
+  for (const LiveRequestPtr& request : live_.All()) {
+    end.request = request;
+    loop_.Post(end);
   }
   Time told = SystemClock().Now() + options_.end_timeout;
   while (!live_.empty() && ended_.WaitUntil(mutex_, told)) {
@@ -276,11 +270,12 @@ bool Engine::Impl::Drain(Time deadline) {
 // The step thread does not answer; the output threads may still reach the clients.
 void Engine::Impl::EndWithoutSteps() {
   hangs_ = true;
+  const LiveCalls::Requests requests = live_.All();
   Log(LogSeverity::kError, absl::StrFormat("no answer of the step thread for %.0f s: %d requests "
                                            "end without it",
-                                           Seconds(options_.end_timeout), live_.size()));
+                                           Seconds(options_.end_timeout), requests.size()));
   std::vector<OutputEvent> ends;
-  for (const auto& [id, request] : live_) {
+  for (const LiveRequestPtr& request : requests) {
     ends.push_back({.kind = OutputEvent::Kind::kDone,
                     .request = request,
                     .status = CutByDrain(),
@@ -313,14 +308,15 @@ RequestLimits Engine::Impl::limits() const {
           .page_tokens = options_.page_tokens,
           .num_pages = options_.num_pages,
           .max_sequences = options_.max_sequences,
-          .max_queue = options_.max_queue};
+          .max_queue = options_.max_queue,
+          .max_queue_tokens = options_.max_queue_tokens,
+          .max_tenant_running = options_.max_tenant_running,
+          .max_tenant_queued = options_.max_tenant_queued};
 }
 
-Duration Engine::Impl::RetryAfter(const EngineRequest& request) const {
-  QueueMeter::Amount excess = ExcessOver(loop_.queue().waiting(), request);
-  excess.sequences = std::max(1, excess.sequences);
-  excess.prompt_tokens = std::max<int64_t>(1, excess.prompt_tokens);
-  return loop_.queue().TimeToDrain(excess, clock_.Now());
+Duration Engine::Impl::RetryAfter(const EngineRequest& request) {
+  MutexLock lock(mutex_);
+  return room_.RetryAfter(request, clock_.Now());
 }
 
 void Engine::Impl::Handle(OutputEvent& event) {
@@ -351,7 +347,7 @@ void Engine::Impl::Finish(const LiveRequestPtr& request, const absl::Status& sta
   {
     // Before the client learns of the end, so that it may use the id again at once.
     MutexLock lock(mutex_);
-    live_.erase(request->request().id);
+    live_.Leave(request);
   }
   request->OnDone(status, outcome);
   ended_.NotifyAll();
@@ -369,14 +365,15 @@ Engine::~Engine() { impl_->End(); }
 absl::Status Engine::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
   return impl_->Submit(std::move(request), std::move(sink));
 }
-bool Engine::Cancel(const std::string& request_id, CancelReason reason) {
-  return impl_->Cancel(request_id, reason);
+bool Engine::Cancel(const std::string& request_id, CancelReason reason, uint64_t call) {
+  return impl_->Cancel(request_id, reason, call);
+}
+bool Engine::Abort(const std::string& request_id, const std::optional<std::string>& owner) {
+  return impl_->Abort(request_id, owner);
 }
 bool Engine::Drain(Time deadline) { return impl_->Drain(deadline); }
 EngineLoad Engine::load() const { return impl_->load(); }
-Duration Engine::RetryAfter(const EngineRequest& request) const {
-  return impl_->RetryAfter(request);
-}
+Duration Engine::RetryAfter(const EngineRequest& request) { return impl_->RetryAfter(request); }
 RequestLimits Engine::limits() const { return impl_->limits(); }
 absl::Status Engine::health() const { return impl_->health(); }
 

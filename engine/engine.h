@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"
 #include "engine/request.h"
+#include "engine/request_limits.h"
 #include "engine/schedule/attribution.h"
 
 namespace skipstone {
@@ -27,6 +29,8 @@ struct EngineOptions {
   int max_sequences = 256;             // running at once
   int max_queue = 1024;                // sequences waiting
   int64_t max_queue_tokens = 1 << 20;  // prompt tokens waiting
+  int max_tenant_running = 0;          // sequences of a tenant, running or waiting; 0: no limit
+  int max_tenant_queued = 0;           // sequences of a tenant, waiting; 0: no limit
   bool fair_share = false;             // between tenants, by tokens served; else all are one tenant
   // What prefill may add to a step in which others decode; 0: no bound.
   Duration itl_bound{};
@@ -75,22 +79,27 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   // Takes the request, or says why not, in which case the sink is dropped uncalled:
-  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED (queue full: retry; can never fit: do not, see
-  // IsNeverFits), ALREADY_EXISTS, DEADLINE_EXCEEDED, UNAVAILABLE (draining), INTERNAL (device
-  // lost).
+  // INVALID_ARGUMENT, RESOURCE_EXHAUSTED (queue or a limit of the tenant full: retry; can never
+  // fit: do not, see IsNeverFits), ALREADY_EXISTS (another call), DEADLINE_EXCEEDED, UNAVAILABLE
+  // (draining), INTERNAL (device lost).
   absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
 
-  // False if no such request is live. Its pages are free within two steps.
-  bool Cancel(const std::string& request_id, CancelReason reason);
+  // Ends what is live of `call` under that id; false if nothing is. Its pages are free within two
+  // steps.
+  bool Cancel(const std::string& request_id, CancelReason reason, uint64_t call = 0);
+  // kAbort of whichever call has that id; with `owner` only if it is the call's, and whether it is
+  // another's or nobody's cannot be told.
+  bool Abort(const std::string& request_id, const std::optional<std::string>& owner);
 
   // Refuses new requests, waits until all have ended or `deadline` passed; then the rest ends with
   // UNAVAILABLE, also while the device hangs. Returns whether all ended by themselves.
   bool Drain(Time deadline);
 
   EngineLoad load() const;
-  // For a request that Submit refused because the queue is full: how long until it drains so far
-  // that the request may fit, at the rate of the last seconds.
-  Duration RetryAfter(const EngineRequest& request) const;
+  // For a request that Submit refused for want of room: how long until the queue drains so far that
+  // it may fit behind those that were told the same before, at the rate of the last seconds. At
+  // most PromisedPlaces::kLongest.
+  Duration RetryAfter(const EngineRequest& request);
   RequestLimits limits() const;
   // OK; INTERNAL after a device error, or if a drain found a thread that hangs; UNAVAILABLE while a
   // step or a call of a sink has been running for longer than stall_timeout.

@@ -11,20 +11,25 @@ int64_t SecondOf(Time time) {
 
 }  // namespace
 
-void QueueMeter::Enter(const Amount& amount) {
+void QueueMeter::Enter(const Amount& amount, const std::string& tenant) {
   MutexLock lock(mutex_);
+  waiting_of_[tenant] += amount.sequences;
   waiting_.sequences += amount.sequences;
   waiting_.prompt_tokens += amount.prompt_tokens;
 }
 
-void QueueMeter::GiveUp(const Amount& amount) {
+void QueueMeter::GiveUp(const Amount& amount, const std::string& tenant) {
   MutexLock lock(mutex_);
+  if (const auto it = waiting_of_.find(tenant); it != waiting_of_.end()) {
+    it->second -= amount.sequences;
+    if (it->second <= 0) waiting_of_.erase(it);
+  }
   waiting_.sequences -= amount.sequences;
   waiting_.prompt_tokens -= amount.prompt_tokens;
 }
 
-void QueueMeter::Start(const Amount& amount, Time now) {
-  GiveUp(amount);
+void QueueMeter::Start(const Amount& amount, Time now, const std::string& tenant) {
+  GiveUp(amount, tenant);
   MutexLock lock(mutex_);
   const int64_t index = SecondOf(now);
   Second& second = seconds_[index % kSeconds];
@@ -38,11 +43,19 @@ QueueMeter::Amount QueueMeter::waiting() const {
   return waiting_;
 }
 
+int QueueMeter::waiting_of(const std::string& tenant) const {
+  MutexLock lock(mutex_);
+  const auto it = waiting_of_.find(tenant);
+  return it == waiting_of_.end() ? 0 : it->second;
+}
+
 Duration QueueMeter::TimeToDrain(const Amount& amount, Time now) const {
   Amount left;
+  int waiting = 0;
   int64_t first = SecondOf(now);
   {
     MutexLock lock(mutex_);
+    waiting = waiting_.sequences;
     for (const Second& second : seconds_) {
       if (second.index <= SecondOf(now) - kSeconds) continue;
       left.sequences += second.left.sequences;
@@ -50,7 +63,10 @@ Duration QueueMeter::TimeToDrain(const Amount& amount, Time now) const {
       first = std::min(first, second.index);
     }
   }
-  if (left.sequences == 0) return std::chrono::seconds(1);
+  if (left.sequences == 0) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(
+        std::max(1.0, static_cast<double>(amount.sequences) / std::max(1, waiting))));
+  }
   // Since the first of those seconds began, and no less than one: the rate of a moment says little.
   const double span = std::max(1.0, Seconds(now.time_since_epoch()) - static_cast<double>(first));
   const double share = std::max(

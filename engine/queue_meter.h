@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
+#include <unordered_map>
 
 #include "engine/base/clock.h"
 #include "engine/base/mutex.h"
@@ -18,13 +20,16 @@ class QueueMeter {
     int64_t prompt_tokens = 0;
   };
 
-  void Enter(const Amount& amount);
+  void Enter(const Amount& amount, const std::string& tenant = {});
   // Scheduled: this is what drains a queue.
-  void Start(const Amount& amount, Time now);
+  void Start(const Amount& amount, Time now, const std::string& tenant = {});
   // Ended before it was scheduled.
-  void GiveUp(const Amount& amount);
+  void GiveUp(const Amount& amount, const std::string& tenant = {});
   Amount waiting() const;
-  // How long until `amount` drains, at the rate of the last seconds; a second if nothing did.
+  // Sequences of one tenant.
+  int waiting_of(const std::string& tenant) const;
+  // How long until `amount` drains, at the rate of the last seconds. If nothing did: as if all that
+  // waits would in a second, and no less than that second.
   Duration TimeToDrain(const Amount& amount, Time now) const;
 
  private:
@@ -37,6 +42,7 @@ class QueueMeter {
 
   mutable Mutex mutex_;
   Amount waiting_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, int> waiting_of_ ABSL_GUARDED_BY(mutex_);  // none of 0
   std::array<Second, kSeconds> seconds_ ABSL_GUARDED_BY(mutex_);
 };
 

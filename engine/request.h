@@ -1,9 +1,8 @@
 // What the engine is asked for: plain values, already validated against the model by
-// ValidateRequest. What it answers stands in request_sink.h.
+// ValidateRequest (request_limits.h). What it answers stands in request_sink.h.
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,7 +40,11 @@ struct RequestLabels {
 };
 
 struct EngineRequest {
-  std::string id;  // unique among live requests
+  std::string id;  // unique among live calls
+  // The call that it is part of: the requests of one call share its id, end together by it, and one
+  // output thread calls all their sinks.
+  uint64_t call = 0;
+  std::string owner;  // who may end it by its id, where only owners may
   std::vector<int32_t> prompt;
   SkipSet skip;
   // A superset of `skip`: under load the scheduler may skip up to this much, at admission
@@ -54,8 +57,6 @@ struct EngineRequest {
   int priority = 0;        // one more outweighs 30 s of waiting
   std::string cache_salt;  // shares cached prefixes only with equal salts
   std::string tenant;      // whose share of the tokens it takes, where shares are fair
-  // Requests of one call have the same: one output thread calls all their sinks.
-  uint64_t call = 0;
   Time arrival{};
   Time deadline = kNever;
   // >= 1: nothing is sampled; the log-probabilities of prompt[score_from...] are delivered as
@@ -63,20 +64,5 @@ struct EngineRequest {
   int score_from = 0;
   RequestLabels labels;
 };
-
-// The bounds that a request is checked against.
-struct RequestLimits {
-  int num_layers = 0;
-  int vocab = 0;
-  int max_context = 0;  // tokens, prompt and output
-  int page_tokens = 16;
-  int64_t num_pages = 0;
-  int max_sequences = 0;
-  int max_queue = std::numeric_limits<int>::max();  // sequences
-};
-
-// INVALID_ARGUMENT naming field, value and limit; RESOURCE_EXHAUSTED ("can never fit") where even
-// the empty pool is too small.
-absl::Status ValidateRequest(const EngineRequest& request, const RequestLimits& limits);
 
 }  // namespace skipstone

@@ -49,7 +49,9 @@ StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
 }
 
 void StepLoop::Post(StepCommand command) {
-  queue_.Enter(AmountOf(command.sequences));
+  if (!command.sequences.empty()) {
+    queue_.Enter(AmountOf(command.sequences), command.sequences.front().tenant);
+  }
   commands_.Push(std::move(command));
 }
 
@@ -111,7 +113,7 @@ void StepLoop::Apply(StepCommand& command) {
 
 void StepLoop::AddRequest(StepCommand& command) {
   if (const absl::Status broken = error(); !broken.ok()) {
-    queue_.GiveUp(AmountOf(command.sequences));
+    queue_.GiveUp(AmountOf(command.sequences), command.request->request().tenant);
     outgoing_.push_back({.kind = OutputEvent::Kind::kDone,
                          .request = std::move(command.request),
                          .status = broken,
@@ -134,7 +136,7 @@ int StepLoop::RemoveSequence(SequenceId id) {
   const Sequence* sequence = scheduler_.Find(id);
   const int preemptions = sequence ? sequence->preemptions : 0;
   if (sequence && !sequence->running() && preemptions == 0) {
-    queue_.GiveUp(AmountOf(*sequence));
+    queue_.GiveUp(AmountOf(*sequence), sequence->spec.tenant);
   }
   scheduler_.Remove(id);
   const auto owner = owners_.find(id);
@@ -235,7 +237,7 @@ bool StepLoop::LaunchSteps() {
 void StepLoop::ReportStarts(const StepPlan& plan, Time now) {
   for (const SequenceId id : plan.started) {
     const Sequence& sequence = *scheduler_.Find(id);
-    queue_.Start(AmountOf(sequence), now);
+    queue_.Start(AmountOf(sequence), now, sequence.spec.tenant);
     outgoing_.push_back({.kind = OutputEvent::Kind::kScheduled,
                          .request = owners_.at(id).request,
                          .time = now,

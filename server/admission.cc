@@ -1,14 +1,18 @@
 #include "server/admission.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "engine/base/check.h"
 #include "engine/base/status.h"
 #include "server/convert.h"
 #include "server/logging.h"
+#include "server/policy.h"
 #include "server/rpc.h"
 
 namespace skipstone::server {
@@ -16,6 +20,8 @@ namespace {
 
 constexpr int kMaxRequestIdBytes = 128;
 constexpr int kMaxTenantBytes = 256;
+// Many tokens, and seldom anybody who waits for each of them: behind what others wait for.
+constexpr int kScorePriority = -1;
 
 uint64_t RandomBits() {
   thread_local std::mt19937_64 random(std::random_device{}() * 0x9e3779b97f4a7c15ull +
@@ -23,9 +29,10 @@ uint64_t RandomBits() {
   return random();
 }
 
-// Bounded, as the engine's time is an estimate.
+// Bounded, as the engine's time is an estimate. Jitter parts those who were refused together.
 std::string PushbackMs(const Serving& serving, const EngineRequest& refused) {
-  const double ms = Milliseconds(serving.engine->RetryAfter(refused));
+  const double jitter = 0.75 + 0.5 * 0x1.0p-64 * static_cast<double>(RandomBits());
+  const double ms = Milliseconds(serving.engine->RetryAfter(refused)) * jitter;
   return absl::StrFormat("%d", static_cast<int>(std::clamp(ms, 20.0, 10000.0)));
 }
 
@@ -35,12 +42,24 @@ Outcome OutcomeOf(const absl::Status& status) {
   return absl::IsDeadlineExceeded(status) ? Outcome::kDeadline : Outcome::kRejected;
 }
 
+uint64_t NextCall() {
+  static std::atomic<uint64_t> next{1};
+  return next++;
+}
+
+// Each part with its length, so that no other parts make the same salt.
+std::string SaltOf(const std::string& tenant, const std::string& cache_salt,
+                   const std::string& arm) {
+  return absl::StrFormat("%d:%s%d:%s%d:%s", tenant.size(), tenant, cache_salt.size(), cache_salt,
+                         arm.size(), arm);
+}
+
 }  // namespace
 
 std::string MakeRequestId() {
-  static const uint64_t process = RandomBits();
-  static std::atomic<uint64_t> next{0};
-  return absl::StrFormat("%016x-%d", process, next++);
+  uint64_t bits[2];
+  SKIPSTONE_CHECK(getentropy(bits, sizeof(bits)) == 0);
+  return absl::StrFormat("%016x%016x", bits[0], bits[1]);
 }
 
 PromptRules RulesOf(const Serving& serving) {
@@ -101,16 +120,17 @@ absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::str
     return absl::InvalidArgumentError("request_id: only printable ASCII characters are taken");
   }
   request.id = id.empty() ? MakeRequestId() : id;
+  request.call = NextCall();
+  request.owner = context_.peer();
   SKIPSTONE_ASSIGN_OR_RETURN(request.tenant, TenantOf(serving));
   request.skip = choice.level.skip;
   request.ceiling = choice.ceiling;
-  static std::atomic<uint64_t> next_call{0};
-  request.call = next_call++;
   request.arrival = arrival_;
   request.deadline = DeadlineOf(context_);
   request.labels = labels_;
-  if (choice.isolate) request.cache_salt += absl::StrFormat("\n%s", labels_.arm);
-  context_.AddInitialMetadata("skipstone-request-id", request.id);
+  const bool shared = serving.policy.share_prefix_cache_across_tenants;
+  request.cache_salt =
+      SaltOf(shared ? "" : request.tenant, request.cache_salt, choice.isolate ? labels_.arm : "");
   context_.AddTrailingMetadata("skipstone-level", labels_.level);
   if (!labels_.arm.empty()) context_.AddTrailingMetadata("skipstone-arm", labels_.arm);
   Admitted admitted{.request = std::move(request)};
@@ -124,6 +144,7 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                                          request.experiment_key(), serving));
   SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request,
                              EngineRequestOf(request, RulesOf(serving)));
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(engine_request, serving.policy));
   if (!request.sampling().has_seed()) engine_request.sampling.seed = RandomBits();
   return Finish(std::move(engine_request), request.request_id(), choice, serving);
 }
@@ -144,7 +165,10 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
     return absl::InvalidArgumentError(absl::StrFormat("top_logprobs: %d, the limit is %d",
                                                       request.top_logprobs(), kMaxAlternatives));
   }
+  SKIPSTONE_RETURN_IF_ERROR(IsPriority(request.priority()));
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(request, serving.policy));
   EngineRequest engine_request;
+  engine_request.priority = request.has_priority() ? request.priority() : kScorePriority;
   // One alternative tells whether the scored token was the likeliest.
   engine_request.output.prompt_logprobs = std::max<int>(1, request.top_logprobs());
   return Finish(std::move(engine_request), request.request_id(), choice, serving);

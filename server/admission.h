@@ -56,7 +56,7 @@ class Admission {
   RequestLabels labels_;  // as far as they are known
 };
 
-// Unique in this process and, as far as 64 random bits go, outside.
+// 128 random bits: nobody guesses another's id.
 std::string MakeRequestId();
 PromptRules RulesOf(const Serving& serving);
 // Says in the trailing metadata of a RESOURCE_EXHAUSTED when to come back, -1 for never.

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "server/incoming_call.h"
 #include "server/rpc.h"
+#include "server/watched_reactor.h"
 
 namespace skipstone::server {
 
@@ -46,28 +47,33 @@ class CallWithoutMessage : public Base {
 
 // Reads the request on a validation thread and answers there.
 template <class Request, class Response>
-class AnsweredCall : public grpc::ServerUnaryReactor {
+class AnsweredCall : public WatchedUnaryReactor {
  public:
   using Handle = std::function<absl::Status(const Request& request, Response& response)>;
 
   AnsweredCall(Serving& serving, grpc::CallbackServerContext& context, const grpc::ByteBuffer& in,
                grpc::ByteBuffer& out, Handle handle)
-      : out_(out), handle_(std::move(handle)), call_(serving, context, in) {
+      : WatchedUnaryReactor(context, &serving.stall_watch),
+        out_(out),
+        handle_(std::move(handle)),
+        call_(serving, context, in) {
     call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
   void OnCancel() override { call_.OnCancel(); }
-  void OnDone() override { delete this; }
 
  private:
   void Read(absl::Status status) {
-    if (absl::IsResourceExhausted(status)) AddPushback(call_.context(), status, call_.serving());
+    // It wants no place in the engine's queue, so none is promised to it.
+    if (absl::IsResourceExhausted(status)) {
+      AddPushback(call_.context(), status, call_.serving(), {.n = 0});
+    }
     Request request;
     Response response;
     if (status.ok()) status = Parse(call_.request(), request);
     if (status.ok()) status = handle_(request, response);
     if (status.ok()) out_ = Serialize(response);
-    Finish(ToGrpc(status));
+    FinishWatched(ToGrpc(status));
   }
 
   grpc::ByteBuffer& out_;
@@ -94,8 +100,9 @@ grpc::ServerUnaryReactor* AnswerEmpty(Serving* serving, grpc::CallbackServerCont
     handle(*serving, response);
     *out = Serialize(response);
   }
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
+  auto* const reactor =
+      new WatchedUnaryReactor(*context, serving == nullptr ? nullptr : &serving->stall_watch);
+  reactor->FinishWatched(ToGrpc(status));
   return reactor;
 }
 

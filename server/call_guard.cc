@@ -19,13 +19,15 @@ absl::Status CallGuard::Gone() const {
 absl::Status CallGuard::Submit(Engine& engine, EngineRequest request,
                                std::unique_ptr<RequestSink> sink) {
   std::string id = request.id;
+  const uint64_t call = request.call;
   // Over both, so that a cancellation finds the request in the engine, or keeps it out.
   MutexLock lock(mutex_);
   absl::Status status = Gone();
   if (status.ok()) status = engine.Submit(std::move(request), std::move(sink));
   if (!status.ok()) return status;
   engine_ = &engine;
-  request_ids_.push_back(std::move(id));
+  request_id_ = std::move(id);
+  call_ = call;
   return status;
 }
 
@@ -54,8 +56,7 @@ void CallGuard::OnStall() {
 }
 
 void CallGuard::Cancel(Engine::CancelReason reason) {
-  if (engine_ == nullptr) return;
-  for (const std::string& id : request_ids_) engine_->Cancel(id, reason);
+  if (engine_ != nullptr) engine_->Cancel(request_id_, reason, call_);
 }
 
 }  // namespace skipstone::server

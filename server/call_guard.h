@@ -1,10 +1,10 @@
 // The link from a call to its live requests in the engine: cancels them when the client goes, and
-// never another call's request that has the same id.
+// never those of another call that has the same id.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
@@ -18,7 +18,8 @@ class CallGuard {
 
   // OK as long as the client waits; CANCELLED; DEADLINE_EXCEEDED.
   absl::Status Check() const;
-  // Engine::Submit, unless the client has gone. The sink may Disarm, which waits for this.
+  // Engine::Submit, unless the client has gone. All requests that it is given are of one call (its
+  // id and number). The sink may Disarm, which waits for this.
   absl::Status Submit(Engine& engine, EngineRequest request, std::unique_ptr<RequestSink> sink);
   // The requests ended.
   void Disarm();
@@ -36,7 +37,8 @@ class CallGuard {
   const Time deadline_;
   mutable Mutex mutex_;
   Engine* engine_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  std::vector<std::string> request_ids_ ABSL_GUARDED_BY(mutex_);
+  std::string request_id_ ABSL_GUARDED_BY(mutex_);
+  uint64_t call_ ABSL_GUARDED_BY(mutex_) = 0;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool late_ ABSL_GUARDED_BY(mutex_) = false;  // with cancelled_: because of the deadline
 };

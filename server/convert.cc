@@ -18,7 +18,7 @@ constexpr int kMaxStopStringBytes = 256;
 constexpr int kMaxStopIds = 64;
 constexpr int kMaxLogitBias = 1024;
 constexpr int kMaxKeyBytes = 256;
-constexpr size_t kMaxMessages = 8192;  // of a chat, also where only its end is kept
+constexpr size_t kMaxMessages = 4096;  // of a chat, also where only its end is kept
 
 absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
 
@@ -279,7 +279,7 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
     }
     to.n = static_cast<int>(request.n());
   }
-  SKIPSTONE_RETURN_IF_ERROR(InRange("priority", request.priority(), -kMaxPriority, kMaxPriority));
+  SKIPSTONE_RETURN_IF_ERROR(IsPriority(request.priority()));
   to.priority = request.priority();
   SKIPSTONE_RETURN_IF_ERROR(
       AtMost("experiment_key", request.experiment_key().size(), kMaxKeyBytes, "bytes"));
@@ -289,6 +289,10 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
   // Last, since it costs the most.
   SKIPSTONE_ASSIGN_OR_RETURN(to.prompt, PromptIds(request, rules));
   return to;
+}
+
+absl::Status IsPriority(int32_t priority) {
+  return InRange("priority", priority, -kMaxPriority, kMaxPriority);
 }
 
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,

@@ -35,6 +35,9 @@ absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const
 absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request,
                                               const PromptRules& rules);
 
+// Whether it is in the range of the contract.
+absl::Status IsPriority(int32_t priority);
+
 // The ids that an item is scored on; *score_from is the first scored one.
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,
                                               int* score_from);

@@ -1,6 +1,7 @@
 #include "server/experiments.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -25,11 +26,11 @@ absl::Status CheckName(const std::string& field, const std::string& name) {
 
 }  // namespace
 
-double UnitFraction(const std::string& salt, const std::string& unit) {
-  uint64_t hash = Fnv1a64(salt);
-  hash = Fnv1a64(std::string_view("\0", 1), hash);
-  hash = Mix64(Fnv1a64(unit, hash));
-  return static_cast<double>(hash >> 11) * 0x1.0p-53;
+double UnitFraction(const std::string& salt, const std::string& unit, const std::string& arm) {
+  constexpr std::string_view kZero("\0", 1);
+  uint64_t hash = Fnv1a64(unit, Fnv1a64(kZero, Fnv1a64(salt)));
+  hash = Mix64(Fnv1a64(arm, Fnv1a64(kZero, hash)));
+  return (static_cast<double>(hash >> 12) + 0.5) * 0x1.0p-52;
 }
 
 absl::Status Experiments::ParseUnit(const ExperimentConfig& config, Experiment& experiment) {
@@ -80,8 +81,12 @@ absl::StatusOr<Experiments> Experiments::Make(const ServerConfig& config, const 
                                                           std::string(level.status().message())));
       }
       experiment.arm_levels.push_back(*std::move(level));
-      experiment.total_weight += arm.weight;
+      experiment.weights.push_back(arm.weight);
     }
+    // No weight, however large or small, overflows.
+    const double greatest = *std::ranges::max_element(experiment.weights);
+    for (double& weight : experiment.weights) weight /= greatest;
+    experiment.salt = from.salt.empty() ? from.name : from.salt;
     experiments.configs_.push_back(from);
     experiments.experiments_.push_back(std::move(experiment));
   }
@@ -102,6 +107,22 @@ std::optional<std::string> Experiments::Unit(const Experiment& experiment,
   return std::nullopt;
 }
 
+// Weighted rendezvous hashing: each arm draws an exponential variable at the rate of its weight,
+// the first wins. What an arm draws depends on no other arm.
+size_t Experiments::ArmOf(const Experiment& experiment, const ExperimentConfig& config,
+                          const std::string& unit) {
+  size_t best = 0;
+  double best_score = -1;
+  for (size_t arm = 0; arm < config.arms.size(); ++arm) {
+    const double u = UnitFraction(experiment.salt, unit, config.arms[arm].name);
+    const double score = -experiment.weights[arm] / std::log(u);
+    if (score <= best_score) continue;
+    best = arm;
+    best_score = score;
+  }
+  return best;
+}
+
 std::optional<Assignment> Experiments::Assign(const AssignmentInput& input) const {
   for (size_t i = 0; i < experiments_.size(); ++i) {
     const ExperimentConfig& config = configs_[i];
@@ -109,11 +130,7 @@ std::optional<Assignment> Experiments::Assign(const AssignmentInput& input) cons
     if (!config.enabled) continue;
     const std::optional<std::string> unit = Unit(experiment, input);
     if (!unit) continue;
-    double left = UnitFraction(config.salt, *unit) * experiment.total_weight;
-    size_t arm = 0;
-    while (arm + 1 < config.arms.size() && left >= config.arms[arm].weight) {
-      left -= config.arms[arm++].weight;
-    }
+    const size_t arm = ArmOf(experiment, config, *unit);
     return Assignment{.experiment = config.name,
                       .arm = config.arms[arm].name,
                       .level = experiment.arm_levels[arm],

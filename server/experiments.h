@@ -35,7 +35,8 @@ class Experiments {
   static absl::StatusOr<Experiments> Make(const ServerConfig& config, const Levels& levels);
 
   // The first enabled experiment whose unit the request carries assigns it. Sticky: an arm is a
-  // function of (salt, unit) alone, in every process.
+  // function of (salt, unit, arms) alone, in every process. When weights change, a unit moves only
+  // to an arm whose weight grew against that of its own.
   std::optional<Assignment> Assign(const AssignmentInput& input) const;
 
   const std::vector<ExperimentConfig>& all() const { return configs_; }
@@ -47,10 +48,13 @@ class Experiments {
     std::string metadata_key;
     std::chrono::milliseconds window{};
     std::vector<Level> arm_levels;
-    double total_weight = 0;
+    std::string salt;
+    std::vector<double> weights;  // the greatest is 1
   };
 
   static absl::Status ParseUnit(const ExperimentConfig& config, Experiment& experiment);
+  static size_t ArmOf(const Experiment& experiment, const ExperimentConfig& config,
+                      const std::string& unit);
   static std::optional<std::string> Unit(const Experiment& experiment,
                                          const AssignmentInput& input);
 
@@ -58,8 +62,8 @@ class Experiments {
   std::vector<Experiment> experiments_;  // by index of configs_
 };
 
-// [0, 1), from FNV-1a 64 of salt, a zero byte and unit, mixed: uniform also over units that differ
-// in one character.
-double UnitFraction(const std::string& salt, const std::string& unit);
+// In (0, 1), from FNV-1a 64 of salt, unit and arm, parted by zero bytes, mixed: uniform also over
+// units that differ in one character. A contract: see ExperimentArm in inference.proto.
+double UnitFraction(const std::string& salt, const std::string& unit, const std::string& arm);
 
 }  // namespace skipstone::server

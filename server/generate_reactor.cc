@@ -12,6 +12,7 @@
 #include "server/incoming_call.h"
 #include "server/logging.h"
 #include "server/rpc.h"
+#include "server/watched_reactor.h"
 
 namespace skipstone::server {
 namespace {
@@ -47,16 +48,19 @@ grpc::Status Submit(IncomingCall& call, const Prepared& prepared, EventReceiver&
   return status.ok() ? grpc::Status::OK : call.Refuse(status, request);
 }
 
-class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
+class UnaryReactor : public WatchedUnaryReactor, public EventReceiver {
  public:
   UnaryReactor(Serving& serving, grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request, grpc::ByteBuffer& response)
-      : bytes_(response), call_(serving, context, request) {
+      : WatchedUnaryReactor(context, &serving.stall_watch),
+        bytes_(response),
+        call_(serving, context, request) {
     call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
   void OnEvent(v1::GenerateEvent event) override {
     if (event.has_accepted()) {
+      AddRequestId(call_.context(), event.accepted().request_id());
       *response_.mutable_accepted() = std::move(*event.mutable_accepted());
     } else if (event.has_delta()) {
       AppendDelta(event.delta(), Output(event.delta().index()).mutable_delta());
@@ -70,11 +74,10 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
   void OnEnd(const absl::Status& status) override {
     call_.guard().Disarm();
     if (status.ok()) bytes_ = Serialize(response_);
-    Finish(ToGrpc(status));
+    FinishWatched(ToGrpc(status));
   }
 
   void OnCancel() override { call_.OnCancel(); }
-  void OnDone() override { delete this; }
 
  private:
   void Read(const absl::Status& status) {
@@ -87,7 +90,7 @@ class UnaryReactor : public grpc::ServerUnaryReactor, public EventReceiver {
     }
     const grpc::Status refusal =
         prepared.ok() ? Submit(call_, *prepared, *this) : call_.Refuse(prepared.status());
-    if (!refusal.ok()) Finish(refusal);
+    if (!refusal.ok()) FinishWatched(refusal);
   }
 
   v1::GenerateOutput& Output(uint32_t index) {
@@ -111,6 +114,8 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
   }
 
   void OnEvent(v1::GenerateEvent event) override {
+    // Before the first write, and so before any other event.
+    if (event.has_accepted()) AddRequestId(call_.context(), event.accepted().request_id());
     {
       MutexLock lock(mutex_);
       if (broken_) return;

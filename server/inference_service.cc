@@ -1,5 +1,6 @@
 #include "server/inference_service.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,9 @@ namespace skipstone::server {
 namespace {
 
 // Of inference.proto: grows with each addition.
-constexpr int kSchemaRevision = 2;
+constexpr int kSchemaRevision = 3;
 
-// Each id costs up to 257 look-ups on a thread that other calls share.
+// Each id costs a look-up on a thread that other calls share.
 constexpr int kMaxAborts = 1024;
 
 // Of Tokenize's text and Detokenize's ids, so that what the one returns the other takes.
@@ -151,22 +152,15 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_max_queue_tokens(serving.limits.max_queue_tokens);
 }
 
-bool AbortRequest(const std::string& id, Engine& engine) {
-  constexpr auto kAbort = Engine::CancelReason::kAbort;
-  if (engine.Cancel(id, kAbort)) return true;
-  // Perhaps a Score call, some of whose items have ended.
-  bool any = false;
-  for (int i = 0; i < 256; ++i) any |= engine.Cancel(ScoreItemId(id, i), kAbort);
-  return any;
-}
-
-absl::Status AbortRequests(const v1::AbortRequest& request, const Serving& serving,
-                           v1::AbortResponse& response) {
+absl::Status AbortRequests(const v1::AbortRequest& request, const std::string& caller,
+                           const Serving& serving, v1::AbortResponse& response) {
   if (request.request_ids_size() > kMaxAborts) {
     return TooMany("request_ids", request.request_ids_size(), "ids", kMaxAborts);
   }
+  std::optional<std::string> owner;
+  if (!serving.anybody_may_abort) owner = caller;
   for (const std::string& id : request.request_ids()) {
-    if (AbortRequest(id, *serving.engine)) response.add_aborted(id);
+    if (serving.engine->Abort(id, owner)) response.add_aborted(id);
   }
   return absl::OkStatus();
 }
@@ -234,7 +228,12 @@ grpc::ServerUnaryReactor* InferenceService::GetLoad(Context* context, const Byte
 }
 
 grpc::ServerUnaryReactor* InferenceService::Abort(Context* context, const Bytes* in, Bytes* out) {
-  return Answer<v1::AbortRequest, v1::AbortResponse>(serving_, context, in, out, AbortRequests);
+  return Answer<v1::AbortRequest, v1::AbortResponse>(
+      serving_, context, in, out,
+      [caller = context->peer()](const v1::AbortRequest& request, const Serving& serving,
+                                 v1::AbortResponse& response) {
+        return AbortRequests(request, caller, serving, response);
+      });
 }
 
 }  // namespace skipstone::server

@@ -66,6 +66,8 @@ ABSL_FLAG(std::string, brownout_pages, "",
           "share of the K/V pages in use above which they do; above 1: never; default 0.95");
 ABSL_FLAG(std::string, fair_share, "",
           "metadata:KEY names a request's tenant, and tenants share fairly; default off");
+ABSL_FLAG(std::string, allow_abort, "",
+          "own: a call is aborted over its own connection only; any: by anybody; default own");
 ABSL_FLAG(std::string, drain_timeout, "", "for running requests after SIGTERM; default 30s");
 ABSL_FLAG(std::string, drain_grace, "", "requests are still taken after SIGTERM; default 2s");
 ABSL_FLAG(std::string, stream_stall_timeout, "", "for a reader that takes nothing; default 60s");

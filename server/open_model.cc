@@ -114,6 +114,8 @@ EngineOptions EngineOptionsOf(const ServerConfig& config) {
           .max_sequences = config.max_sequences,
           .max_queue = config.max_queue,
           .max_queue_tokens = config.max_queue_tokens,
+          .max_tenant_running = config.policy.max_tenant_running,
+          .max_tenant_queued = config.policy.max_tenant_queued,
           .fair_share = !config.fair_share.empty(),
           .itl_bound = config.itl_bound,
           .brownout_queue = config.brownout_queue,

@@ -89,6 +89,10 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message);
 }
 
+void AddRequestId(grpc::ServerContextBase& context, const std::string& request_id) {
+  context.AddInitialMetadata("skipstone-request-id", request_id);
+}
+
 Time DeadlineOf(const grpc::ServerContextBase& context) {
   const auto deadline = context.deadline();
   const auto left = deadline - std::chrono::system_clock::now();

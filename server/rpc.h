@@ -45,6 +45,9 @@ grpc::ByteBuffer Serialize(const Message& message) {
   return bytes;
 }
 
+// Tells the client the id of its call. Only of calls that were taken: gRPC's clients never retry
+// one that began to answer, and headers of our own would begin the answer of a refusal.
+void AddRequestId(grpc::ServerContextBase& context, const std::string& request_id);
 // The call's deadline on the engine's clock; kNever if it has none.
 Time DeadlineOf(const grpc::ServerContextBase& context);
 // Printable ASCII: any other byte in a metadata value makes gRPC end the process.

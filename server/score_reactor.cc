@@ -14,32 +14,36 @@
 #include "server/incoming_call.h"
 #include "server/logging.h"
 #include "server/rpc.h"
+#include "server/watched_reactor.h"
 
 namespace skipstone::server {
 namespace {
 
 // Stands for the items from `first` on, for which there must be room when the call is sent again.
-EngineRequest RestOf(const std::vector<size_t>& prompt_tokens, size_t first) {
+EngineRequest RestOf(const std::string& tenant, const std::vector<size_t>& prompt_tokens,
+                     size_t first) {
   const auto begin = prompt_tokens.begin() + static_cast<std::ptrdiff_t>(first);
   const auto left = static_cast<size_t>(prompt_tokens.end() - begin);
   const size_t tokens = std::accumulate(begin, prompt_tokens.end(), size_t{0});
   EngineRequest rest;
   rest.prompt.resize((tokens + left - 1) / left);  // their mean
   rest.n = static_cast<int>(left);
+  rest.tenant = tenant;
   return rest;
 }
 
 // The items are of one call, so that one output thread calls all their sinks, one at a time.
-class ScoreReactor : public grpc::ServerUnaryReactor {
+class ScoreReactor : public WatchedUnaryReactor {
  public:
   ScoreReactor(Serving& serving, grpc::CallbackServerContext& context,
                const grpc::ByteBuffer& request, grpc::ByteBuffer& bytes)
-      : bytes_(bytes), call_(serving, context, request) {
+      : WatchedUnaryReactor(context, &serving.stall_watch),
+        bytes_(bytes),
+        call_(serving, context, request) {
     call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
   void OnCancel() override { call_.OnCancel(); }
-  void OnDone() override { delete this; }
 
  private:
   class ItemSink : public RequestSink {
@@ -66,9 +70,10 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
   void Read(const absl::Status& status) {
     absl::StatusOr<std::vector<EngineRequest>> items = Prepare(status);
     if (!items.ok()) {
-      Finish(call_.Refuse(items.status()));
+      FinishWatched(call_.Refuse(items.status()));
       return;
     }
+    const std::string tenant = items->front().tenant;
     std::vector<size_t> prompt_tokens;
     for (const EngineRequest& item : *items) prompt_tokens.push_back(item.prompt.size());
     Begin(items->size());
@@ -78,7 +83,7 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
                                std::make_unique<ItemSink>(*this, static_cast<int>(i)));
       if (taken.ok()) continue;
       // Before those that were taken are told to end, whose status is not the call's.
-      ItemsEnded(0, call_.Refuse(taken, RestOf(prompt_tokens, i)));
+      ItemsEnded(0, call_.Refuse(taken, RestOf(tenant, prompt_tokens, i)));
       call_.guard().Withdraw();
       ItemsEnded(static_cast<int>(items->size() - i) + 1, grpc::Status::OK);
       return;
@@ -107,7 +112,6 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
     int64_t scored = 0;
     for (int i = 0; i < request.items_size(); ++i) {
       EngineRequest item = admitted.request;
-      item.id = ScoreItemId(admitted.request.id, i);
       auto ids = ScoreIds(request.items(i), rules, &item.score_from);
       if (!ids.ok()) {
         return absl::Status(
@@ -145,13 +149,16 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
       if (pending_ > 0) return;
     }
     call_.guard().Disarm();
-    if (status_.ok()) bytes_ = Serialize(response_);
+    if (status_.ok()) {
+      AddRequestId(call_.context(), response_.request_id());
+      bytes_ = Serialize(response_);
+    }
     LogEvent(Severity::kInfo, "scored",
              {{"request_id", response_.request_id()},
               {"code", absl::StrFormat("%d", status_.error_code())},
               {"skip_level", response_.applied_skip().level()},
               {"items", absl::StrFormat("%d", response_.results_size())}});
-    Finish(status_);
+    FinishWatched(status_);
   }
 
   grpc::ByteBuffer& bytes_;
@@ -164,10 +171,6 @@ class ScoreReactor : public grpc::ServerUnaryReactor {
 };
 
 }  // namespace
-
-std::string ScoreItemId(const std::string& request_id, int index) {
-  return absl::StrFormat("%s#%d", request_id, index);
-}
 
 grpc::ServerUnaryReactor* StartScore(Serving* serving, grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {

@@ -3,8 +3,6 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <string>
-
 #include "server/serving.h"
 
 namespace skipstone::server {
@@ -12,8 +10,5 @@ namespace skipstone::server {
 // `serving` is null while the model loads. The reactor owns itself.
 grpc::ServerUnaryReactor* StartScore(Serving* serving, grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
-
-// The engine's id of item `index` of a Score call.
-std::string ScoreItemId(const std::string& request_id, int index);
 
 }  // namespace skipstone::server

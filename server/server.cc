@@ -102,6 +102,8 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .levels = std::move(levels),
                                                   .experiments = std::move(experiments),
                                                   .tenant_key = config_.tenant_key(),
+                                                  .policy = config_.policy,
+                                                  .anybody_may_abort = config_.allow_abort == "any",
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_});
   metrics_.Expect(ExpectedLabels(*serving_));

@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/status.h"
 
@@ -101,13 +102,39 @@ class ConfigReader {
     });
   }
 
+  absl::StatusOr<int> Number(const YAML::Node& node, const std::string& key, int least,
+                             int most) const {
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, Scalar(node, key));
+    int value = 0;
+    if (absl::SimpleAtoi(text, &value) && value >= least && value <= most) return value;
+    return Error(node, absl::StrFormat("%s: '%s' is not a whole number from %d to %d", key, text,
+                                       least, most));
+  }
+
   absl::Status ReadPolicy(const YAML::Node& node) {
+    struct Maximum {
+      int PolicyConfig::*field;
+      int least;
+      int most;
+    };
+    static const std::map<std::string, Maximum> kMaxima = {
+        {"max_priority", {&PolicyConfig::max_priority, 0, 100}},
+        {"max_n", {&PolicyConfig::max_n, 1, 16}},
+        {"max_logprobs", {&PolicyConfig::max_logprobs, 0, 20}},
+        {"max_tenant_running", {&PolicyConfig::max_tenant_running, 0, 1000000}},
+        {"max_tenant_queued", {&PolicyConfig::max_tenant_queued, 0, 1000000}}};
+    PolicyConfig& policy = config_.policy;
     return ForEachKey(
         node, "policy", [&](const std::string& key, const YAML::Node& value) -> absl::Status {
-          if (key == "allow_custom_skip") {
-            SKIPSTONE_ASSIGN_OR_RETURN(config_.policy.allow_custom_skip, Bool(value, key));
+          if (const auto it = kMaxima.find(key); it != kMaxima.end()) {
+            SKIPSTONE_ASSIGN_OR_RETURN(policy.*it->second.field,
+                                       Number(value, key, it->second.least, it->second.most));
+          } else if (key == "allow_custom_skip") {
+            SKIPSTONE_ASSIGN_OR_RETURN(policy.allow_custom_skip, Bool(value, key));
+          } else if (key == "share_prefix_cache_across_tenants") {
+            SKIPSTONE_ASSIGN_OR_RETURN(policy.share_prefix_cache_across_tenants, Bool(value, key));
           } else if (key == "max_skipped_attention") {
-            SKIPSTONE_ASSIGN_OR_RETURN(config_.policy.max_skipped_attention, Scalar(value, key));
+            SKIPSTONE_ASSIGN_OR_RETURN(policy.max_skipped_attention, Scalar(value, key));
           } else {
             return Unknown(value, "policy." + key);
           }
@@ -210,7 +237,11 @@ absl::Status ReadConfigText(const std::string& text, const std::string& name,
                             ServerConfig& config) {
   ConfigReader reader(name, config);
   try {
-    return reader.Read(YAML::Load(text));
+    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    if (documents.size() > 1) {
+      return reader.Error(documents[1], "a second document: a configuration is one");
+    }
+    return documents.empty() ? absl::OkStatus() : reader.Read(documents[0]);
   } catch (const YAML::Exception& e) {
     return reader.At(std::max(e.mark.line, 0), e.msg);
   }

@@ -26,6 +26,15 @@ struct LevelConfig {
 struct PolicyConfig {
   bool allow_custom_skip = true;
   std::string max_skipped_attention;  // "75%" or a number of sublayers; empty: no maximum
+  // What a request may ask for, within the ranges of the contract.
+  int max_priority = 0;  // everybody may lower himself, and nobody puts himself before the others
+  int max_n = 16;
+  int max_logprobs = 20;
+  // Sequences of one tenant (one per output, one per item of a Score); 0: no limit.
+  int max_tenant_running = 0;  // that run or wait
+  int max_tenant_queued = 0;   // that wait
+  // False: cached prefixes are a tenant's own, and tell nobody what others asked.
+  bool share_prefix_cache_across_tenants = false;
 };
 
 struct ArmConfig {
@@ -39,7 +48,7 @@ struct ExperimentConfig {
   bool enabled = true;
   std::string unit;  // "metadata:KEY", "request.experiment_key" or "window:60s"
   bool isolate_prefix_cache = true;
-  std::string salt;
+  std::string salt;  // empty: the name
   std::vector<ArmConfig> arms;
 };
 
@@ -71,6 +80,7 @@ struct ServerConfig {
   double brownout_queue = 0.5;
   double brownout_pages = 0.95;
   std::string fair_share;  // "metadata:KEY"; empty: off
+  std::string allow_abort = "own";
   std::chrono::milliseconds drain_timeout = std::chrono::seconds(30);
   std::chrono::milliseconds drain_grace = std::chrono::seconds(2);
   std::chrono::milliseconds stream_stall_timeout = std::chrono::seconds(60);

@@ -36,6 +36,8 @@ struct Serving {
   Levels levels;
   Experiments experiments;
   std::string tenant_key;  // metadata that names a request's tenant; empty: all are one
+  PolicyConfig policy;
+  bool anybody_may_abort = false;  // else only the connection that a call came by
   Metrics& metrics;
   StallWatch& stall_watch;
   std::atomic<bool> leaving{false};   // the drain is announced, for those who ask

@@ -230,6 +230,8 @@ const std::vector<Entry>& Table() {
        Share(&C::brownout_pages)},
       {{"fair_share", "metadata:KEY names a request's tenant, tenants share fairly"},
        MetadataKey(&C::fair_share)},
+      {{"allow_abort", "own: a call is aborted over its own connection only; any: by anybody"},
+       OneOf(&C::allow_abort, {"own", "any"})},
       {{"drain_timeout", "how long running requests may take after SIGTERM"},
        UpTo24h(&C::drain_timeout)},
       {{"drain_grace", "how long new requests are taken after SIGTERM"}, UpTo24h(&C::drain_grace)},

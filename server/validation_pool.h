@@ -26,8 +26,9 @@ class ValidationPool {
     size_t max_waiting_bytes = size_t{32} << 20;
     size_t max_waiting_calls = 4096;
   };
-  // Larger requests are large: a prompt that fills a common context is not.
-  static constexpr size_t kLargeBytes = size_t{64} << 10;
+  // Larger requests are large: most prompts are not, and the dearest text of this size takes some
+  // 20 ms.
+  static constexpr size_t kLargeBytes = size_t{16} << 10;
   // No request is larger: gRPC's own default. Documented in inference.proto.
   static constexpr size_t kMaxRequestBytes = size_t{4} << 20;
 

@@ -129,6 +129,7 @@ class Sequence {
   int cached_tokens = 0;       // prompt tokens adopted at the first start
   std::vector<AppliedRange> unreported;  // sets that came into force and were not taken yet
   Tenant* tenant = nullptr;
+  bool at_newcomers_expense = false;  // its tenant's first, where shares are fair: see WaitQueue
   double silent_row_work = 1;  // work of a row that needs no logits, in such rows without skipping
   uint64_t start_plan = 0;     // id of the plan that started it last
   int32_t slot = -1;           // -1: waiting

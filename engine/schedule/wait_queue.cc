@@ -1,14 +1,14 @@
 #include "engine/schedule/wait_queue.h"
 
 #include <algorithm>
-#include <limits>
+#include <optional>
 
 #include "engine/base/check.h"
 
 namespace skipstone {
 namespace {
 
-// Names that nobody forgets are memory that clients can fill.
+// Names that nobody forgets are memory that clients can fill. Who is forgotten comes back as new.
 constexpr size_t kMostDeparted = 10000;
 
 // Of two tenants that have somebody waiting. Equally served, whoever waits longer goes first.
@@ -19,23 +19,27 @@ bool GoesBefore(const Tenant& a, const Tenant& b) {
 
 }  // namespace
 
-// A tenant that was away gets no credit for it: it goes on from the least of those present, or from
-// where it was if that is more.
+int64_t WaitQueue::Now() const {
+  std::optional<int64_t> least;
+  for (const auto& [name, tenant] : tenants_) {
+    if (tenant.waiting.empty() || tenant.is_new) continue;
+    least = std::min(least.value_or(tenant.served_tokens), tenant.served_tokens);
+  }
+  return least.value_or(last_started_);
+}
+
 Tenant* WaitQueue::Join(const std::string& name) {
-  const auto [it, is_new] = tenants_.try_emplace(name);
+  const auto [it, joins] = tenants_.try_emplace(name);
   Tenant& tenant = it->second;
   ++tenant.sequences;
-  if (!is_new) return &tenant;
-  if (tenants_.size() > 1) {
-    int64_t least = std::numeric_limits<int64_t>::max();
-    for (const auto& [other, present] : tenants_) {
-      if (&present != &tenant) least = std::min(least, present.served_tokens);
-    }
-    tenant.served_tokens = least;
-  }
+  if (!joins) return &tenant;
+  tenant.served_tokens = Now();
   if (const auto before = departed_.find(name); before != departed_.end()) {
     tenant.served_tokens = std::max(tenant.served_tokens, before->second);
     departed_.erase(before);
+  } else {
+    tenant.is_new = true;
+    newcomers_tokens_ = std::max(newcomers_tokens_, tenant.served_tokens);
   }
   return &tenant;
 }
@@ -63,17 +67,37 @@ void WaitQueue::Return(Sequence& sequence) {
 }
 
 Sequence* WaitQueue::First() const {
-  const Tenant* first = nullptr;
+  const Tenant* known = nullptr;
+  Sequence* newcomer = nullptr;
   for (const auto& [name, tenant] : tenants_) {
     if (tenant.waiting.empty()) continue;
-    if (first == nullptr || GoesBefore(tenant, *first)) first = &tenant;
+    Sequence* const first = *tenant.waiting.begin();
+    if (tenant.is_new) {
+      if (newcomer == nullptr || Sequence::Before()(first, newcomer)) newcomer = first;
+    } else if (known == nullptr || GoesBefore(tenant, *known)) {
+      known = &tenant;
+    }
   }
-  return first == nullptr ? nullptr : *first->waiting.begin();
+  if (known == nullptr) return newcomer;
+  Sequence* const first = *known->waiting.begin();
+  if (newcomer == nullptr) return first;
+  const bool their_turn = newcomers_tokens_ <= known->served_tokens;
+  const bool overdue = newcomer->Precedence() + kPriorityAging < first->Precedence();
+  return their_turn || overdue ? newcomer : first;
 }
 
 void WaitQueue::Start(Sequence& sequence) {
   SKIPSTONE_CHECK(sequence.tenant->waiting.erase(&sequence) == 1);
   --size_;
+  last_started_ = std::max(last_started_, sequence.tenant->served_tokens);
+}
+
+void WaitQueue::Serve(Sequence& sequence, int64_t tokens) {
+  Tenant& tenant = *sequence.tenant;
+  sequence.at_newcomers_expense |= tenant.is_new;
+  tenant.is_new = false;
+  tenant.served_tokens += tokens;
+  if (sequence.at_newcomers_expense) newcomers_tokens_ += tokens;
 }
 
 void WaitQueue::End(Sequence& sequence) {
@@ -84,8 +108,10 @@ void WaitQueue::End(Sequence& sequence) {
   ReleaseFollowers(sequence.spec.id);
   if (--sequence.tenant->sequences > 0) return;
   const std::string name = NameOf(sequence);
-  if (departed_.size() >= kMostDeparted) departed_.clear();
-  departed_[name] = sequence.tenant->served_tokens;
+  if (!sequence.tenant->is_new) {
+    if (departed_.size() >= kMostDeparted) departed_.clear();
+    departed_[name] = sequence.tenant->served_tokens;
+  }
   tenants_.erase(name);
 }
 

@@ -2,6 +2,10 @@
 // are fair, first from the tenant that was served the fewest tokens (the virtual token counter of
 // Sheng et al. 2024, arXiv 2401.00588), and by precedence within a tenant.
 //
+// A tenant costs its client nothing but a name. Tenants that were never served therefore have one
+// share between them, in order of precedence: who makes up a name for each request has the share of
+// one tenant. At the worst they are treated as by a lower class of priority.
+//
 // The later outputs of a request wait behind the first one (their leader) until it has entered the
 // prompt into the prefix cache: then they share its pages instead of computing their own.
 //
@@ -22,6 +26,7 @@ namespace skipstone {
 // Kept while it has sequences that wait or run.
 struct Tenant {
   int64_t served_tokens = 0;
+  bool is_new = false;  // never served
   int sequences = 0;
   std::set<Sequence*, Sequence::Before> waiting;
 };
@@ -43,7 +48,7 @@ class WaitQueue {
   // It has ended, waiting or running.
   void End(Sequence& sequence);
 
-  void Serve(Sequence& sequence, int64_t tokens) { sequence.tenant->served_tokens += tokens; }
+  void Serve(Sequence& sequence, int64_t tokens);
 
   int size() const { return size_; }
 
@@ -53,9 +58,13 @@ class WaitQueue {
     return fair_share_ ? sequence.spec.tenant : std::string();
   }
   Tenant* Join(const std::string& name);
+  // Where a tenant goes on that was away: it gets no credit for that.
+  int64_t Now() const;
 
   const bool fair_share_;
   std::map<std::string, Tenant> tenants_;
+  int64_t newcomers_tokens_ = 0;  // served to the first sequences of new tenants
+  int64_t last_started_ = 0;      // the counter of who started, the greatest so far
   std::unordered_map<std::string, int64_t> departed_;  // tokens served to tenants that left
   std::unordered_map<SequenceId, std::vector<Sequence*>> followers_;
   int size_ = 0;

@@ -22,11 +22,12 @@ CONFIG_KEYS = set("""
     model model_name listen metrics_listen health_listen backend threads kv_memory kv_pages
     max_connections max_connection_age max_connection_age_grace max_connection_idle
     min_ping_interval page_tokens max_batch_tokens max_sequences max_queue max_queue_tokens itl_bound
-    brownout_queue brownout_pages fair_share drain_timeout drain_grace
+    brownout_queue brownout_pages fair_share allow_abort drain_timeout drain_grace
     stream_stall_timeout step_stall_timeout prefix_cache tuning_cache log_level log_format
     levels default_level policy brownout experiments buckets""".split())
 BROWNOUT_KEYS = {"queue", "pages"}
-POLICY_KEYS = {"allow_custom_skip", "max_skipped_attention"}
+POLICY_KEYS = {"allow_custom_skip", "max_skipped_attention", "max_priority", "max_n", "max_logprobs",
+               "max_tenant_running", "max_tenant_queued", "share_prefix_cache_across_tenants"}
 EXPERIMENT_KEYS = {"name", "enabled", "unit", "isolate_prefix_cache", "salt", "arms"}
 ARM_KEYS = {"name", "level", "weight"}
 

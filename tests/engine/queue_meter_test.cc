@@ -23,6 +23,25 @@ TEST(QueueMeterTest, ASecondIfNothingIsKnown) {
             std::chrono::seconds(1));
 }
 
+TEST(QueueMeterTest, CountsWhatWaitsOfATenant) {
+  QueueMeter queue;
+  queue.Enter({.sequences = 3}, "a");
+  queue.Enter({.sequences = 1}, "b");
+  queue.Start({.sequences = 1}, At(1), "a");
+  queue.GiveUp({.sequences = 1}, "b");
+  EXPECT_EQ(queue.waiting_of("a"), 2);
+  EXPECT_EQ(queue.waiting_of("b"), 0);
+  EXPECT_EQ(queue.waiting_of("c"), 0);
+  EXPECT_EQ(queue.waiting().sequences, 2);
+}
+
+TEST(QueueMeterTest, WithoutARateTheQueueIsTakenToDrainInASecond) {
+  QueueMeter queue;
+  queue.Enter({.sequences = 8, .prompt_tokens = 80});
+  EXPECT_EQ(queue.TimeToDrain({.sequences = 8}, At(100)), std::chrono::seconds(1));
+  EXPECT_EQ(queue.TimeToDrain({.sequences = 20}, At(100)), std::chrono::milliseconds(2500));
+}
+
 TEST(QueueMeterTest, TakesTheRateOfTheLastSeconds) {
   QueueMeter queue;
   queue.Enter({.sequences = 1000, .prompt_tokens = 100000});

@@ -4,6 +4,7 @@
 #include <grpcpp/test/server_context_test_spouse.h>
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -138,6 +139,83 @@ TEST_F(AdmissionTest, NamesATenantThatIsTooLongOrNotPrintable) {
     EXPECT_THAT(message(tenant), AllOf(HasSubstr("INVALID_ARGUMENT"),
                                        HasSubstr("metadata x-tenant-bin: only printable")));
   }
+}
+
+// The salt of each combination of tenant, cache salt and arm.
+TEST_F(AdmissionTest, TheCacheSaltTellsItsPartsApart) {
+  const std::string experiment =
+      "experiments:\n- name: e\n  unit: request.experiment_key\n"
+      "  arms: [{name: a, level: full, weight: 1}]\n";
+  Configure("fair_share: metadata:tenant\n" + experiment);
+  const std::vector<std::string> parts = {
+      "", "e/a", "\ne/a", "0:", "3:e/a", "1:x", "x", "x0:3:e/a"};
+  std::set<std::string> salts;
+  int made = 0;
+  for (const std::string& tenant : parts) {
+    if (tenant.find('\n') != std::string::npos) continue;  // no metadata
+    metadata_ = {{"tenant", tenant}};
+    for (const std::string& salt : parts) {
+      for (const char* unit : {"", "user"}) {
+        v1::GenerateRequest request;
+        request.set_text("5");
+        request.set_cache_salt(salt);
+        request.set_experiment_key(unit);
+        const auto admitted =
+            Run([&](Admission& admission) { return admission.Generate(request, **serving_); });
+        ASSERT_TRUE(admitted.ok()) << admitted.status();
+        salts.insert(admitted->request.cache_salt);
+        ++made;
+      }
+    }
+  }
+  EXPECT_EQ(std::ssize(salts), made);
+}
+
+TEST_F(AdmissionTest, TenantsShareCachedPrefixesIfTheyAreToldTo) {
+  const auto salt_of = [&](const std::string& tenant) {
+    metadata_ = {{"tenant", tenant}};
+    EXPECT_EQ(Admit({})->request.cache_salt, AdmitScore({})->request.cache_salt);
+    return Admit({})->request.cache_salt;
+  };
+  EXPECT_EQ(salt_of("a"), salt_of("b")) << "there are no tenants";
+  Configure("fair_share: metadata:tenant\n");
+  EXPECT_NE(salt_of("a"), salt_of("b"));
+  Configure("fair_share: metadata:tenant\n");
+  serving_.emplace(
+      "levels: {full: none}\nfair_share: metadata:tenant\n"
+      "policy: {share_prefix_cache_across_tenants: true}\n");
+  EXPECT_EQ(salt_of("a"), salt_of("b"));
+}
+
+TEST_F(AdmissionTest, AScoreWaitsBehindWhatOthersWaitFor) {
+  EXPECT_EQ(Admit({})->request.priority, 0);
+  EXPECT_EQ(AdmitScore({})->request.priority, -1);
+  v1::ScoreRequest request;
+  request.add_items()->mutable_prompt()->set_text("5 6 7");
+  for (const int priority : {0, -7}) {
+    request.set_priority(priority);
+    const auto admitted =
+        Run([&](Admission& admission) { return admission.Score(request, **serving_); });
+    EXPECT_EQ(admitted->request.priority, priority);
+  }
+}
+
+TEST_F(AdmissionTest, EachCallHasItsNumber) {
+  EXPECT_NE(Admit({})->request.call, 0u);
+  EXPECT_NE(Admit({})->request.call, AdmitScore({})->request.call);
+}
+
+TEST(RequestIdTest, Has128RandomBits) {
+  std::set<std::string> ids;
+  std::vector<std::set<char>> digits(32);
+  for (int i = 0; i < 1000; ++i) {
+    const std::string id = MakeRequestId();
+    ASSERT_EQ(id.size(), 32u);
+    ids.insert(id);
+    for (size_t k = 0; k < 32; ++k) digits[k].insert(id[k]);
+  }
+  EXPECT_EQ(ids.size(), 1000u);
+  for (size_t k = 0; k < 32; ++k) EXPECT_EQ(digits[k].size(), 16u) << "digit " << k;
 }
 
 }  // namespace

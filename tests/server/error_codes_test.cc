@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -61,6 +62,7 @@ TEST(ErrorCodesTest, ResourceExhaustedByAFullQueueSaysWhenToComeBack) {
   EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(refused.status.error_message(), HasSubstr("the limit is 1"));
   CheckPushback(refused.trailing);
+  EXPECT_FALSE(refused.initial.contains("skipstone-request-id")) << "gRPC would not retry";
   grpc::ClientContext context;
   v1::ScoreRequest score;
   for (int i = 0; i < 3; ++i) score.add_items()->mutable_prompt()->set_text("5 6");
@@ -175,6 +177,98 @@ TEST(ErrorCodesTest, AStreamThatIsResetBeforeItsMessageIsCancelled) {
   EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT) << status.error_message();
   EXPECT_TRUE(Eventually([&] { return server.Outcomes("rejected") == 1; }));
   queue.Shutdown();
+}
+
+void FromTenant(grpc::ClientContext& context, const std::string& tenant) {
+  context.AddMetadata("x-tenant", tenant);
+}
+
+TEST(ErrorCodesTest, ResourceExhaustedByTheTenantsSequencesInFlight) {
+  FakeServer server({.yaml = "fair_share: metadata:x-tenant\npolicy: {max_tenant_running: 2}"});
+  const auto a = [](grpc::ClientContext& context) { FromTenant(context, "a"); };
+  const auto b = [](grpc::ClientContext& context) { FromTenant(context, "b"); };
+  server.gate().Close();
+  Streaming first(server.stub(), Named("first", 2), a);
+  server.gate().WaitArrivals(1);
+  Streaming second(server.stub(), Named("second", 2), a);
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 1; }));
+  const auto refused = server.Generate(Prompt("5", 1), a);
+  EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("tenant 'a'"));
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("max_tenant_running is 2"));
+  CheckPushback(refused.trailing);
+  Streaming other(server.stub(), Named("other", 2), b);
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 2; }));
+  v1::GenerateRequest many = Prompt("5", 1);
+  many.set_n(2);  // sequences count
+  EXPECT_EQ(server.Generate(many, b).status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  server.gate().Open();
+  for (Streaming* stream : {&first, &second, &other}) EXPECT_TRUE(stream->ReadAll().ok());
+  EXPECT_TRUE(server.Generate(Prompt("5", 1), a).status.ok()) << "an end makes room";
+  // What can never fit is not to be sent again.
+  many.set_n(3);
+  const auto never = server.Generate(many, b);
+  EXPECT_EQ(never.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(never.trailing.at("grpc-retry-pushback-ms"), "-1");
+  grpc::ClientContext context;
+  v1::ScoreRequest score;
+  for (int i = 0; i < 3; ++i) score.add_items()->mutable_prompt()->set_text("5 6");
+  v1::ScoreResponse scored;
+  EXPECT_EQ(server.stub().Score(&context, score, &scored).error_code(),
+            StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(CopyOf(context.GetServerTrailingMetadata()).at("grpc-retry-pushback-ms"), "-1");
+}
+
+TEST(ErrorCodesTest, ResourceExhaustedByTheTenantsSequencesThatWait) {
+  FakeServer server({.yaml = "fair_share: metadata:x-tenant\npolicy: {max_tenant_queued: 1}",
+                     .max_sequences = 1});
+  const auto a = [](grpc::ClientContext& context) { FromTenant(context, "a"); };
+  server.gate().Close();
+  Streaming running(server.stub(), Named("running", 2), a);
+  server.gate().WaitArrivals(1);
+  Streaming queued(server.stub(), Named("queued", 2), a);
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 1; }));
+  const auto refused = server.Generate(Prompt("5", 1), a);
+  EXPECT_EQ(refused.status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("max_tenant_queued is 1"));
+  CheckPushback(refused.trailing);
+  Streaming other(server.stub(), Named("other", 2),
+                  [](grpc::ClientContext& context) { FromTenant(context, "b"); });
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 2; }));
+  server.gate().Open();
+  for (Streaming* stream : {&running, &queued, &other}) EXPECT_TRUE(stream->ReadAll().ok());
+  EXPECT_TRUE(server.Generate(Prompt("5", 1), a).status.ok());
+}
+
+// Some of it has room, and what it is told is about the rest.
+TEST(ErrorCodesTest, ARefusedScoreCallWaitsForItsTenantsSequencesToo) {
+  FakeServer server({.yaml = "fair_share: metadata:x-tenant\npolicy: {max_tenant_running: 8}"});
+  const auto a = [](grpc::ClientContext& context) { FromTenant(context, "a"); };
+  server.gate().Close();
+  std::vector<std::unique_ptr<Streaming>> streams;
+  for (int i = 0; i < 7; ++i) {
+    streams.push_back(
+        std::make_unique<Streaming>(server.stub(), Named("s" + std::to_string(i), 8), a));
+    server.gate().WaitArrivals(1);
+  }
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 6u; }));
+  server.gate().CloseFrom(4);  // all have started by then, and nothing else ever did
+  server.gate().WaitArrivals(4);
+  ASSERT_TRUE(Eventually([&] { return server.Load().waiting() == 0u; }));
+  auto refused = std::async(std::launch::async, [&] {
+    grpc::ClientContext context;
+    FromTenant(context, "a");
+    v1::ScoreRequest score;
+    for (int i = 0; i < 8; ++i) score.add_items()->mutable_prompt()->set_text("5 6");
+    v1::ScoreResponse scored;
+    EXPECT_EQ(server.stub().Score(&context, score, &scored).error_code(),
+              StatusCode::RESOURCE_EXHAUSTED);
+    return std::stoi(CopyOf(context.GetServerTrailingMetadata()).at("grpc-retry-pushback-ms"));
+  });
+  ASSERT_TRUE(Eventually([&] { return server.Outcomes("rejected") == 1; }));
+  server.gate().Open();
+  EXPECT_GE(refused.get(), 700) << "as long as seven took to start, which is told as a second";
+  for (const auto& stream : streams) EXPECT_TRUE(stream->ReadAll().ok());
 }
 
 TEST(ErrorCodesTest, DeadlineExceededOnArrival) {

@@ -52,14 +52,21 @@ std::optional<Assignment> ByKey(const Experiments& experiments, const std::strin
 // Made by another implementation of FNV-1a 64 and the SplitMix64 finaliser, so that an analysis in
 // another language can tell who was in which arm.
 TEST(ExperimentsTest, UnitFractionHasTestVectors) {
-  EXPECT_EQ(UnitFraction("", ""), 0.4442161423420532);
-  EXPECT_EQ(UnitFraction("2026-11", "user-1"), 0.669491044793068);
-  EXPECT_EQ(UnitFraction("2026-11", "user-2"), 0.024323148541445017);
-  EXPECT_EQ(UnitFraction("2026-12", "user-1"), 0.4105457805544228);
-  EXPECT_EQ(UnitFraction("2026-11", "\u00fc"), 0.8463414777905264);
-  // The zero byte between salt and unit.
-  EXPECT_EQ(UnitFraction("a", "bc"), 0.31813465585706613);
-  EXPECT_EQ(UnitFraction("ab", "c"), 0.3668201770536028);
+  EXPECT_EQ(UnitFraction("", "", ""), 0.38870754538924934);
+  EXPECT_EQ(UnitFraction("2026-11", "user-1", "control"), 0.6599115893348247);
+  EXPECT_EQ(UnitFraction("2026-11", "user-1", "treatment"), 0.0663782846227684);
+  EXPECT_EQ(UnitFraction("2026-11", "user-2", "control"), 0.7131794323780597);
+  EXPECT_EQ(UnitFraction("2026-12", "user-1", "control"), 0.3969026140246795);
+  EXPECT_EQ(UnitFraction("2026-11", "\u00fc", "control"), 0.9760219155625368);
+  // The zero bytes between salt, unit and arm.
+  EXPECT_EQ(UnitFraction("a", "bc", "d"), 0.8377301518707051);
+  EXPECT_EQ(UnitFraction("ab", "c", "d"), 0.3062158226869872);
+  EXPECT_EQ(UnitFraction("a", "b", "cd"), 0.9447110765784702);
+}
+
+// The rule, of two arms of equal weight: the greater fraction wins.
+std::string ArmOfHalves(const std::string& salt, const std::string& unit) {
+  return UnitFraction(salt, unit, "c") > UnitFraction(salt, unit, "t") ? "c" : "t";
 }
 
 TEST(ExperimentsTest, ArmsGetTheirWeights) {
@@ -84,21 +91,92 @@ TEST(ExperimentsTest, AssignmentIsStickyAndFollowsTheVectors) {
   const Experiments second = Make(yaml);
   for (int i = 0; i < 1000; ++i) {
     const std::string unit = absl::StrFormat("%d", i);
-    const std::string arm = UnitFraction("s", unit) < 0.5 ? "c" : "t";
+    const std::string arm = ArmOfHalves("s", unit);
     EXPECT_EQ(ByKey(first, unit)->arm, arm);
     EXPECT_EQ(ByKey(second, unit)->arm, arm);
     EXPECT_EQ(ByKey(first, unit)->level.name, arm == "c" ? "full" : "deep");
   }
 }
 
-TEST(ExperimentsTest, SaltsMakeIndependentAssignments) {
-  constexpr int kUnits = 10000;
+// Of 10000 units, how many two experiments put into arms of one name.
+int EqualArms(const Experiments& a, const Experiments& b) {
   int equal = 0;
-  for (int i = 0; i < kUnits; ++i) {
+  for (int i = 0; i < 10000; ++i) {
     const std::string unit = absl::StrFormat("%d", i);
-    equal += (UnitFraction("one", unit) < 0.5) == (UnitFraction("two", unit) < 0.5);
+    equal += ByKey(a, unit)->arm == ByKey(b, unit)->arm ? 1 : 0;
   }
-  EXPECT_NEAR(equal, kUnits / 2, 4 * std::sqrt(kUnits / 4));
+  return equal;
+}
+
+std::string HalvesWithSalt(const std::string& name, const std::string& salt) {
+  std::string yaml = Halves(name, "request.experiment_key");
+  yaml.replace(yaml.find("  salt: s\n"), 10, salt);
+  return yaml;
+}
+
+TEST(ExperimentsTest, SaltsMakeIndependentAssignments) {
+  const Experiments one = Make(HalvesWithSalt("e", "  salt: one\n"));
+  EXPECT_EQ(EqualArms(one, Make(HalvesWithSalt("f", "  salt: one\n"))), 10000);
+  EXPECT_NEAR(EqualArms(one, Make(HalvesWithSalt("e", "  salt: two\n"))), 5000, 200);
+}
+
+TEST(ExperimentsTest, TheNameIsTheSaltWhereNoneIsGiven) {
+  const Experiments one = Make(HalvesWithSalt("one", ""));
+  EXPECT_EQ(EqualArms(one, Make(HalvesWithSalt("other", "  salt: one\n"))), 10000);
+  EXPECT_EQ(EqualArms(one, Make(HalvesWithSalt("one", "  salt: ''\n"))), 10000);
+  EXPECT_NEAR(EqualArms(one, Make(HalvesWithSalt("two", ""))), 5000, 200);
+}
+
+Experiments Weighted(const std::vector<std::pair<std::string, std::string>>& arms) {
+  std::string yaml = "- name: e\n  unit: request.experiment_key\n  arms:\n";
+  for (const auto& [name, weight] : arms) {
+    yaml += absl::StrFormat("  - {name: %s, level: full, weight: %s}\n", name, weight);
+  }
+  return Make(yaml);
+}
+
+// Made by the same other implementation.
+TEST(ExperimentsTest, UnequalArmsHaveTestVectors) {
+  const Experiments experiments = Weighted({{"c", "50"}, {"t1", "30"}, {"t2", "20"}});
+  const char* const arms[] = {"c", "c", "c", "c", "t1", "t2", "t1", "c", "t1", "c", "t1", "t1"};
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(ByKey(experiments, absl::StrFormat("user-%d", i))->arm, arms[i]) << i;
+  }
+}
+
+// How many of 20000 units move, by "from to".
+std::map<std::string, int> Moves(const Experiments& before, const Experiments& after) {
+  std::map<std::string, int> moves;
+  for (int i = 0; i < 20000; ++i) {
+    const std::string unit = absl::StrFormat("user-%d", i);
+    const std::string from = ByKey(before, unit)->arm;
+    const std::string to = ByKey(after, unit)->arm;
+    if (from != to) ++moves[from + " " + to];
+  }
+  return moves;
+}
+
+TEST(ExperimentsTest, ARampMovesOnlyUnitsOfArmsThatShrink) {
+  const Experiments start = Weighted({{"c", "80"}, {"t1", "10"}, {"t2", "10"}});
+  const auto up = Moves(start, Weighted({{"c", "60"}, {"t1", "20"}, {"t2", "20"}}));
+  EXPECT_EQ(up.size(), 2u) << "from c alone";
+  EXPECT_NEAR(up.at("c t1"), 2000, 200);
+  EXPECT_NEAR(up.at("c t2"), 2000, 200);
+  const auto down = Moves(start, Weighted({{"c", "90"}, {"t1", "5"}, {"t2", "5"}}));
+  EXPECT_EQ(down.size(), 2u) << "to c alone";
+  EXPECT_NEAR(down.at("t1 c") + down.at("t2 c"), 2000, 300);
+  // Neither scale nor order of the arms matters, and an arm that goes leaves the others alone.
+  EXPECT_TRUE(Moves(start, Weighted({{"t2", "1"}, {"c", "8"}, {"t1", "1"}})).empty());
+  for (const auto& [move, count] : Moves(start, Weighted({{"c", "80"}, {"t1", "10"}}))) {
+    EXPECT_EQ(move.substr(0, 3), "t2 ") << count;
+  }
+}
+
+TEST(ExperimentsTest, TakesWeightsOfAnySize) {
+  const Experiments huge = Weighted({{"a", "1e308"}, {"b", "1e308"}, {"c", "1e-308"}});
+  const Experiments one = Weighted({{"a", "1"}, {"b", "1"}});
+  EXPECT_TRUE(Moves(huge, one).empty()) << "and nobody is in c";
+  EXPECT_EQ(ByKey(Weighted({{"a", "1e-308"}}), "u")->arm, "a");
 }
 
 TEST(ExperimentsTest, UnitsComeFromMetadataKeyOrWindow) {
@@ -110,7 +188,7 @@ TEST(ExperimentsTest, UnitsComeFromMetadataKeyOrWindow) {
         return "7";
       }});
   EXPECT_EQ(asked, "x-user-id") << "metadata keys are lower case";
-  EXPECT_EQ(assigned->arm, UnitFraction("s", "7") < 0.5 ? "c" : "t");
+  EXPECT_EQ(assigned->arm, ArmOfHalves("s", "7"));
 
   const Experiments by_window = Make(Halves("e", "window:60s"));
   using std::chrono::system_clock;
@@ -119,7 +197,7 @@ TEST(ExperimentsTest, UnitsComeFromMetadataKeyOrWindow) {
     const system_clock::time_point start{std::chrono::minutes(minute)};
     const std::string arm = by_window.Assign({.now = start})->arm;
     EXPECT_EQ(arm, by_window.Assign({.now = start + std::chrono::milliseconds(59999)})->arm);
-    EXPECT_EQ(arm, UnitFraction("s", absl::StrFormat("%d", minute)) < 0.5 ? "c" : "t");
+    EXPECT_EQ(arm, ArmOfHalves("s", absl::StrFormat("%d", minute)));
     arms.insert(arm);
   }
   EXPECT_EQ(arms.size(), 2u) << "the switchback switches";
@@ -163,7 +241,7 @@ TEST(ExperimentsTest, NamesMistakes) {
 // A unit of the first experiment for each arm.
 std::string UnitOf(const std::string& arm) {
   int i = 0;
-  while ((UnitFraction("s", absl::StrFormat("%d", i)) < 0.5) != (arm == "c")) ++i;
+  while (ArmOfHalves("s", absl::StrFormat("%d", i)) != arm) ++i;
   return absl::StrFormat("%d", i);
 }
 

@@ -39,6 +39,7 @@ struct FakeServerOptions {
   std::vector<int32_t> eos_ids = {};
   int broken_layer = -1;                             // FakeRunnerOptions
   Duration stall_timeout = std::chrono::minutes(5);  // of a step
+  Duration step_time{};                              // that the device takes
   bool serve = true;                                 // false: as while a model loads, until Serve
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;  // default: synthetic
 };
@@ -174,7 +175,10 @@ inline ServedModel FakeServer::Model() {
                         .num_pages = o.num_pages,
                         .num_layers = o.num_layers,
                         .broken_layer = o.broken_layer,
-                        .on_launch = [this](const StepPlan&) { gate_.Pass(); }});
+                        .on_launch = [this](const StepPlan&) {
+                          gate_.Pass();
+                          std::this_thread::sleep_for(options_.step_time);
+                        }});
   runner_ = runner.get();
   model.runner = std::move(runner);
   model.tokenizer = o.tokenizer;

@@ -30,6 +30,7 @@ class FakeServing {
                                .levels = *std::move(levels),
                                .experiments = *std::move(experiments),
                                .tenant_key = config.tenant_key(),
+                               .policy = config.policy,
                                .metrics = metrics_,
                                .stall_watch = stall_watch_});
   }

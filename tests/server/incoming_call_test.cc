@@ -1,7 +1,6 @@
 // Calls that wait for a validation thread: their ends, and that nobody else waits with them.
 #include "server/incoming_call.h"
 
-#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -11,6 +10,7 @@
 #include "tests/server/fake_server.h"
 #include "tests/server/streaming.h"
 #include "tests/support/fake_engine.h"
+#include "tests/support/gate.h"
 
 namespace skipstone::server {
 namespace {
@@ -75,18 +75,12 @@ TEST_F(IncomingCallTest, EndAtTheirDeadlineAndAreNeverRead) {
 TEST_F(IncomingCallTest, EndWithTheirClientAndAreNeverRead) {
   Streaming held(server_.stub(), Prompt("5 6", 2));
   reading_.WaitArrivals(1);
-  Streaming gone(server_.stub(), Prompt("7 8", 2));
-  gone.Cancel();
-  EXPECT_EQ(gone.ReadAll().error_code(), StatusCode::CANCELLED);
-  v1::ScoreRequest score;
-  score.add_items()->mutable_prompt()->set_text("5 6");
-  grpc::ClientContext context;
-  auto scored = std::async(std::launch::async, [&] {
-    v1::ScoreResponse response;
-    return server_.stub().Score(&context, score, &response).error_code();
-  });
-  context.TryCancel();
-  EXPECT_EQ(scored.get(), StatusCode::CANCELLED);
+  for (int i = 1; i <= 3; ++i) {
+    Streaming gone(server_.stub(), Prompt("7 8", 2));
+    gone.Cancel();
+    EXPECT_EQ(gone.ReadAll().error_code(), StatusCode::CANCELLED);
+    EXPECT_TRUE(Eventually([&] { return server_.Outcomes("cancelled") == i; }));
+  }
   reading_.Open();
   EXPECT_TRUE(held.ReadAll().ok());
   EXPECT_TRUE(server_.Generate(Prompt("9", 1)).status.ok());
@@ -110,6 +104,8 @@ TEST_F(IncomingCallTest, ADrainEndsThoseThatWait) {
   Streaming held(server_.stub(), Prompt("5 6", 2));
   reading_.WaitArrivals(1);
   Streaming waiting(server_.stub(), Prompt("7 8", 2));
+  // These follow it on the same connection, so the server has it.
+  for (int i = 0; i < 50; ++i) server_.Load();
   std::thread drain([&] { EXPECT_TRUE(server_.server().Drain(/*now=*/false)); });
   ASSERT_TRUE(
       Eventually([&] { return server_.server().health().IsServing(kReadinessService) == false; }));
@@ -132,6 +128,36 @@ TEST(CallGuardTest, SubmitsNothingForAClientThatIsGone) {
   CallGuard late(SystemClock().Now());
   EXPECT_TRUE(absl::IsDeadlineExceeded(late.Check()));
   EXPECT_TRUE(absl::IsDeadlineExceeded(late.Submit(engine, {.id = "x"}, nullptr)));
+}
+
+TEST(CallGuardTest, EndsEveryItemOfItsCallAndNoOtherCallOfThatId) {
+  Gate gate;
+  gate.Close();
+  FakeEngine fake(FakeEngine::Options(), {.on_launch = [&gate](const StepPlan&) { gate.Pass(); }});
+  Engine& engine = *fake.operator->();
+  const auto submit = [&](CallGuard& guard, uint64_t call, std::shared_ptr<Recording> recording) {
+    EngineRequest request = fake.Request("x", 4, 8);
+    request.call = call;
+    return guard.Submit(engine, request, Recording::Sink(std::move(recording)));
+  };
+  CallGuard first(kNever);
+  CallGuard second(kNever);
+  const auto item = std::make_shared<Recording>();
+  const auto other_item = std::make_shared<Recording>();
+  ASSERT_TRUE(submit(first, 1, item).ok());
+  ASSERT_TRUE(submit(first, 1, other_item).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(submit(second, 2, std::make_shared<Recording>())));
+  second.OnStall();  // a call that the engine did not take
+  second.Withdraw();
+  EXPECT_EQ(fake->load().running + fake->load().waiting, 2);
+  first.Withdraw();
+  gate.Open();
+  for (const auto& ended : {item, other_item}) EXPECT_TRUE(absl::IsCancelled(ended->WaitDone()));
+  // The id is another's now, and who had it may still be told that its client went.
+  const auto later = std::make_shared<Recording>();
+  ASSERT_TRUE(submit(second, 2, later).ok());
+  first.OnCancel();
+  EXPECT_TRUE(later->WaitDone().ok());
 }
 
 }  // namespace

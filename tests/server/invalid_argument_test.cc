@@ -113,6 +113,12 @@ std::vector<BadRequest> StoppingCases() {
       {"Logprobs",
        [](R& r) { r.mutable_output()->set_logprobs(21); },
        {"output.logprobs: 21", "20"}},
+      {"LogprobsAbovePolicy",
+       [](R& r) { r.mutable_output()->set_logprobs(6); },
+       {"output.logprobs: 6,", "policy's limit is 5", "policy.max_logprobs"}},
+      {"PromptLogprobsAbovePolicy",
+       [](R& r) { r.mutable_output()->set_prompt_logprobs(20); },
+       {"output.prompt_logprobs: 20,", "policy's limit is 5", "policy.max_logprobs"}},
       {"PromptLogprobs",
        [](R& r) { r.mutable_output()->set_prompt_logprobs(21); },
        {"output.prompt_logprobs: 21", "20"}},
@@ -147,6 +153,10 @@ std::vector<BadRequest> PromptCases() {
       {"N0", [](R& r) { r.set_n(0); }, {"n: 0", "[1, 16]"}},
       {"N17", [](R& r) { r.set_n(17); }, {"n: 17", "[1, 16]"}},
       {"PriorityHigh", [](R& r) { r.set_priority(101); }, {"priority: 101", "[-100, 100]"}},
+      {"PriorityAbovePolicy",
+       [](R& r) { r.set_priority(1); },
+       {"priority: 1,", "policy's limit is 0", "policy.max_priority"}},
+      {"NAbovePolicy", [](R& r) { r.set_n(9); }, {"n: 9,", "policy's limit is 8", "policy.max_n"}},
       {"PriorityLow", [](R& r) { r.set_priority(-101); }, {"priority: -101", "[-100, 100]"}},
       {"RequestIdLong",
        [](R& r) { r.set_request_id(std::string(129, 'x')); },
@@ -213,7 +223,8 @@ std::vector<BadRequest> SkipCases() {
 class InvalidArgumentTest : public testing::TestWithParam<BadRequest> {
  protected:
   static void SetUpTestSuite() {
-    server_ = new FakeServer({.yaml = "policy: {max_skipped_attention: 75%}"});
+    server_ =
+        new FakeServer({.yaml = "policy: {max_skipped_attention: 75%, max_n: 8, max_logprobs: 5}"});
   }
   static void TearDownTestSuite() {
     delete server_;
@@ -301,6 +312,28 @@ TEST(InvalidArgumentTest, NamesBytesThatDoNotParse) {
   }
   EXPECT_EQ(SendRaw(server, "Score", "\x0a\x02\xff\xfe").error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST(InvalidArgumentTest, AScoreIsBoundByRangesAndPolicy) {
+  FakeServer server({.yaml = "policy: {max_logprobs: 5, max_priority: 2}"});
+  const auto error = [&](int priority, uint32_t top) {
+    v1::ScoreRequest request;
+    request.add_items()->mutable_prompt()->set_text("5 6");
+    request.set_priority(priority);
+    request.set_top_logprobs(top);
+    grpc::ClientContext context;
+    v1::ScoreResponse response;
+    const grpc::Status status = server.stub().Score(&context, request, &response);
+    EXPECT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+    return status.error_message();
+  };
+  EXPECT_EQ(error(2, 5), "");
+  EXPECT_EQ(error(-100, 0), "");
+  EXPECT_THAT(error(101, 0), AllOf(HasSubstr("priority: 101"), HasSubstr("[-100, 100]")));
+  EXPECT_THAT(error(-101, 0), AllOf(HasSubstr("priority: -101"), HasSubstr("[-100, 100]")));
+  EXPECT_THAT(error(3, 0), AllOf(HasSubstr("priority: 3"), HasSubstr("limit is 2")));
+  EXPECT_THAT(error(0, 6), AllOf(HasSubstr("top_logprobs: 6"), HasSubstr("limit is 5")));
+  EXPECT_THAT(error(0, 21), AllOf(HasSubstr("top_logprobs: 21"), HasSubstr("limit is 20")));
 }
 
 TEST(InvalidArgumentTest, AScoreTakesNoCeiling) {

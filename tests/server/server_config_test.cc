@@ -89,6 +89,7 @@ const std::vector<SettingCase>& SettingCases() {
          return c.fair_share == "metadata:X-Tenant" && c.tenant_key() == "x-tenant";
        },
        "x-tenant", "metadata:KEY"},
+      {"allow_abort", "any", [](const C& c) { return c.allow_abort == "any"; }, "all", "own, any"},
       {"drain_timeout", "5m", [](const C& c) { return c.drain_timeout == milliseconds(300000); },
        "25h", "up to 24h"},
       {"drain_grace", "0s", [](const C& c) { return c.drain_grace == milliseconds(0); }, "-1s",
@@ -187,7 +188,7 @@ TEST(ServerConfigTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
         ErrorOf(absl::StrFormat("\n%s: '%s'", c.key, c.wrong)),
         AllOf(StartsWith("s.yaml:2: "), HasSubstr(c.key), HasSubstr(c.wrong), HasSubstr(c.wanted)));
   }
-  EXPECT_EQ(refused, 32);
+  EXPECT_EQ(refused, 34);
 }
 
 TEST(ServerConfigTest, SizesHaveBinaryUnits) {
@@ -258,6 +259,17 @@ TEST(ServerConfigTest, MistypedValuesNameTheLine) {
       {"\nlevels: [full]", "s.yaml:2: levels: a mapping"},
       {"levels:\n  full: {a: b}", "s.yaml:2: levels.full: one value"},
       {"policy:\n  allow_custom_skip: perhaps", "s.yaml:2: allow_custom_skip: 'perhaps'"},
+      {"policy:\n  max_priority: 101",
+       "s.yaml:2: max_priority: '101' is not a whole number from 0"},
+      {"policy:\n  max_priority: -1", "s.yaml:2: max_priority: '-1'"},
+      {"policy:\n  max_n: 0", "s.yaml:2: max_n: '0' is not a whole number from 1 to 16"},
+      {"policy:\n  max_n: 17", "s.yaml:2: max_n: '17'"},
+      {"policy:\n  max_logprobs: 21", "s.yaml:2: max_logprobs: '21'"},
+      {"policy:\n  max_logprobs: 1.5", "s.yaml:2: max_logprobs: '1.5'"},
+      {"policy:\n  max_tenant_running: -1", "s.yaml:2: max_tenant_running: '-1'"},
+      {"policy:\n  max_tenant_queued: [1]", "s.yaml:2: max_tenant_queued: one value"},
+      {"policy:\n  share_prefix_cache_across_tenants: 2",
+       "s.yaml:2: share_prefix_cache_across_tenants: '2'"},
       {"\nbrownout: 0.5", "s.yaml:2: brownout: a mapping"},
       {"brownout:\n  queue: [1]", "s.yaml:2: brownout.queue: one value"},
       {"brownout:\n  pages: much", "s.yaml:2: brownout_pages: 'much' is not a share"},
@@ -281,6 +293,40 @@ TEST(ServerConfigTest, MistypedValuesNameTheLine) {
 TEST(ServerConfigTest, DuplicateKeysAreErrors) {
   EXPECT_EQ(ErrorOf("threads: 1\nmodel: m\nthreads: 2"), "s.yaml:3: key 'threads' appears twice");
   EXPECT_EQ(ErrorOf("levels:\n  full: none\n  full: none"), "s.yaml:3: key 'full' appears twice");
+}
+
+TEST(ServerConfigTest, ASecondDocumentNamesItsLine) {
+  EXPECT_THAT(ErrorOf("threads: 1\n---\nthreads: 2\n"), StartsWith("s.yaml:3: a second document"));
+  EXPECT_THAT(ErrorOf("---\nthreads: 1\n---\n- a\n"), StartsWith("s.yaml:4: a second document"));
+  EXPECT_THAT(ErrorOf("threads: 1\n...\n---\nunknown: 1\n"), StartsWith("s.yaml:4: a second"));
+  EXPECT_THAT(ErrorOf("threads: 1\n---\n"), HasSubstr(": a second document"));
+  EXPECT_THAT(ErrorOf("threads: 1\n---\nx: [\n"), StartsWith("s.yaml:"));
+  for (const char* one : {"---\nthreads: 3\n", "threads: 3\n...\n", "# a\n---\n# b\nthreads: 3"}) {
+    ServerConfig config;
+    EXPECT_TRUE(Read(one, config).ok()) << one;
+    EXPECT_EQ(config.threads, 3) << one;
+  }
+}
+
+TEST(ServerConfigTest, ReadsThePolicy) {
+  ServerConfig config;
+  EXPECT_EQ(config.policy.max_priority, 0) << "nobody puts himself before the others";
+  EXPECT_EQ(config.policy.max_n, 16);
+  EXPECT_EQ(config.policy.max_logprobs, 20);
+  EXPECT_EQ(config.policy.max_tenant_running, 0) << "no limit";
+  EXPECT_EQ(config.policy.max_tenant_queued, 0);
+  EXPECT_FALSE(config.policy.share_prefix_cache_across_tenants);
+  const absl::Status status = Read(
+      "policy: {max_priority: 5, max_n: 2, max_logprobs: 0, max_tenant_running: 7,\n"
+      "         max_tenant_queued: 8, share_prefix_cache_across_tenants: true}",
+      config);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(config.policy.max_priority, 5);
+  EXPECT_EQ(config.policy.max_n, 2);
+  EXPECT_EQ(config.policy.max_logprobs, 0);
+  EXPECT_EQ(config.policy.max_tenant_running, 7);
+  EXPECT_EQ(config.policy.max_tenant_queued, 8);
+  EXPECT_TRUE(config.policy.share_prefix_cache_across_tenants);
 }
 
 TEST(ServerConfigTest, ReadsWhatHasKeysOfItsOwn) {
@@ -346,12 +392,14 @@ TEST(ServerConfigTest, NamesAFileThatCannotBeRead) {
 TEST(ServerConfigTest, ProgramRefusesAWrongConfiguration) {
   TempDir dir;
   const std::string file = dir.Write("s.yaml", "model: synthetic:llama-2-7b\nthreads: none\n");
+  const std::string two = dir.Write("two.yaml", "model: synthetic:llama-2-7b\n---\nthreads: 1\n");
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"--config=" + file}, "s.yaml:2: threads: 'none'"},
       {{"--config=" + dir.path() + "/absent"}, "absent: the configuration cannot be read"},
       {{"--threads=none"}, "--threads: 'none'"},
       {{"--check"}, "model: none is given"},
       {{"--check", "--model=synthetic:llama-2-7b", "--default_level=deep"}, "default_level"},
+      {{"--check", "--config=" + two}, "two.yaml:3: a second document"},
       {{"--threads=1", "stray"}, "unexpected argument 'stray'"}};
   for (const auto& [flags, message] : cases) {
     const ProgramResult result = RunServerBinary(flags);

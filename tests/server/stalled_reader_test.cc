@@ -1,5 +1,8 @@
 // Clients that do not read, and clients that are gone: their pages return, and nobody else notices.
+#include <grpcpp/generic/generic_stub.h>
+
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,6 +76,73 @@ TEST(StalledReaderTest, LosesItsStreamThoughTheRequestHasFinished) {
   EXPECT_EQ(later.ReadAll().error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_EQ(server.Outcomes("aborted"), 1) << "the other request of that id goes on";
   running.Cancel();
+}
+
+// A unary call whose client does not read the answer: no generated stub can do that.
+class UnreadCall {
+ public:
+  UnreadCall(FakeServer& server, const std::string& method, const std::string& request)
+      : stub_(grpc::CreateCustomChannel(server.server().grpc_address(),
+                                        grpc::InsecureChannelCredentials(), SmallWindow())) {
+    const grpc::Slice slice(request);
+    const grpc::ByteBuffer bytes(&slice, 1);
+    call_ = stub_.PrepareCall(&context_, "/skipstone.v1.Inference/" + method, &queue_);
+    call_->StartCall(nullptr);
+    EXPECT_TRUE(Next());
+    call_->WriteLast(bytes, {}, nullptr);
+    EXPECT_TRUE(Next());
+    call_->ReadInitialMetadata(nullptr);
+    EXPECT_TRUE(Next()) << "the answer begins";
+  }
+
+  // Reads after all, and says how the call ended.
+  grpc::StatusCode ReadLate() {
+    grpc::ByteBuffer answer;
+    call_->Read(&answer, nullptr);
+    Next();
+    grpc::Status status;
+    call_->Finish(&status, nullptr);
+    EXPECT_TRUE(Next());
+    return status.error_code();
+  }
+
+ private:
+  // What is taken in for a reader that does not read.
+  static grpc::ChannelArguments SmallWindow() {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 65535);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    return arguments;
+  }
+  // Of the operation under way.
+  bool Next() {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+
+  grpc::GenericStub stub_;
+  grpc::CompletionQueue queue_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
+TEST(StalledReaderTest, LosesAUnaryAnswerThatItDoesNotTake) {
+  FakeServer server(Impatient());
+  UnreadCall generate(server, "Generate", Bulky(2).SerializeAsString());
+  EXPECT_EQ(server.Outcomes("ok"), 1) << "the request has finished";
+  v1::TokenizeRequest text;
+  for (int i = 0; i < 50'000; ++i) text.mutable_text()->append("55 ");
+  UnreadCall tokenize(server, "Tokenize", text.SerializeAsString());
+  // One that stalls later is given up later.
+  const auto stub = StubWithOwnConnection(server);
+  Streaming later(*stub, Bulky(50000));
+  ASSERT_TRUE(Eventually([&] { return server.Outcomes("aborted") == 1; }));
+  EXPECT_EQ(generate.ReadLate(), grpc::StatusCode::CANCELLED);
+  EXPECT_EQ(tokenize.ReadLate(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(server.Generate(Prompt("5", 1)).status.ok());
+  EXPECT_EQ(later.ReadAll().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST(StalledReaderTest, ReadsInTimeAreEnough) {

@@ -16,6 +16,7 @@ class Gate {
   void CloseFrom(int arrival) {
     MutexLock lock(mutex_);
     first_held_ = arrival;
+    changed_.NotifyAll();
   }
   void Open() {
     MutexLock lock(mutex_);

@@ -43,8 +43,17 @@ pid_t Spawn(std::vector<std::string> args, int out, int err) {
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());
   argv.push_back(nullptr);
+  int exec[2];  // its end: until then the child is a copy of this process
+  if (pipe2(exec, O_CLOEXEC) != 0) return -1;
   const pid_t pid = fork();
-  if (pid != 0) return pid;
+  if (pid != 0) {
+    close(exec[1]);
+    char none;
+    while (read(exec[0], &none, 1) < 0 && errno == EINTR) {
+    }
+    close(exec[0]);
+    return pid;
+  }
   dup2(out, STDOUT_FILENO);
   dup2(err, STDERR_FILENO);
   execv(argv[0], argv.data());

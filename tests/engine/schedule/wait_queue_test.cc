@@ -1,5 +1,6 @@
 #include "engine/schedule/wait_queue.h"
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -107,6 +108,111 @@ TEST_F(WaitQueueTest, OfTenantsServedAlikeTheOneThatWaitsLongerGoesFirst) {
   queue.Add(Make("a"), nullptr);
   queue.Add(Make(""), nullptr);
   EXPECT_EQ(queue.First(), &early);
+}
+
+TEST_F(WaitQueueTest, OnesThatLeftLeaveNoCreditToWhoComesNext) {
+  WaitQueue queue(/*fair_share=*/true);
+  Sequence& goes = Make("goes");
+  queue.Add(goes, nullptr);
+  queue.Start(goes);
+  queue.Serve(goes, 1000);
+  Sequence& more = Make("goes");
+  queue.Add(more, nullptr);
+  queue.Start(more);
+  queue.End(goes);
+  queue.End(more);
+  // Nobody is here. A new tenant must not be 1000 tokens ahead of the one that comes back.
+  Sequence& fresh = Make("new");
+  queue.Add(fresh, nullptr);
+  queue.Start(fresh);
+  queue.Serve(fresh, 10);
+  queue.Add(Make("new"), nullptr);
+  queue.Add(Make("goes"), nullptr);
+  queue.Serve(*queue.First(), 1);
+  EXPECT_EQ(queue.First()->spec.tenant, "goes") << "1010 tokens against 1011";
+}
+
+// Serves one after the other what goes first: 3 tokens at its start and 7 afterwards.
+class MadeUpTenantsTest : public WaitQueueTest {
+ protected:
+  std::string ServeOne() {
+    Sequence& first = *queue_.First();
+    queue_.Start(first);
+    queue_.Serve(first, 3);
+    queue_.Serve(first, 7);
+    const std::string tenant = first.spec.tenant;
+    queue_.End(first);
+    return tenant;
+  }
+  void AddMadeUp() { queue_.Add(Make("made up " + std::to_string(next_)), nullptr); }
+
+  WaitQueue queue_{/*fair_share=*/true};
+};
+
+TEST_F(MadeUpTenantsTest, HaveOneShareBetweenThem) {
+  constexpr int kStarts = 300;
+  for (const char* tenant : {"a", "b"}) queue_.Add(Make(tenant), nullptr);
+  for (int i = 0; i < 5; ++i) AddMadeUp();
+  std::map<std::string, int> starts;
+  for (int i = 0; i < kStarts; ++i) {
+    const std::string tenant = ServeOne();
+    if (tenant == "a" || tenant == "b") {
+      ++starts[tenant];
+      queue_.Add(Make(tenant), nullptr);
+    } else {
+      ++starts["made up"];
+      AddMadeUp();
+    }
+  }
+  for (const char* tenant : {"a", "b", "made up"}) {
+    EXPECT_NEAR(starts[tenant], kStarts / 3, 3) << tenant;
+  }
+}
+
+TEST_F(MadeUpTenantsTest, DoNotOvertakeOneThatWaits) {
+  for (int i = 0; i < 5; ++i) queue_.Add(Make("a"), nullptr);
+  EXPECT_EQ(ServeOne(), "a");
+  for (int i = 0; i < 20; ++i) AddMadeUp();
+  int made_up = 0;
+  for (int left = 4; left > 0;) ServeOne() == "a" ? --left : ++made_up;
+  EXPECT_LE(made_up, 5) << "they take turns";
+}
+
+TEST_F(MadeUpTenantsTest, WaitForTheirShareNoLongerThanALowerClass) {
+  Sequence& early = Make("a");
+  queue_.Add(early, nullptr);
+  queue_.Start(early);
+  queue_.Serve(early, 1000);  // a was new, so that is the newcomers' share, too
+  queue_.Add(Make("a"), nullptr);
+  AddMadeUp();
+  queue_.Serve(*queue_.First(), 1000);
+  AddMadeUp();  // their share is used up
+  for (int second = 1; second <= 30; ++second) {
+    queue_.Add(Make("a"), nullptr);
+    EXPECT_EQ(ServeOne(), "a") << second;
+  }
+  next_ += 2;
+  queue_.Add(Make("a"), nullptr);
+  EXPECT_EQ(ServeOne(), "a") << "one is left that came earlier";
+  EXPECT_NE(ServeOne(), "a") << "it came 33 s earlier";
+}
+
+TEST_F(MadeUpTenantsTest, AreNotKnownBecauseTheyGaveUp) {
+  Sequence& known = Make("a");
+  queue_.Add(known, nullptr);
+  queue_.Start(known);
+  queue_.Serve(known, 10);
+  queue_.Add(Make("a"), nullptr);
+  for (int i = 0; i < 3; ++i) {
+    Sequence& waits = Make("x");
+    queue_.Add(waits, nullptr);
+    queue_.End(waits);
+  }
+  queue_.Add(Make("y"), nullptr);
+  queue_.Add(Make("x"), nullptr);
+  queue_.Add(Make("a"), nullptr);
+  queue_.Serve(*queue_.First(), 100);
+  EXPECT_EQ(queue_.First()->spec.tenant, "a") << "x and y share what was served to y";
 }
 
 TEST_F(WaitQueueTest, FollowersWaitForTheirLeader) {
