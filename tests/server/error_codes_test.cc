@@ -2,6 +2,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -125,21 +126,23 @@ TEST(ErrorCodesTest, ARefusedScoreCallSaysWhyAndNeverCancelled) {
   FakeServer server({.max_sequences = 1, .max_queue = 4});
   v1::ScoreRequest request;
   for (int i = 0; i < 64; ++i) request.add_items()->mutable_prompt()->set_text("5 6");
-  std::vector<std::future<int>> cancelled;
+  constexpr int kCalls = 4 * 500;
+  std::atomic<int> refused = 0;
+  std::vector<std::future<void>> clients;
   for (int t = 0; t < 4; ++t) {
-    cancelled.push_back(std::async(std::launch::async, [&] {
-      int count = 0;
-      for (int i = 0; i < 500; ++i) {
+    clients.push_back(std::async(std::launch::async, [&] {
+      for (int i = 0; i < kCalls / 4; ++i) {
         grpc::ClientContext context;
         v1::ScoreResponse response;
         const StatusCode code = server.stub().Score(&context, request, &response).error_code();
-        EXPECT_THAT(code, testing::AnyOf(StatusCode::RESOURCE_EXHAUSTED, StatusCode::CANCELLED));
-        count += code == StatusCode::CANCELLED;
+        // Once in a while the steps keep up with the items.
+        EXPECT_THAT(code, testing::AnyOf(StatusCode::RESOURCE_EXHAUSTED, StatusCode::OK));
+        if (code == StatusCode::RESOURCE_EXHAUSTED) ++refused;
       }
-      return count;
     }));
   }
-  for (auto& count : cancelled) EXPECT_EQ(count.get(), 0);
+  for (auto& client : clients) client.get();
+  EXPECT_GT(refused, kCalls / 2);
 }
 
 TEST(ErrorCodesTest, AStreamThatIsResetBeforeItsMessageIsCancelled) {
