@@ -9,8 +9,8 @@
 namespace skipstone::server {
 
 // Raises the soft limit of open descriptors to the hard one, and holds malloc to a few arenas: with
-// one for each thread what a burst of requests left behind is kept by each. Call before threads
-// start.
+// one for each thread what a burst of requests left behind is kept by each. Freed memory goes back
+// to the system beyond a MiB an arena. Call before threads start.
 void SetProcessLimits();
 
 int64_t MaxDescriptors();

@@ -15,6 +15,9 @@ import grpc
 import http2_frames as http2
 import messages
 
+# Not forked: gRPC's threads do not survive that.
+SPAWN = multiprocessing.get_context("spawn")
+
 
 def connect(address):
     """A TCP connection of our own to HOST:PORT."""
@@ -47,8 +50,7 @@ def flood(method, request, clients):
     """`clients` processes that send the same request as fast as it is answered."""
     def run(server, seconds):
         end = time.monotonic() + seconds
-        workers = [multiprocessing.Process(target=_repeat,
-                                           args=(server.grpc, method, request, end))
+        workers = [SPAWN.Process(target=_repeat, args=(server.grpc, method, request, end))
                    for _ in range(clients)]
         for worker in workers:
             worker.start()

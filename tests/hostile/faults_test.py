@@ -5,7 +5,7 @@
 Prints the table of deploy/RESULTS.md and fails where a limit is passed. Exit code 77: no grpcio.
 """
 import argparse
-import multiprocessing
+import concurrent.futures
 import pathlib
 import re
 import resource
@@ -53,20 +53,18 @@ class Probes:
              "generate": (messages.SERVICE + "Generate", messages.generate(max_tokens=2), 0.1)}
 
     def __init__(self, server):
-        self.stop = multiprocessing.Event()
-        self.results = {name: multiprocessing.Queue() for name in self.CALLS}
+        self.stop = faults.SPAWN.Event()
+        self.results = {name: faults.SPAWN.Queue() for name in self.CALLS}
         self.workers = [
-            multiprocessing.Process(target=probe, args=(server.grpc, method, request, interval,
+            faults.SPAWN.Process(target=probe, args=(server.grpc, method, request, interval,
                                                         self.stop, self.results[name]))
             for name, (method, request, interval) in self.CALLS.items()]
 
     def __enter__(self):
         for worker in self.workers:
             worker.start()
-        time.sleep(1)  # connected, some answers
-        for queue in self.results.values():
-            while not queue.empty():
-                queue.get()
+        for queue in self.results.values():  # connected
+            queue.get()
         return self
 
     def __exit__(self, *_):
@@ -98,8 +96,8 @@ def reset_peak(pid):
 def run_fault(name, fault, binary, model, seconds, settle):
     """Returns the row of the table and what went wrong."""
     problems = []
-    # Nobody reads the server's log before its end. A pool of 12 MiB: what was once used of it stays.
-    with RunningServer(binary, f"--model={model}", "--kv_pages=2000", "--log_level=warn",
+    # Nobody reads the server's log before its end. A pool of 18 MiB: what was once used of it stays.
+    with RunningServer(binary, f"--model={model}", "--kv_pages=1000", "--log_level=warn",
                        *fault.flags, wrapper=fault.wrapper) as server:
         pid = server.process.pid
         assert faults.call(server.grpc, "Generate", messages.generate()) == grpc.StatusCode.OK
@@ -107,15 +105,13 @@ def run_fault(name, fault, binary, model, seconds, settle):
         reset_peak(pid)
         scrape = []
         with Probes(server) as probes:
-            worker = multiprocessing.Process(target=fault.run, args=(server, seconds))
-            worker.start()
-            while worker.is_alive():
-                time.sleep(0.25)
-                if "scrapers" in name:
-                    scrape.append(faults.scrape_seconds(server))
-            worker.join()
-        if worker.exitcode != 0:
-            problems.append(f"the fault itself ended with {worker.exitcode}")
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                running = pool.submit(fault.run, server, seconds)
+                while not running.done():
+                    time.sleep(0.25)
+                    if "scrapers" in name:
+                        scrape.append(faults.scrape_seconds(server))
+                running.result()
         grown = status_bytes(pid, "VmHWM") - before
         end = time.monotonic() + settle
         while time.monotonic() < end and status_bytes(pid, "VmRSS") - before > MAX_RSS_LEFT:

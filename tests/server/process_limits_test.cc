@@ -2,8 +2,12 @@
 
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <fstream>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -67,6 +71,32 @@ TEST(ProcessLimitsTest, TrimsWhenIdleAndNotAllTheTime) {
   EXPECT_FALSE(trim.Tick(/*idle=*/false, start + seconds(60)));
   EXPECT_TRUE(trim.Tick(/*idle=*/true, start + seconds(60)));
 }
+
+#ifndef __SANITIZE_ADDRESS__  // has an allocator of its own
+int64_t ResidentBytes() {
+  std::ifstream pages("/proc/self/statm");
+  int64_t size = 0;
+  int64_t resident = 0;
+  pages >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST(ProcessLimitsTest, WhatABurstLeftBehindGoesBack) {
+  SetProcessLimits();
+  const int64_t before = ResidentBytes();
+  int64_t burst = 0;
+  // A thread's arena is not the main one, which malloc_trim cares for.
+  std::thread([&burst, before] {
+    // Raises glibc's thresholds where they are not set.
+    delete new std::string(size_t{24} << 20, 'x');
+    std::vector<std::string> requests;
+    for (int i = 0; i < 150; ++i) requests.emplace_back(size_t{200} << 10, 'x');
+    burst = ResidentBytes() - before;
+  }).join();
+  EXPECT_GE(burst, int64_t{28} << 20);
+  EXPECT_LE(ResidentBytes() - before, int64_t{8} << 20);
+}
+#endif
 
 }  // namespace
 }  // namespace skipstone::server
