@@ -4,7 +4,9 @@
 #include <memory>
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/channel.h"
 #include "client/cli/command.h"
@@ -84,6 +86,13 @@ v1::GenerateRequest GenerateFlags::ToRequest() const {
   request.set_experiment_key(experiment_key);
   if (!ceiling.empty()) *request.mutable_skip()->mutable_adaptive() = CeilingFromText(ceiling);
   return request;
+}
+
+// "30 7 512": all that a model without text has to show.
+std::string IdsOf(const std::vector<v1::Token>& tokens) {
+  return absl::StrJoin(tokens, " ", [](std::string* out, const v1::Token& token) {
+    absl::StrAppend(out, token.id());
+  });
 }
 
 void PrintLogprobs(const GeneratedOutput& output, std::ostream& out) {
@@ -211,6 +220,7 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
 void GenerateCommand::Print(const Generation& generation, Io& io) const {
   for (const auto& [index, output] : generation.outputs()) {
     if (!streams_text()) io.out << absl::StrFormat("[%d] %s", index, output.text);
+    if (output.text.empty()) io.out << IdsOf(output.tokens);
     io.out << '\n';
     if (flags_.logprobs) PrintLogprobs(output, io.out);
   }

@@ -272,6 +272,20 @@ TEST(GenerateCommandTest, IdsAreThePrompt) {
   EXPECT_THAT(compared.out, HasSubstr(FakeText(FakeOutput({5, 6, 7}, "attn:last=1", 4)) + "\n"));
 }
 
+TEST(GenerateCommandTest, AModelWithoutTextShowsItsIds) {
+  ScriptedServer server;
+  server.SetStream([](grpc::ServerContext&, ScriptedServer::Writer& writer) {
+    for (const uint32_t id : {30u, 7u}) {
+      v1::GenerateEvent event;
+      event.mutable_delta()->add_tokens()->set_id(id);
+      writer.Write(event);
+    }
+    writer.Write(FinishedEvent(v1::MAX_TOKENS));
+    return grpc::Status::OK;
+  });
+  EXPECT_EQ(Generate(server.address(), {"--ids=1,5"}).out, "30 7\n");
+}
+
 TEST(GenerateCommandTest, IdsThatAreNoneAreNamedAndNotSent) {
   ScriptedServer server;
   const CliResult bad = Generate(server.address(), {"--ids=5,six"});
