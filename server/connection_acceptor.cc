@@ -136,7 +136,9 @@ int ConnectionAcceptor::open_connections() {
 
 absl::StatusOr<UniqueFd> ConnectionAcceptor::ConnectToSelf() {
   const auto failed = [](const char* what) {
-    return absl::UnavailableError(absl::StrFormat("%s: %s", what, std::strerror(errno)));
+    const std::string message = absl::StrFormat("%s: %s", what, std::strerror(errno));
+    const bool no_port = errno == EADDRINUSE || errno == EADDRNOTAVAIL;
+    return no_port ? absl::ResourceExhaustedError(message) : absl::UnavailableError(message);
   };
   if (listeners_.empty()) return absl::UnavailableError("not listening");
   sockaddr_storage address{};
@@ -145,6 +147,9 @@ absl::StatusOr<UniqueFd> ConnectionAcceptor::ConnectToSelf() {
   ReplaceWildcard(address);
   UniqueFd fd(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) return failed("socket");
+  // Ports of connections that ended a while ago will do.
+  const int on = 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   // Bound first, so that its port is known before the other side accepts.
   sockaddr_storage local = address;
   reinterpret_cast<sockaddr_in&>(local).sin_port = 0;  // the same place for both families

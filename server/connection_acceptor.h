@@ -47,6 +47,7 @@ class ConnectionAcceptor {
   int64_t refused_connections() const { return refused_; }
 
   // A TCP connection to this very port, which is accepted whatever the limit; one at a time.
+  // RESOURCE_EXHAUSTED: this host has no local port left, as beside a proxy that uses them up.
   absl::StatusOr<UniqueFd> ConnectToSelf();
 
  private:
