@@ -1,5 +1,4 @@
 // skipstone-server: flags over YAML over defaults, signals, exit codes.
-#include <google/protobuf/stubs/common.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -7,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <future>
 #include <string>
 #include <thread>
@@ -143,14 +141,6 @@ absl::Status Check(const ServerConfig& config) {
   return Experiments::Make(config, levels).status();
 }
 
-// gRPC and protobuf write lines for what a client does wrong, each by a blocking write of its own.
-void SilenceLibraries() {
-  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
-#if GOOGLE_PROTOBUF_VERSION < 4022000  // later ones write through absl
-  google::protobuf::SetLogHandler(nullptr);
-#endif
-}
-
 int Fail(const absl::Status& status) {
   LogEvent(Severity::kError, "failed", {{"status", status.ToString()}});
   return kFailed;
@@ -268,7 +258,6 @@ int main(int argc, char** argv) {
     return 0;
   }
   SetProcessLimits();
-  SilenceLibraries();
   InitLogging(config.log_level, config.log_format);
   const int code = Run(config);
   FlushLogging();
