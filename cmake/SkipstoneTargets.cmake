@@ -1,10 +1,12 @@
 # One static library per folder, one test program per test folder. Sources are globbed: a file
 # belongs to the folder it lies in, and to nothing else.
 
-# skipstone_library(engine_kv DIR engine/kv DEPS engine_base): all .cc files directly in DIR.
+# skipstone_library(engine_kv DIR engine/kv DEPS base): all .cc files directly in the folders DIR.
 function(skipstone_library name)
-  cmake_parse_arguments(ARG "" "DIR" "DEPS;EXCLUDE" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${ARG_DIR}/*.cc)
+  cmake_parse_arguments(ARG "" "" "DIR;DEPS;EXCLUDE" ${ARGN})
+  list(TRANSFORM ARG_DIR PREPEND ${CMAKE_SOURCE_DIR}/)
+  list(TRANSFORM ARG_DIR APPEND /*.cc)
+  file(GLOB sources CONFIGURE_DEPENDS ${ARG_DIR})
   foreach(pattern IN LISTS ARG_EXCLUDE)
     list(FILTER sources EXCLUDE REGEX ${pattern})
   endforeach()

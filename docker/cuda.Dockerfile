@@ -25,6 +25,7 @@ WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
 COPY cmake/ cmake/
 COPY proto/ proto/
+COPY base/ base/
 COPY engine/ engine/
 COPY client/ client/
 COPY server/ server/

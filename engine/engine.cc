@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/leavable_thread.h"
-#include "engine/base/log.h"
-#include "engine/base/mutex.h"
-#include "engine/base/status.h"
+#include "base/leavable_thread.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/status.h"
 #include "engine/live_calls.h"
 #include "engine/output_threads.h"
 #include "engine/queue_room.h"

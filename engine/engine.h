@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/base/clock.h"
+#include "base/clock.h"
 #include "engine/engine_observer.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"

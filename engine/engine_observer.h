@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "base/clock.h"
 #include "engine/backend/backend.h"
-#include "engine/base/clock.h"
 #include "engine/request.h"
 
 namespace skipstone {

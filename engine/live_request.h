@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/clock.h"
+#include "base/clock.h"
 #include "engine/engine_observer.h"
 #include "engine/model/text_stream.h"
 #include "engine/model/tokenizer.h"

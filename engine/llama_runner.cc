@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/check.h"
-#include "engine/base/status.h"
+#include "base/check.h"
+#include "base/status.h"
 #include "engine/model/llama.h"
 #include "engine/schedule/row_lists.h"
 #include "engine/warm_up.h"

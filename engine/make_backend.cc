@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/hash.h"
+#include "base/status.h"
 #include "engine/backend/random_fill.h"
-#include "engine/base/hash.h"
-#include "engine/base/status.h"
 #include "engine/cpu/cpu_backend.h"
 #if SKIPSTONE_WITH_CUDA
 #include "engine/cuda/cuda_backend.h"

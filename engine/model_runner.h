@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
-#include "engine/base/sampling.h"
 #include "engine/schedule/step_plan.h"
+#include "engine/step/sampling.h"
 
 namespace skipstone {
 

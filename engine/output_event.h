@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "engine/base/clock.h"
+#include "base/clock.h"
 #include "engine/engine_observer.h"
 #include "engine/live_request.h"
 #include "engine/schedule/scheduler.h"

@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "engine/base/clock.h"
-#include "engine/base/mailbox.h"
+#include "base/clock.h"
+#include "base/mailbox.h"
 #include "engine/engine_observer.h"
 #include "engine/output_event.h"
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <unordered_map>
 
-#include "engine/base/clock.h"
-#include "engine/base/mutex.h"
+#include "base/clock.h"
+#include "base/mutex.h"
 
 namespace skipstone {
 

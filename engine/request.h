@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/base/clock.h"
-#include "engine/base/sampling.h"
+#include "base/clock.h"
 #include "engine/request_sink.h"
 #include "engine/skip/skip_set.h"
+#include "engine/step/sampling.h"
 
 namespace skipstone {
 

@@ -4,7 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/engine.h"
 #include "engine/kv/sequence_pages.h"
 

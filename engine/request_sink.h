@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/base/clock.h"
+#include "base/clock.h"
 #include "engine/skip/applied_range.h"
 #include "engine/skip/skip_set.h"
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/log.h"
+#include "base/log.h"
 
 namespace skipstone {
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/base/clock.h"
-#include "engine/base/mailbox.h"
-#include "engine/base/mutex.h"
+#include "base/clock.h"
+#include "base/mailbox.h"
+#include "base/mutex.h"
 #include "engine/engine_observer.h"
 #include "engine/model_runner.h"
 #include "engine/output_event.h"

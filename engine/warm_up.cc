@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/schedule/step_plan.h"
 
 namespace skipstone {

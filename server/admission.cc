@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
-#include "engine/base/status.h"
+#include "base/check.h"
+#include "base/status.h"
 #include "server/convert.h"
 #include "server/logging.h"
 #include "server/policy.h"

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "engine/engine.h"
 
 namespace skipstone::server {

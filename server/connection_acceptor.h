@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "server/unique_fd.h"
 
 namespace skipstone::server {

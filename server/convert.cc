@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
-#include "engine/base/utf8.h"
+#include "base/status.h"
+#include "base/utf8.h"
 
 namespace skipstone::server {
 namespace {

@@ -8,8 +8,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
-#include "engine/base/hash.h"
-#include "engine/base/status.h"
+#include "base/hash.h"
+#include "base/status.h"
 #include "server/rpc.h"
 
 namespace skipstone::server {

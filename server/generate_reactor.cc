@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "server/admission.h"
 #include "server/answer.h"
 #include "server/generate_sink.h"

@@ -7,7 +7,7 @@
 #include <climits>
 #include <utility>
 
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "server/validation_pool.h"
 
 namespace skipstone::server {

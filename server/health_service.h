@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
 namespace skipstone::server {

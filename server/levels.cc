@@ -4,7 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/skip/skip_grammar.h"
 
 namespace skipstone::server {

@@ -14,7 +14,7 @@
 #include <thread>
 #include <utility>
 
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 
 namespace skipstone::server {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/base/clock.h"
+#include "base/clock.h"
 
 namespace skipstone::server {
 

@@ -19,7 +19,7 @@
 #if SKIPSTONE_PROTOBUF_LOGS
 #include <google/protobuf/stubs/logging.h>
 #endif
-#include "engine/base/log.h"
+#include "base/log.h"
 #include "server/log_limiter.h"
 #include "server/log_writer.h"
 

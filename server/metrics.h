@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "engine/engine_observer.h"
 
 namespace skipstone::server {

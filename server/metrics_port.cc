@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 
 namespace skipstone::server {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "server/connection_acceptor.h"
 
 struct MHD_Daemon;

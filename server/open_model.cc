@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/kv/page_pool.h"
 #include "engine/llama_runner.h"
 #include "engine/make_backend.h"

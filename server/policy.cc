@@ -1,7 +1,7 @@
 #include "server/policy.h"
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/request_limits.h"
 
 namespace skipstone::server {

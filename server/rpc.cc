@@ -7,7 +7,7 @@
 #include <chrono>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 
 namespace skipstone::server {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "server/admission.h"
 #include "server/answer.h"
 #include "server/convert.h"

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "server/unique_fd.h"
 
 namespace skipstone::server {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "server/listen_socket.h"
 #include "server/logging.h"
 #include "server/model_name.h"

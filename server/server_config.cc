@@ -11,7 +11,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 
 namespace skipstone::server {
 namespace {

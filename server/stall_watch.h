@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "engine/base/clock.h"
-#include "engine/base/mutex.h"
+#include "base/clock.h"
+#include "base/mutex.h"
 
 namespace skipstone::server {
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 
 namespace skipstone::server {
 

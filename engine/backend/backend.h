@@ -24,8 +24,8 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/device_probe.h"
 #include "engine/backend/tensor.h"
-#include "engine/base/sampling.h"
-#include "engine/base/step_input.h"
+#include "engine/step/sampling.h"
+#include "engine/step/step_input.h"
 
 namespace skipstone {
 

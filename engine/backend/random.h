@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "engine/base/hash.h"
+#include "base/hash.h"
 
 namespace skipstone {
 

@@ -1,7 +1,7 @@
 #include "engine/backend/random_fill.h"
 
-#include "engine/base/check.h"
-#include "engine/base/hash.h"
+#include "base/check.h"
+#include "base/hash.h"
 
 namespace skipstone {
 namespace {

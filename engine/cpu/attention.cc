@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/check.h"
+#include "base/check.h"
 #include "engine/cpu/attend_values.h"
 #include "engine/cpu/dot_block.h"
 

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
-#include "engine/base/status.h"
+#include "base/check.h"
+#include "base/status.h"
 #include "engine/cpu/attention.h"
 #include "engine/cpu/buffer.h"
 #include "engine/cpu/dot_block.h"

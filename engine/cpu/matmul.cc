@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/base/check.h"
+#include "base/check.h"
 #include "engine/cpu/dot_block.h"
 #include "engine/cpu/vector_ops.h"
 

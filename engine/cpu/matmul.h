@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "engine/backend/tensor.h"
-#include "engine/base/step_input.h"
 #include "engine/cpu/buffer.h"
 #include "engine/cpu/thread_pool.h"
+#include "engine/step/step_input.h"
 
 namespace skipstone {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
+#include "base/check.h"
 
 namespace skipstone {
 

@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/base/sampling.h"
 #include "engine/cpu/sampling_state.h"
+#include "engine/step/sampling.h"
 
 namespace skipstone {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include "engine/base/sampling.h"
+#include "engine/step/sampling.h"
 
 namespace skipstone {
 

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
-#include "engine/base/status.h"
+#include "base/check.h"
+#include "base/status.h"
 #include "engine/cuda/cuda_backend_impl.h"
 #include "engine/cuda/kernels/page_update.h"
 

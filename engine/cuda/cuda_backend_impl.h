@@ -5,17 +5,17 @@
 #include <optional>
 #include <utility>
 
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/cuda/cuda_backend.h"
-#include "engine/cuda/cuda_probe.h"
-#include "engine/cuda/device.h"
-#include "engine/cuda/device_weights.h"
+#include "engine/cuda/device/cuda_probe.h"
+#include "engine/cuda/device/device.h"
 #include "engine/cuda/kernels/skinny_matmul.h"
-#include "engine/cuda/row_products.h"
-#include "engine/cuda/slot_uploads.h"
-#include "engine/cuda/step_buffers.h"
-#include "engine/cuda/step_graphs.h"
-#include "engine/cuda/step_upload.h"
+#include "engine/cuda/products/device_weights.h"
+#include "engine/cuda/products/row_products.h"
+#include "engine/cuda/step/slot_uploads.h"
+#include "engine/cuda/step/step_buffers.h"
+#include "engine/cuda/step/step_graphs.h"
+#include "engine/cuda/step/step_upload.h"
 
 namespace skipstone::cuda {
 

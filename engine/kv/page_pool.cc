@@ -1,6 +1,6 @@
 #include "engine/kv/page_pool.h"
 
-#include "engine/base/check.h"
+#include "base/check.h"
 
 namespace skipstone {
 

@@ -2,8 +2,8 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
-#include "engine/base/utf8.h"
+#include "base/status.h"
+#include "base/utf8.h"
 #include "engine/model/tokenizer.h"
 
 namespace skipstone {

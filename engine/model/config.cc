@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/model/json_fields.h"
 #include "engine/model/model_folder.h"
 #include "engine/model/model_limits.h"

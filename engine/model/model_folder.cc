@@ -4,7 +4,7 @@
 #include <system_error>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/model/json_fields.h"
 #include "engine/model/read_file.h"
 

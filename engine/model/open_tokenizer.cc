@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/status.h"
-#include "engine/base/utf8.h"
+#include "base/status.h"
+#include "base/utf8.h"
 #include "engine/model/read_file.h"
 #include "engine/model/sentence_piece_tokenizer.h"
 #include "engine/model/tokenizer.h"

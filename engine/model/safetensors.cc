@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/log.h"
-#include "engine/base/status.h"
+#include "base/log.h"
+#include "base/status.h"
 #include "engine/model/json_fields.h"
 #include "engine/model/read_file.h"
 #include "engine/model/safetensors_header.h"

@@ -5,7 +5,7 @@
 #include <queue>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 
 namespace skipstone {
 namespace {

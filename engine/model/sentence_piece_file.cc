@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 #include "engine/model/sentence_piece.h"
 #include "engine/model/wire_reader.h"
 

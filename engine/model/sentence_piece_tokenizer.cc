@@ -7,7 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 
 namespace skipstone {
 namespace {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "base/hash.h"
+#include "base/status.h"
 #include "engine/backend/random_fill.h"
-#include "engine/base/hash.h"
-#include "engine/base/status.h"
 
 namespace skipstone {
 namespace {

@@ -5,7 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "engine/base/status.h"
+#include "base/status.h"
 #include "engine/model/model_limits.h"
 #include "engine/model/synthetic.h"
 

@@ -3,8 +3,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
-#include "engine/base/utf8.h"
+#include "base/check.h"
+#include "base/utf8.h"
 #include "engine/model/tokenizer.h"
 
 namespace skipstone {

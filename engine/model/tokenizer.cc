@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 
 namespace skipstone {
 namespace {

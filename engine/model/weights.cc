@@ -10,8 +10,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/status.h"
 #include "engine/backend/widen.h"
-#include "engine/base/status.h"
 
 namespace skipstone {
 namespace {

@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/base/step_input.h"
 #include "engine/schedule/step_plan.h"
+#include "engine/step/step_input.h"
 
 namespace skipstone {
 

@@ -21,12 +21,12 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/sampling.h"
 #include "engine/schedule/kv_manager.h"
 #include "engine/schedule/model_work.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_plan.h"
 #include "engine/schedule/wait_queue.h"
+#include "engine/step/sampling.h"
 
 namespace skipstone {
 

@@ -12,13 +12,13 @@
 #include <tuple>
 #include <vector>
 
-#include "engine/base/clock.h"
-#include "engine/base/sampling.h"
+#include "base/clock.h"
 #include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"
 #include "engine/schedule/step_plan.h"
 #include "engine/skip/applied_range.h"
 #include "engine/skip/skip_set.h"
+#include "engine/step/sampling.h"
 
 namespace skipstone {
 

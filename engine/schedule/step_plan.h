@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/base/step_input.h"
 #include "engine/skip/skip_set.h"
+#include "engine/step/step_input.h"
 
 namespace skipstone {
 

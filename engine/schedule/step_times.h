@@ -3,7 +3,7 @@
 // Not thread-safe: the step thread owns it.
 #pragma once
 
-#include "engine/base/clock.h"
+#include "base/clock.h"
 #include "engine/schedule/step_plan.h"
 
 namespace skipstone {

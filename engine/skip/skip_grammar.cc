@@ -7,8 +7,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "engine/base/status.h"
-#include "engine/base/utf8.h"
+#include "base/status.h"
+#include "base/utf8.h"
 
 namespace skipstone {
 namespace {

@@ -1,8 +1,8 @@
 #include "engine/skip/skip_set.h"
 
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
-#include "engine/base/hash.h"
+#include "base/check.h"
+#include "base/hash.h"
 
 namespace skipstone {
 namespace {

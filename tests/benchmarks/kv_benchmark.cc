@@ -8,8 +8,8 @@
 #include <numeric>
 #include <vector>
 
+#include "base/check.h"
 #include "benchmark/benchmark.h"
-#include "engine/base/check.h"
 #include "engine/kv/page_pool.h"
 #include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "benchmark/benchmark.h"
-#include "engine/base/check.h"
 #include "engine/schedule/attribution.h"
 #include "engine/schedule/row_lists.h"
 #include "engine/schedule/scheduler.h"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""engine/cuda/report with the bundle, the GPU's tools and the peers replaced by stubs.
+"""tools/gpu_report with the bundle, the GPU's tools and the peers replaced by stubs.
 
 Usage: gpu_report_test.py SOURCE_DIR
 """
@@ -14,7 +14,7 @@ import tempfile
 import unittest
 
 SOURCE = pathlib.Path(sys.argv.pop(1)).resolve()
-REPORT = SOURCE / "engine/cuda/report"
+REPORT = SOURCE / "tools/gpu_report"
 FILES = {"host.json", "stages.jsonl", "parity.log", "sanitizer.log", "bench.jsonl", "peers.jsonl",
          "serving.jsonl", "run.log"}
 SKIPS = ["none", "attn:last=8", "attn:last=11", "attn:last=16"]

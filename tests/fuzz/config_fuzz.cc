@@ -1,6 +1,6 @@
 // config.json and, after a NUL, generation_config.json; the whole input also as the name of a
 // synthetic model.
-#include "engine/base/check.h"
+#include "base/check.h"
 #include "engine/model/config.h"
 #include "engine/model/model_limits.h"
 #include "engine/model/synthetic.h"

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
-#include "engine/base/check.h"
-#include "engine/base/log.h"
+#include "base/check.h"
+#include "base/log.h"
 #include "engine/model/safetensors.h"
 #include "engine/model/safetensors_header.h"
 #include "tests/fuzz/fuzz_target.h"

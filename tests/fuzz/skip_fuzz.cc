@@ -1,6 +1,6 @@
 // The skip grammar. The first byte is the number of layers, the rest the text.
-#include "engine/base/check.h"
-#include "engine/base/utf8.h"
+#include "base/check.h"
+#include "base/utf8.h"
 #include "engine/skip/skip_grammar.h"
 #include "tests/fuzz/fuzz_target.h"
 

@@ -2,8 +2,8 @@
 // stop strings and the tokens, each after a byte with its length.
 #include <algorithm>
 
-#include "engine/base/check.h"
-#include "engine/base/utf8.h"
+#include "base/check.h"
+#include "base/utf8.h"
 #include "engine/model/text_stream.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/support/byte_tokenizer.h"

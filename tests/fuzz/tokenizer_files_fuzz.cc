@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "engine/base/check.h"
-#include "engine/base/utf8.h"
+#include "base/check.h"
+#include "base/utf8.h"
 #include "engine/model/tokenizer.h"
 #include "tests/fuzz/fuzz_target.h"
 

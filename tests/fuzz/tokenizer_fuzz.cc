@@ -2,8 +2,8 @@
 #include <memory>
 
 #include "absl/strings/str_replace.h"
-#include "engine/base/check.h"
-#include "engine/base/utf8.h"
+#include "base/check.h"
+#include "base/utf8.h"
 #include "engine/model/text_stream.h"
 #include "engine/model/tokenizer.h"
 #include "tests/fuzz/fuzz_target.h"

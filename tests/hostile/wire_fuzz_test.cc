@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "gtest/gtest.h"
 #include "tests/fuzz/mutator.h"
 #include "tests/hostile/wire_seeds.h"

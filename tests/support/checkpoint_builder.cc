@@ -8,9 +8,9 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/hash.h"
 #include "engine/backend/random_fill.h"
 #include "engine/backend/widen.h"
-#include "engine/base/hash.h"
 #include "engine/model/config.h"
 #include "engine/model/safetensors.h"
 #include "tests/support/server_process.h"

@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-#include "engine/base/clock.h"
+#include "base/clock.h"
 
 namespace skipstone {
 

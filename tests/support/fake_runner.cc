@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "engine/base/check.h"
-#include "engine/base/hash.h"
+#include "base/check.h"
+#include "base/hash.h"
 
 namespace skipstone {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 
 namespace skipstone {
 

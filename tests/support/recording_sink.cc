@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "engine/base/check.h"
+#include "base/check.h"
 
 namespace skipstone {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/mutex.h"
+#include "base/mutex.h"
 #include "engine/request.h"
 
 namespace skipstone {

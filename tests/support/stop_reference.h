@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 
 namespace skipstone {
 

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/base/check.h"
+#include "base/check.h"
 
 namespace skipstone {
 namespace {

@@ -33,7 +33,7 @@ struct HeadShape {
   }
 };
 
-// The sampling state of one slot (engine/base/sampling.h).
+// The sampling state of one slot (engine/step/sampling.h).
 struct SlotSampling {
   uint64_t seed;
   float temperature;

@@ -2,7 +2,7 @@
 //
 // A thread makes eight elements of two random numbers and stores 16 bytes. Limits: 16-bit elements,
 // a multiple of 8 of them.
-#include "engine/base/hash.h"
+#include "base/hash.h"
 #include "engine/cuda/kernels/launch.h"
 #include "engine/cuda/kernels/number.cuh"
 #include "engine/cuda/kernels/random_fill.h"

@@ -8,8 +8,8 @@
 #include <map>
 #include <vector>
 
+#include "base/check.h"
 #include "engine/backend/backend.h"
-#include "engine/base/check.h"
 #include "engine/model/llama.h"
 #include "tests/engine/cpu/stage_model.h"
 

@@ -9,8 +9,8 @@
 #include <random>
 #include <vector>
 
+#include "base/check.h"
 #include "engine/backend/backend.h"
-#include "engine/base/check.h"
 #include "engine/model/weights.h"
 
 namespace skipstone {

@@ -1,5 +1,5 @@
 // The device's limits and times of points in a stream; and the kernels that they take.
-#include "engine/cuda/cuda_probe.h"
+#include "engine/cuda/device/cuda_probe.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

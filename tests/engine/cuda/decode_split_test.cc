@@ -1,4 +1,4 @@
-#include "engine/cuda/decode_split.h"
+#include "engine/cuda/step/decode_split.h"
 
 #include <gtest/gtest.h>
 

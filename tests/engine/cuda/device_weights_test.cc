@@ -1,4 +1,4 @@
-#include "engine/cuda/device_weights.h"
+#include "engine/cuda/products/device_weights.h"
 
 #include <cmath>
 #include <cstring>

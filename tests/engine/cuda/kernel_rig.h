@@ -11,10 +11,10 @@
 #include <random>
 #include <vector>
 
-#include "engine/base/check.h"
+#include "base/check.h"
 #include "engine/cuda/cuda_backend.h"
-#include "engine/cuda/slot_uploads.h"
-#include "engine/cuda/step_upload.h"
+#include "engine/cuda/step/slot_uploads.h"
+#include "engine/cuda/step/step_upload.h"
 #include "tests/engine/cpu/stage_model.h"
 
 namespace skipstone::cuda {

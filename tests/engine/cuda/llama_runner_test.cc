@@ -9,7 +9,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "engine/base/check.h"
+#include "base/check.h"
 #include "engine/cpu/cpu_backend.h"
 #include "engine/cuda/cuda_backend.h"
 #include "engine/skip/skip_grammar.h"

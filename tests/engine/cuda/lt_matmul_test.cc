@@ -1,12 +1,12 @@
 // Tuned products: right for every row count, and without a trace of the timing.
-#include "engine/cuda/lt_matmul.h"
+#include "engine/cuda/products/lt_matmul.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
 
-#include "engine/cuda/row_products.h"
+#include "engine/cuda/products/row_products.h"
 #include "tests/engine/cuda/lt_rig.h"
 #include "tests/support/temp_dir.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/cuda/lt_matmul.h"
+#include "engine/cuda/products/lt_matmul.h"
 #include "tests/engine/cuda/kernel_rig.h"
 
 namespace skipstone::cuda {

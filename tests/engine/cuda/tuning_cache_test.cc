@@ -1,5 +1,5 @@
 // The file of timed algorithms: what it keeps, and what becomes of files that are not its own.
-#include "engine/cuda/tuning_cache.h"
+#include "engine/cuda/products/tuning_cache.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "engine/base/hash.h"
-#include "engine/base/log.h"
+#include "base/hash.h"
+#include "base/log.h"
 #include "engine/cuda/cuda_backend.h"
 #include "tests/support/temp_dir.h"
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/hash.h"
 #include "engine/backend/random_fill.h"
-#include "engine/base/hash.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

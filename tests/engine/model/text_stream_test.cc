@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/byte_tokenizer.h"

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/utf8.h"
+#include "base/utf8.h"
 #include "engine/model/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -1,6 +1,6 @@
 #include "engine/skip/skip_set.h"
 
-#include "engine/base/hash.h"
+#include "base/hash.h"
 #include "gtest/gtest.h"
 
 namespace skipstone {

@@ -11,7 +11,7 @@
 #include "cuda_fp16.h"
 #include "cuda_runtime.h"
 #include "emulator.h"
-#include "engine/cuda/cublas_lt.h"
+#include "engine/cuda/products/cublas_lt.h"
 
 namespace skipstone::cuda {
 

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "cuda_runtime.h"
 #include "emulator.h"
-#include "engine/base/check.h"
 
 namespace {
 

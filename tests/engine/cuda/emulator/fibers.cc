@@ -9,9 +9,9 @@
 #include <random>
 #include <vector>
 
+#include "base/check.h"
 #include "cuda_runtime.h"
 #include "emulator.h"
-#include "engine/base/check.h"
 
 uint3 threadIdx;
 uint3 blockIdx;

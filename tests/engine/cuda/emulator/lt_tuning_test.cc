@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/log.h"
-#include "engine/cuda/row_products.h"
+#include "base/log.h"
+#include "engine/cuda/products/row_products.h"
 #include "tests/engine/cuda/emulator/emulator.h"
 #include "tests/engine/cuda/lt_rig.h"
 #include "tests/support/temp_dir.h"

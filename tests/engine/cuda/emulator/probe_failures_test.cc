@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/cuda/cuda_probe.h"
-#include "engine/cuda/stream.h"
+#include "engine/cuda/device/cuda_probe.h"
+#include "engine/cuda/device/stream.h"
 #include "tests/engine/cuda/emulator/emulator.h"
 
 namespace skipstone::cuda {

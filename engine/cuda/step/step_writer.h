@@ -1,0 +1,54 @@
+// Packs a step for the device: StepInput in, a StepHeader with its arrays out.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/backend/backend.h"
+#include "engine/cuda/kernels/device_step.h"
+#include "engine/cuda/step/decode_split.h"
+
+namespace skipstone::cuda {
+
+// Step thread only. Writes plain memory; knows no device.
+class StepWriter {
+ public:
+  StepWriter() = default;
+  StepWriter(const ModelShape& shape, const StepLimits& limits, const DecodeSplit& split);
+
+  // What any step within the limits takes, with up to max_deltas() page updates and page copies.
+  int64_t max_bytes() const { return max_words_ * static_cast<int64_t>(sizeof(int32_t)); }
+  // Alternatives of one row's log-probabilities; the API allows 20.
+  static constexpr int kMaxTop = 64;
+  int64_t max_deltas() const { return max_deltas_; }
+
+  // Returns the bytes written to `to`, of which max_bytes() may be used.
+  int64_t Write(const StepInput& step, void* to);
+  // Alternatives of all rows of the step written last.
+  int32_t num_top() const { return num_top_; }
+
+ private:
+  template <class T>
+  int32_t Append(std::span<const T> values);
+  int32_t AppendLists(std::span<const LayerRows> layers);
+  DeviceRowList AppendList(const RowList& list);
+  int32_t AppendLogits(std::span<const LogitsRow> rows);
+  void PlanAttention(const StepInput& step);
+
+  DecodeSplit split_;
+  int num_layers_ = 0;
+  int vocab_ = 0;
+  int64_t max_words_ = 0;
+  int64_t max_deltas_ = 0;
+  int32_t* words_ = nullptr;  // of the step being written
+  int32_t used_ = 0;
+  int32_t num_top_ = 0;
+  const int32_t* last_index_ = nullptr;
+  int32_t last_offset_ = 0;
+  std::vector<DecodeSplit::Row> decode_rows_;
+  std::vector<DecodeItem> items_;
+  std::vector<PrefillTile> tiles_;
+};
+
+}  // namespace skipstone::cuda

@@ -1,0 +1,64 @@
+// One step as a backend sees it: rows in execution order, the row lists of each layer, changes of
+// the page tables. Plain views, valid until EndStep returns.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "engine/step/sampling.h"
+
+namespace skipstone {
+
+// Rows [begin, begin + count), or, where the skip sets of a step do not nest, rows index[0..count)
+// in ascending order.
+struct RowList {
+  int32_t begin = 0;
+  int32_t count = 0;
+  const int32_t* index = nullptr;
+
+  bool empty() const { return count == 0; }
+  int32_t operator[](int32_t i) const { return index ? index[i] : begin + i; }
+};
+
+struct LayerRows {
+  RowList kv_rows;     // compute K and V and store them
+  RowList query_rows;  // compute Q, attend, project
+  RowList mlp_rows;
+  // kv_rows united with query_rows: what the norm in front of the attention covers.
+  RowList attention_rows;
+};
+
+struct PageUpdate {
+  int32_t slot = 0;
+  int32_t layer = 0;
+  int32_t block = 0;  // positions [block * page_tokens, (block + 1) * page_tokens)
+  int32_t page = 0;
+};
+
+struct PageCopy {
+  int32_t from = 0;
+  int32_t to = 0;
+};
+
+// A row's token when it is whatever the step before sampled for the row's slot.
+inline constexpr int32_t kSampledToken = -1;
+
+struct StepInput {
+  std::span<const int32_t> tokens;     // [rows] ids or kSampledToken
+  std::span<const int32_t> positions;  // [rows]
+  std::span<const int32_t> slots;      // [rows]
+  std::span<const LayerRows> layers;   // [num_layers]
+  // Rows [0, logits.size()) need logits: row order puts them first.
+  std::span<const LogitsRow> logits;
+  // Rows of one slot that follow each other in row order and in position; covers all rows.
+  struct Run {
+    int32_t begin = 0;
+    int32_t count = 0;
+  };
+  std::span<const Run> runs;
+  std::span<const SlotStart> slot_starts;
+  std::span<const PageUpdate> page_updates;
+  std::span<const PageCopy> page_copies;  // done before anything else of the step
+};
+
+}  // namespace skipstone

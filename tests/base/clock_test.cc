@@ -1,0 +1,34 @@
+#include "base/clock.h"
+
+#include "gtest/gtest.h"
+#include "tests/support/fake_clock.h"
+
+namespace skipstone {
+namespace {
+
+TEST(ClockTest, SystemClockIsTheSteadyClock) {
+  const Time before = std::chrono::steady_clock::now();
+  const Time now = SystemClock().Now();
+  const Time after = std::chrono::steady_clock::now();
+  EXPECT_LE(before, now);
+  EXPECT_LE(now, after);
+}
+
+TEST(ClockTest, NeverLiesBehindEveryTime) { EXPECT_GT(kNever, SystemClock().Now()); }
+
+TEST(ClockTest, ConvertsDurationsToSecondsAndMilliseconds) {
+  EXPECT_DOUBLE_EQ(Seconds(std::chrono::milliseconds(1500)), 1.5);
+  EXPECT_DOUBLE_EQ(Milliseconds(std::chrono::microseconds(250)), 0.25);
+  EXPECT_DOUBLE_EQ(Seconds(-std::chrono::seconds(2)), -2);
+}
+
+TEST(FakeClockTest, MovesOnlyWhenToldTo) {
+  FakeClock clock;
+  const Time start = clock.Now();
+  EXPECT_EQ(clock.Now(), start);
+  clock.Advance(std::chrono::seconds(3));
+  EXPECT_DOUBLE_EQ(Seconds(clock.Now() - start), 3);
+}
+
+}  // namespace
+}  // namespace skipstone

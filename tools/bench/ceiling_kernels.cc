@@ -1,0 +1,88 @@
+#include "tools/bench/ceiling_kernels.h"
+
+#include "engine/cpu/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tools/bench/ceiling_kernels.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace skipstone {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <int kStreams>
+float ReadStreamsOf(const uint32_t* data, int64_t n) {
+  const hn::ScalableTag<uint32_t> d;
+  const int64_t lanes = hn::Lanes(d);
+  const int64_t part = n / kStreams;
+  // Integer additions: one cycle, so that two accumulators per stream never wait.
+  auto a = hn::Zero(d);
+  auto b = hn::Zero(d);
+  for (int64_t i = 0; i < part; i += 2 * lanes) {
+    for (int s = 0; s < kStreams; ++s) {
+      a = hn::Add(a, hn::LoadU(d, data + s * part + i));
+      b = hn::Add(b, hn::LoadU(d, data + s * part + i + lanes));
+    }
+  }
+  return static_cast<float>(hn::GetLane(hn::SumOfLanes(d, hn::Add(a, b))));
+}
+
+float ReadStreamsTarget(const void* data, int64_t n, int streams) {
+  const auto* words = static_cast<const uint32_t*>(data);
+  n /= static_cast<int64_t>(sizeof(uint32_t));
+  if (streams == 4) return ReadStreamsOf<4>(words, n);
+  if (streams == 2) return ReadStreamsOf<2>(words, n);
+  return ReadStreamsOf<1>(words, n);
+}
+
+// 12 chains cover a latency of 4 cycles on 2 units (8) and of 6 on 2 (12); named variables, since
+// GCC keeps an array in memory.
+float MultiplyAddsTarget(int64_t iterations, double* flops) {
+  const hn::ScalableTag<float> d;
+  const auto m = hn::Set(d, 0.5f);
+  const auto a = hn::Set(d, 1.0f);
+  // Different starts, or the compiler would compute one chain.
+  auto v0 = hn::Iota(d, 0), v1 = hn::Iota(d, 1), v2 = hn::Iota(d, 2), v3 = hn::Iota(d, 3);
+  auto v4 = hn::Iota(d, 4), v5 = hn::Iota(d, 5), v6 = hn::Iota(d, 6), v7 = hn::Iota(d, 7);
+  auto v8 = hn::Iota(d, 8), v9 = hn::Iota(d, 9), v10 = hn::Iota(d, 10), v11 = hn::Iota(d, 11);
+  for (int64_t i = 0; i < iterations; ++i) {
+    v0 = hn::MulAdd(v0, m, a);
+    v1 = hn::MulAdd(v1, m, a);
+    v2 = hn::MulAdd(v2, m, a);
+    v3 = hn::MulAdd(v3, m, a);
+    v4 = hn::MulAdd(v4, m, a);
+    v5 = hn::MulAdd(v5, m, a);
+    v6 = hn::MulAdd(v6, m, a);
+    v7 = hn::MulAdd(v7, m, a);
+    v8 = hn::MulAdd(v8, m, a);
+    v9 = hn::MulAdd(v9, m, a);
+    v10 = hn::MulAdd(v10, m, a);
+    v11 = hn::MulAdd(v11, m, a);
+  }
+  *flops = static_cast<double>(iterations) * 12 * 2 * hn::Lanes(d);
+  const auto low = hn::Add(hn::Add(hn::Add(v0, v1), hn::Add(v2, v3)), hn::Add(v4, v5));
+  const auto high = hn::Add(hn::Add(hn::Add(v6, v7), hn::Add(v8, v9)), hn::Add(v10, v11));
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(low, high)));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace skipstone
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace skipstone {
+
+HWY_EXPORT(ReadStreamsTarget);
+HWY_EXPORT(MultiplyAddsTarget);
+
+float ReadStreams(const void* data, int64_t n, int streams) {
+  return HWY_DYNAMIC_DISPATCH(ReadStreamsTarget)(data, n, streams);
+}
+float MultiplyAdds(int64_t iterations, double* flops) {
+  return HWY_DYNAMIC_DISPATCH(MultiplyAddsTarget)(iterations, flops);
+}
+
+}  // namespace skipstone
+#endif

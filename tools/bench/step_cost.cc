@@ -1,0 +1,131 @@
+#include "tools/bench/step_cost.h"
+
+#include <algorithm>
+#include <map>
+
+namespace skipstone {
+namespace {
+
+class Counter {
+ public:
+  Counter(const ModelShape& shape, const ElementBytes& bytes, std::vector<StageCost>* costs)
+      : shape_(shape), bytes_(bytes), costs_(*costs) {}
+
+  void Layer(const LayerWork& work) {
+    const double hidden = shape_.hidden;
+    if (work.kv_rows > 0 || work.query_rows > 0) {
+      Qkv(work);
+      Attend(work);
+      Product(Stage::kProject, work.query_rows, hidden * shape_.q_size());
+    }
+    Product(Stage::kGateUp, work.mlp_rows, 2 * hidden * shape_.ffn);
+    Product(Stage::kDown, work.mlp_rows, hidden * shape_.ffn);
+  }
+
+  void Product(Stage stage, int64_t rows, double elements) {
+    if (rows == 0) return;
+    costs_.push_back({.stage = stage,
+                      .weight_bytes = elements * bytes_.weights,
+                      .flops = 2.0 * rows * elements});
+  }
+
+ private:
+  void Qkv(const LayerWork& work) {
+    const double hidden = shape_.hidden;
+    const double queries = work.query_rows;
+    const double stored = work.kv_rows;
+    const double kv = 2.0 * shape_.kv_size();
+    const double read = (queries > 0 ? shape_.q_size() : 0) + (stored > 0 ? kv : 0);
+    costs_.push_back({.stage = Stage::kQkv,
+                      .weight_bytes = hidden * read * bytes_.weights,
+                      .kv_bytes = stored * kv * bytes_.kv,
+                      .flops = 2.0 * hidden * (queries * shape_.q_size() + stored * kv)});
+  }
+
+  // Each K/V head is read once per sequence, however many of its rows and query heads need it.
+  void Attend(const LayerWork& work) {
+    if (work.query_rows == 0) return;
+    costs_.push_back({.stage = Stage::kAttend,
+                      .kv_bytes = work.read_positions * 2.0 * shape_.kv_size() * bytes_.kv,
+                      .flops = 4.0 * work.pairs * shape_.q_size()});
+  }
+
+  const ModelShape& shape_;
+  const ElementBytes bytes_;
+  std::vector<StageCost>& costs_;
+};
+
+}  // namespace
+
+const char* NameOf(Stage stage) {
+  static constexpr const char* kNames[kNumStages] = {"embed",   "qkv",  "attend", "project",
+                                                     "gate_up", "down", "logits"};
+  return kNames[static_cast<int>(stage)];
+}
+
+double StageCost::Floor(const Ceilings& ceilings) const {
+  return std::max(bytes() / ceilings.bytes_per_s, flops / ceilings.flops_per_s);
+}
+
+LayerWork WorkOf(const LayerRows& rows, const StepInput& step) {
+  LayerWork work{.kv_rows = rows.kv_rows.count,
+                 .query_rows = rows.query_rows.count,
+                 .mlp_rows = rows.mlp_rows.count};
+  std::map<int32_t, int32_t> visible;  // slot -> positions
+  for (int32_t i = 0; i < rows.query_rows.count; ++i) {
+    const int32_t row = rows.query_rows[i];
+    const int32_t positions = step.positions[row] + 1;
+    int32_t& most = visible[step.slots[row]];
+    most = std::max(most, positions);
+    work.pairs += positions;
+  }
+  for (const auto& [slot, positions] : visible) work.read_positions += positions;
+  return work;
+}
+
+void AddEmbedCost(const ModelShape& shape, const ElementBytes& bytes, int64_t rows,
+                  std::vector<StageCost>* costs) {
+  const double elements = static_cast<double>(rows) * shape.hidden;
+  costs->push_back({.stage = Stage::kEmbed, .weight_bytes = elements * bytes.weights});
+}
+
+void AddLayerCost(const ModelShape& shape, const ElementBytes& bytes, const LayerWork& work,
+                  std::vector<StageCost>* costs) {
+  Counter(shape, bytes, costs).Layer(work);
+}
+
+void AddLogitsCost(const ModelShape& shape, const ElementBytes& bytes, int64_t rows,
+                   std::vector<StageCost>* costs) {
+  const double elements = static_cast<double>(shape.hidden) * shape.vocab;
+  Counter(shape, bytes, costs).Product(Stage::kLogits, rows, elements);
+}
+
+std::vector<StageCost> CostOf(const ModelShape& shape, const ElementBytes& bytes,
+                              const StepInput& step) {
+  std::vector<StageCost> costs;
+  AddEmbedCost(shape, bytes, static_cast<int64_t>(step.tokens.size()), &costs);
+  for (const LayerRows& rows : step.layers) {
+    AddLayerCost(shape, bytes, WorkOf(rows, step), &costs);
+  }
+  AddLogitsCost(shape, bytes, static_cast<int64_t>(step.logits.size()), &costs);
+  return costs;
+}
+
+StageCost Total(std::span<const StageCost> costs) {
+  StageCost total;
+  if (!costs.empty()) total.stage = costs[0].stage;
+  for (const StageCost& cost : costs) {
+    total.weight_bytes += cost.weight_bytes;
+    total.kv_bytes += cost.kv_bytes;
+    total.flops += cost.flops;
+  }
+  return total;
+}
+
+double Floor(std::span<const StageCost> costs, const Ceilings& ceilings) {
+  double seconds = 0;
+  for (const StageCost& cost : costs) seconds += cost.Floor(ceilings);
+  return seconds;
+}
+
+}  // namespace skipstone

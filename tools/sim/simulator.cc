@@ -1,0 +1,113 @@
+#include "tools/sim/simulator.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace skipstone {
+
+Simulator::Simulator(const FleetOptions& options, const CostModel& cost, Workload workload)
+    : options_(options),
+      workload_(std::move(workload)),
+      router_(options.routing),
+      loads_(options.replicas),
+      pages_(options.replicas),
+      waiting_(options.replicas) {
+  for (int i = 0; i < options.replicas; ++i) {
+    replicas_.push_back(std::make_unique<Replica>(options.scheduler, cost, options.max_in_flight,
+                                                  options.itl_bound));
+  }
+  result_.gaps.resize(workload_.levels().size());
+  result_.total_pages = options.scheduler.num_pages * options.replicas;
+}
+
+SimResult Simulator::Run() {
+  std::optional<SimRequest> next = workload_.Next();
+  Time now{};
+  while (next || NextEnd() != kNever) {
+    now = std::min(next ? next->arrival : kNever, NextEnd());
+    // All that happens at one instant is known before a replica plans its next step.
+    for (int replica = 0; replica < options_.replicas; ++replica) {
+      if (replicas_[replica]->next_end() == now) EndStep(replica, now);
+    }
+    for (; next && next->arrival == now; next = workload_.Next()) Arrive(*next);
+    for (const int replica : touched_) Launch(replica, now);
+    touched_.clear();
+    result_.pages.Set(now, static_cast<double>(pages_used_));
+    result_.waiting.Set(now, static_cast<double>(num_waiting_));
+  }
+  if (!result_.requests.empty()) result_.seconds = Seconds(now - result_.requests[0].arrival);
+  for (const auto& replica : replicas_) {
+    result_.steps += replica->steps();
+    result_.rows += replica->rows();
+    result_.busy_seconds += Seconds(replica->busy());
+  }
+  return std::move(result_);
+}
+
+Time Simulator::NextEnd() const {
+  Time next = kNever;
+  for (const auto& replica : replicas_) next = std::min(next, replica->next_end());
+  return next;
+}
+
+void Simulator::Arrive(const SimRequest& request) {
+  const SkipSet& skip = workload_.levels()[request.level].skip;
+  const SequenceId id = result_.requests.size();
+  result_.requests.push_back({.arrival = request.arrival,
+                              .prompt_tokens = request.prompt_tokens,
+                              .level = static_cast<int16_t>(request.level)});
+  const int64_t stored = int64_t{request.prompt_tokens} + request.output_tokens - 1;
+  const SchedulerOptions& scheduler = options_.scheduler;
+  if (PagesFor(stored, skip, scheduler.page_tokens) > scheduler.num_pages) return;
+  std::optional<uint64_t> prefix;
+  if (request.prefix >= 0) prefix = request.prefix;
+  const int replica = router_.Choose(loads_, prefix);
+  SequenceSpec spec{.id = id,
+                    .prompt = request.PromptTokens(),
+                    .skip = skip,
+                    .max_tokens = request.output_tokens,
+                    .arrival = request.arrival};
+  if (options_.ceiling && options_.ceiling->Contains(skip)) spec.ceiling = options_.ceiling;
+  RequestRecord& record = result_.requests.back();
+  record.replica = static_cast<int16_t>(replica);
+  record.browned_out = replicas_[replica]->Add(std::move(spec));
+  record.kept_layers =
+      static_cast<int16_t>((record.browned_out ? *options_.ceiling : skip).KeptAttention());
+  Touch(replica);
+}
+
+void Simulator::EndStep(int replica, Time now) {
+  for (const SequenceUpdate& update : replicas_[replica]->EndStep()) {
+    RequestRecord& record = result_.requests[update.id];
+    if (record.output_tokens++ == 0) {
+      record.first_token = now;
+    } else {
+      const Duration gap = now - record.last_token;
+      record.longest_gap = std::max(record.longest_gap, gap);
+      result_.gaps[record.level].Add(Seconds(gap));
+    }
+    record.last_token = now;
+    record.preemptions = update.preemptions;
+    if (update.applied.empty()) continue;
+    record.shed = true;
+    record.kept_layers = static_cast<int16_t>(update.applied.back().skip.KeptAttention());
+  }
+  Touch(replica);
+}
+
+void Simulator::Touch(int replica) {
+  loads_[replica] = replicas_[replica]->requests();
+  if (std::ranges::find(touched_, replica) == touched_.end()) touched_.push_back(replica);
+}
+
+void Simulator::Launch(int replica, Time now) {
+  Replica& server = *replicas_[replica];
+  server.Launch(now, [this](const Sequence& sequence) {
+    result_.requests[sequence.spec.id].cached_tokens = sequence.cached_tokens;
+  });
+  pages_used_ += server.pool().used() - std::exchange(pages_[replica], server.pool().used());
+  num_waiting_ += server.num_waiting() - std::exchange(waiting_[replica], server.num_waiting());
+}
+
+}  // namespace skipstone
