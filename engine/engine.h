@@ -18,6 +18,7 @@
 #include "engine/engine_observer.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"
+#include "engine/output_batches.h"
 #include "engine/request.h"
 #include "engine/request_limits.h"
 #include "engine/schedule/attribution.h"
@@ -59,6 +60,7 @@ struct EngineParts {
   std::shared_ptr<const Tokenizer> tokenizer;  // shared with the RPC threads that encode prompts
   EngineObserver* observer = nullptr;          // optional; outlives the engine
   const Clock* clock = nullptr;                // optional; default SystemClock()
+  OutputBatches* output_batches = nullptr;     // optional; outlives the engine
 };
 
 // Thread-safe.

@@ -11,8 +11,8 @@ int64_t ResultsOf(const OutputEvent& event) { return 1 + std::ssize(event.update
 }  // namespace
 
 OutputThreads::OutputThreads(int threads, int64_t limit, EngineObserver& observer,
-                             const Clock& clock)
-    : limit_(limit), observer_(observer), clock_(clock) {
+                             const Clock& clock, OutputBatches* batches)
+    : limit_(limit), observer_(observer), clock_(clock), batches_(batches) {
   for (int i = 0; i < threads; ++i) shards_.push_back(std::make_unique<Shard>());
 }
 
@@ -47,6 +47,7 @@ void OutputThreads::Run(int index, const std::function<void(OutputEvent&)>& hand
   Shard& shard = *shards_[index];
   std::vector<OutputEvent> events;
   while (shard.events.Take(events, /*wait=*/true)) {
+    if (batches_ != nullptr) batches_->OnBatch(events.size());
     for (OutputEvent& event : events) {
       shard.handling_since.store(clock_.Now(), std::memory_order_relaxed);
       handle(event);
@@ -54,6 +55,7 @@ void OutputThreads::Run(int index, const std::function<void(OutputEvent&)>& hand
       Handled(ResultsOf(event));
     }
     shard.handling_since.store(kNever, std::memory_order_relaxed);
+    if (batches_ != nullptr) batches_->OnBatchEnd();
   }
 }
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "engine/engine_observer.h"
+#include "engine/output_batches.h"
 #include "engine/output_event.h"
 
 namespace skipstone {
@@ -20,7 +21,8 @@ class OutputThreads {
  public:
   // `limit`: the results (an event counts one, and one for each log-probability of a prompt that it
   // carries) that may be on their way before the steps wait.
-  OutputThreads(int threads, int64_t limit, EngineObserver& observer, const Clock& clock);
+  OutputThreads(int threads, int64_t limit, EngineObserver& observer, const Clock& clock,
+                OutputBatches* batches = nullptr);
 
   int size() const { return static_cast<int>(shards_.size()); }
   // Thread `index` of size(): handles events until Close, or until Abandon.
@@ -52,6 +54,7 @@ class OutputThreads {
   const int64_t limit_;
   EngineObserver& observer_;
   const Clock& clock_;
+  OutputBatches* const batches_;  // may be null
   std::function<void()> on_room_;
   std::vector<std::unique_ptr<Shard>> shards_;
   Mutex push_mutex_;  // of the steps, and of an end that they did not bring

@@ -1,5 +1,6 @@
 #include "server/connection_acceptor.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -7,9 +8,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "base/status.h"
 #include "server/listen_socket.h"
 
@@ -35,6 +38,22 @@ int PortOf(const sockaddr_storage& address) {
   return ntohs(address.ss_family == AF_INET6
                    ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
                    : reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
+
+// As gRPC names a peer, brackets not escaped.
+std::string NameOf(const sockaddr_storage& address) {
+  char host[INET6_ADDRSTRLEN] = "";
+  if (address.ss_family == AF_INET6) {
+    const in6_addr& ip = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    if (!IN6_IS_ADDR_V4MAPPED(&ip)) {
+      inet_ntop(AF_INET6, &ip, host, sizeof(host));
+      return absl::StrFormat("ipv6:[%s]:%d", host, PortOf(address));
+    }
+    inet_ntop(AF_INET, &ip.s6_addr[12], host, sizeof(host));
+  } else {
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(address).sin_addr, host, sizeof(host));
+  }
+  return absl::StrFormat("ipv4:%s:%d", host, PortOf(address));
 }
 
 // Where a socket bound to `address` is reached from here: 0.0.0.0 is no destination.
@@ -104,28 +123,48 @@ void ConnectionAcceptor::Accept(int listener) {
     }
     return;
   }
-  if (!Admit(fd.get(), PortOf(peer))) {
+  if (!Admit(fd.get(), peer)) {
     ++refused_;
     return;
   }
   handler_(fd.Release());
 }
 
-bool ConnectionAcceptor::Admit(int fd, int peer_port) {
+bool ConnectionAcceptor::Admit(int fd, const sockaddr_storage& peer) {
   MutexLock lock(mutex_);
-  accepted_.erase(fd);  // whoever had the number has closed it
-  if (peer_port != own_port_) {
+  Forget(accepted_.find(fd));  // whoever had the number has closed it
+  if (PortOf(peer) != own_port_) {
     const auto now = std::chrono::steady_clock::now();
     if (accepted_.size() >= max_connections_ && now - swept_ >= kSweepInterval) ForgetClosed();
     if (accepted_.size() >= max_connections_) return false;
   }
-  accepted_[fd] = CookieOf(fd);
+  const std::string name = NameOf(peer);
+  accepted_[fd] = {.cookie = CookieOf(fd), .peer = name};
+  by_peer_[name] = fd;
   return true;
 }
 
 void ConnectionAcceptor::ForgetClosed() {
   swept_ = std::chrono::steady_clock::now();
-  std::erase_if(accepted_, [](const auto& entry) { return CookieOf(entry.first) != entry.second; });
+  for (auto it = accepted_.begin(); it != accepted_.end();) {
+    it = CookieOf(it->first) == it->second.cookie ? std::next(it) : Forget(it);
+  }
+}
+
+std::map<int, ConnectionAcceptor::Accepted>::iterator ConnectionAcceptor::Forget(
+    std::map<int, Accepted>::iterator it) {
+  if (it == accepted_.end()) return it;
+  // Unless a later connection of the same peer has its place.
+  const auto named = by_peer_.find(it->second.peer);
+  if (named != by_peer_.end() && named->second == it->first) by_peer_.erase(named);
+  return accepted_.erase(it);
+}
+
+int ConnectionAcceptor::SocketOf(const std::string& peer) {
+  const std::string name = absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}});
+  MutexLock lock(mutex_);
+  const auto found = by_peer_.find(name);
+  return found == by_peer_.end() ? -1 : found->second;
 }
 
 int ConnectionAcceptor::open_connections() {

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -46,15 +47,26 @@ class ConnectionAcceptor {
   int open_connections() ABSL_LOCKS_EXCLUDED(mutex_);
   int64_t refused_connections() const { return refused_; }
 
+  // The descriptor of an open connection by gRPC's name of its peer ("ipv4:127.0.0.1:5000"), -1 if
+  // there is none. It may be closed, and its number another's, by the time it is used.
+  int SocketOf(const std::string& peer) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // A TCP connection to this very port, which is accepted whatever the limit; one at a time.
   // RESOURCE_EXHAUSTED: this host has no local port left, as beside a proxy that uses them up.
   absl::StatusOr<UniqueFd> ConnectToSelf();
 
  private:
+  struct Accepted {
+    uint64_t cookie;  // the kernel's, of the socket
+    std::string peer;
+  };
+
   ConnectionAcceptor() = default;
   void Run();
   void Accept(int listener);
-  bool Admit(int fd, int peer_port) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Admit(int fd, const sockaddr_storage& peer) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::map<int, Accepted>::iterator Forget(std::map<int, Accepted>::iterator it)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetClosed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   std::vector<UniqueFd> listeners_;
@@ -66,9 +78,10 @@ class ConnectionAcceptor {
   std::atomic<int64_t> refused_{0};
   std::atomic<int> own_port_{0};  // the local port of ConnectToSelf
   Mutex mutex_;
-  // Accepted descriptors and the kernel's cookies of their sockets. The handler closes them without
-  // a word: an entry is stale once its descriptor has another cookie or none.
-  std::map<int, uint64_t> accepted_ ABSL_GUARDED_BY(mutex_);
+  // By descriptor. The handler closes them without a word: an entry is stale once its descriptor
+  // has another cookie or none.
+  std::map<int, Accepted> accepted_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, int> by_peer_ ABSL_GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point swept_ ABSL_GUARDED_BY(mutex_);
 };
 

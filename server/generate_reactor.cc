@@ -141,6 +141,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 
   void OnWriteDone(bool ok) override {
     stall_->WriteDone();
+    call_.serving().write_batches.AwaitBatch();
     absl::Status end;
     bool more = false;
     {
@@ -172,6 +173,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
     }
     stall_ = call_.serving().stall_watch.Add(
         [this, id = prepared->admitted.request.id] { OnStall(id); });
+    socket_ = call_.serving().write_batches.SocketOf(call_.context().peer());
     const grpc::Status refusal = Submit(call_, *prepared, *this);
     if (!refusal.ok()) Finish(refusal);
   }
@@ -214,11 +216,13 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 
   void Write() {
     stall_->WriteStarted();
+    call_.serving().write_batches.BeforeWrite(socket_);
     StartWrite(&bytes_);
   }
 
   IncomingCall call_;
   std::shared_ptr<StallWatch::Stream> stall_;
+  int socket_ = -1;         // of the connection
   grpc::ByteBuffer bytes_;  // of the write that is under way, whose starter alone touches it
   Mutex mutex_;
   std::deque<v1::GenerateEvent> queue_ ABSL_GUARDED_BY(mutex_);

@@ -41,7 +41,9 @@ Server::Server(ServerConfig config)
     : config_(std::move(config)),
       model_name_(ServedNameOf(config_.model_name, config_.model)),
       metrics_(model_name_, config_.buckets),
-      stall_watch_(config_.stream_stall_timeout) {}
+      stall_watch_(config_.stream_stall_timeout),
+      write_batches_(
+          [this](const std::string& peer) { return grpc_port_->acceptor().SocketOf(peer); }) {}
 
 Server::~Server() { Drain(/*now=*/true); }
 
@@ -105,11 +107,13 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .policy = config_.policy,
                                                   .anybody_may_abort = config_.allow_abort == "any",
                                                   .metrics = metrics_,
-                                                  .stall_watch = stall_watch_});
+                                                  .stall_watch = stall_watch_,
+                                                  .write_batches = write_batches_});
   metrics_.Expect(ExpectedLabels(*serving_));
   serving_->engine = Engine::Start({.runner = std::move(model.runner),
                                     .tokenizer = std::move(model.tokenizer),
-                                    .observer = &metrics_},
+                                    .observer = &metrics_,
+                                    .output_batches = &write_batches_},
                                    model.options);
   serving_->validation = std::make_unique<ValidationPool>(
       ValidationPool::Options{.threads = config_.validation_threads});

@@ -22,6 +22,7 @@
 #include "server/server_config.h"
 #include "server/serving.h"
 #include "server/stall_watch.h"
+#include "server/write_batches.h"
 
 namespace skipstone::server {
 
@@ -79,6 +80,7 @@ class Server {
   HealthService health_;
   InferenceService inference_;
   StallWatch stall_watch_;
+  WriteBatches write_batches_;
   std::unique_ptr<Serving> serving_;
   std::unique_ptr<GrpcPort> health_port_;
   std::unique_ptr<GrpcPort> grpc_port_;  // no call outlives it

@@ -16,6 +16,7 @@
 #include "server/metrics.h"
 #include "server/stall_watch.h"
 #include "server/validation_pool.h"
+#include "server/write_batches.h"
 
 namespace skipstone::server {
 
@@ -40,6 +41,7 @@ struct Serving {
   bool anybody_may_abort = false;  // else only the connection that a call came by
   Metrics& metrics;
   StallWatch& stall_watch;
+  WriteBatches& write_batches;
   std::atomic<bool> leaving{false};   // the drain is announced, for those who ask
   std::atomic<bool> draining{false};  // requests are refused
   std::unique_ptr<Engine> engine;

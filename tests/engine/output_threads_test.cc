@@ -95,5 +95,21 @@ TEST_F(OutputThreadsTest, SaySinceWhenAnEventIsHandled) {
   EXPECT_EQ(output.handling_since(), kNever);
 }
 
+TEST_F(OutputThreadsTest, SayWhichEventsComeTogether) {
+  struct Seen : OutputBatches {
+    void OnBatch(size_t events) override { said += "(" + std::to_string(events) + ":"; }
+    void OnBatchEnd() override { said += ")"; }
+    std::string said;
+  } seen;
+  OutputThreads output(1, 100, observer_, SystemClock(), &seen);
+  for (const int count : {2, 1}) {
+    std::vector<OutputEvent> events = Events(0, count);
+    output.Push(events);
+  }
+  output.Close();
+  output.Run(0, [&](OutputEvent&) { seen.said += "x"; });
+  EXPECT_EQ(seen.said, "(3:xxx)");
+}
+
 }  // namespace
 }  // namespace skipstone

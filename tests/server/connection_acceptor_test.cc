@@ -1,5 +1,8 @@
 #include "server/connection_acceptor.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +38,12 @@ class ConnectionAcceptorTest : public testing::Test {
     MutexLock lock(mutex_);
     return static_cast<int>(kept_.size());
   }
+  std::vector<int> kept_fds() {
+    MutexLock lock(mutex_);
+    std::vector<int> fds;
+    for (const UniqueFd& fd : kept_) fds.push_back(fd.get());
+    return fds;
+  }
   void Drop() {
     MutexLock lock(mutex_);
     kept_.clear();
@@ -56,6 +65,26 @@ TEST_F(ConnectionAcceptorTest, ClosesConnectionsBeyondTheLimit) {
   EXPECT_EQ(kept(), 2);
   EXPECT_EQ(acceptor_->open_connections(), 2);
   EXPECT_EQ(acceptor_->refused_connections(), 1);
+}
+
+TEST_F(ConnectionAcceptorTest, KnowsTheSocketOfAPeer) {
+  Start(/*max_connections=*/2);
+  const auto a = Connect();
+  const auto b = Connect();
+  ASSERT_TRUE(Eventually([&] { return kept() == 2; }));
+  std::vector<std::string> peers;
+  for (const int fd : kept_fds()) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof(peer);
+    ASSERT_EQ(getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size), 0);
+    peers.push_back(absl::StrFormat("ipv4:127.0.0.1:%d", ntohs(peer.sin_port)));
+    EXPECT_EQ(acceptor_->SocketOf(peers.back()), fd);
+  }
+  EXPECT_EQ(acceptor_->SocketOf("ipv4:127.0.0.1:1"), -1);
+  EXPECT_EQ(acceptor_->SocketOf("unix:"), -1);
+  Drop();
+  EXPECT_EQ(acceptor_->open_connections(), 0);
+  for (const std::string& peer : peers) EXPECT_EQ(acceptor_->SocketOf(peer), -1) << "closed";
 }
 
 TEST_F(ConnectionAcceptorTest, ClosedConnectionsMakeRoom) {

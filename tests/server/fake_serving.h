@@ -32,7 +32,8 @@ class FakeServing {
                                .tenant_key = config.tenant_key(),
                                .policy = config.policy,
                                .metrics = metrics_,
-                               .stall_watch = stall_watch_});
+                               .stall_watch = stall_watch_,
+                               .write_batches = write_batches_});
   }
 
   Serving& operator*() { return *serving_; }
@@ -40,6 +41,7 @@ class FakeServing {
  private:
   Metrics metrics_{"fake", {}};
   StallWatch stall_watch_{std::chrono::minutes(1)};
+  WriteBatches write_batches_{[](const std::string&) { return -1; }};
   std::unique_ptr<Serving> serving_;
 };
 

@@ -3,6 +3,8 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
@@ -129,6 +131,38 @@ TEST(GrpcPortTest, TheHealthPortAnswersDuringTheDrain) {
   server.gate().Open();
   EXPECT_TRUE(running.ReadAll().ok());
   drain.join();
+}
+
+// Says what gRPC calls the peer of a call.
+class PeerService : public v1::Inference::CallbackService {
+ public:
+  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
+                                     const v1::GetModelRequest*,
+                                     v1::GetModelResponse* response) override {
+    response->set_model_name(context->peer());
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+};
+
+TEST(GrpcPortTest, TheSocketOfACallIsKnown) {
+  PeerService service;
+  for (const auto& [listen, connect] :
+       std::vector<std::pair<std::string, std::string>>{{"127.0.0.1:0", "127.0.0.1"},
+                                                        {"[::1]:0", "[::1]"},
+                                                        {"[::]:0", "127.0.0.1"},
+                                                        {"[::]:0", "[::1]"},
+                                                        {"0.0.0.0:0", "127.0.0.1"}}) {
+    const auto port = GrpcPort::Open(listen, 10, ServerConfig(), {&service});
+    if (!port.ok()) GTEST_SKIP() << port.status();  // without IPv6
+    const auto stub = v1::Inference::NewStub(grpc::CreateChannel(
+        absl::StrFormat("%s:%d", connect, (*port)->port()), grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    v1::GetModelResponse response;
+    ASSERT_TRUE(stub->GetModel(&context, {}, &response).ok()) << listen << " " << connect;
+    EXPECT_NE((*port)->acceptor().SocketOf(response.model_name()), -1) << response.model_name();
+  }
 }
 
 // Nothing polls once a second.
