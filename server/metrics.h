@@ -1,9 +1,6 @@
-// The Prometheus metrics of a server, named by the contract. Fed by the engine's observer port, and
-// by the RPC layer for requests that the engine never saw.
+// The Prometheus metrics of a server, named by the contract (metric_table.h). Fed by the engine's
+// observer port, and by the RPC layer for what the engine never sees.
 #pragma once
-
-#include <prometheus/labels.h>
-#include <prometheus/registry.h>
 
 #include <map>
 #include <memory>
@@ -14,18 +11,14 @@
 #include "absl/status/status.h"
 #include "base/mutex.h"
 #include "engine/engine_observer.h"
+#include "server/metric_table.h"
 
 namespace skipstone::server {
 
-using Buckets = std::map<std::string, std::vector<double>>;
-
-// Descriptors of the process, connections to its gRPC port.
-struct ConnectionObservation {
-  int64_t open_fds = 0;
-  int64_t max_fds = 0;
-  int64_t open = 0;
-  int64_t refused = 0;  // since the start, for want of room
-};
+// For what is counted elsewhere, on one thread at a time.
+inline void CountUpTo(int64_t total, prometheus::Counter& counter) {
+  counter.Increment(total - counter.Value());
+}
 
 // Thread-safe.
 class Metrics : public EngineObserver {
@@ -40,11 +33,12 @@ class Metrics : public EngineObserver {
   void SetInfo(const std::string& version, const std::string& backend, int page_tokens,
                int64_t pages_per_layer);
 
-  void SetConnections(const ConnectionObservation& connections);
-
   // Requests with these labels may come: their counters are there from now on, at 0, so that a rate
   // has the first of them.
   void Expect(const std::vector<RequestLabels>& labels);
+
+  // For what is counted where it happens. Lives as long as this.
+  ServerMetrics& server() { return server_; }
 
   // A request that was refused, or whose client went, before it reached the engine.
   void OnRejected(const RequestLabels& labels, Duration e2e, Outcome outcome = Outcome::kRejected);
@@ -54,18 +48,18 @@ class Metrics : public EngineObserver {
   void OnOutputQueue(int64_t change) override;
   RequestObserver& Of(const RequestLabels& labels) override;
 
-  std::shared_ptr<prometheus::Registry> registry() const { return registry_; }
+  // What /metrics answers.
+  std::string Text() const;
 
  private:
-  struct Families;  // all metric families
-  struct Counters;  // of one pair of labels
-  struct Series;    // the counters and histograms of one pair of labels
+  struct Series;  // what observes the requests of one pair of labels
   prometheus::Labels LabelsOf(const RequestLabels& labels) const;
   Series& SeriesOf(const RequestLabels& labels) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::string model_name_;
-  const std::shared_ptr<prometheus::Registry> registry_;  // the exposer holds a weak reference
-  const std::unique_ptr<Families> families_;
+  const Buckets buckets_;
+  prometheus::Registry registry_;
+  ServerMetrics server_;
   Mutex mutex_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Series>> series_
       ABSL_GUARDED_BY(mutex_);

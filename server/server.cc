@@ -2,7 +2,6 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <prometheus/text_serializer.h>
 
 #include <utility>
 #include <vector>
@@ -80,11 +79,14 @@ absl::Status Server::BindPorts() {
 }
 
 std::string Server::MetricsText() {
-  metrics_.SetConnections({.open_fds = OpenDescriptors(),
-                           .max_fds = MaxDescriptors(),
-                           .open = grpc_port_->acceptor().open_connections(),
-                           .refused = grpc_port_->acceptor().refused_connections()});
-  return prometheus::TextSerializer().Serialize(metrics_.registry()->Collect());
+  ConnectionAcceptor& port = grpc_port_->acceptor();
+  ServerMetrics& metrics = metrics_.server();
+  metrics.open_fds.Set(OpenDescriptors());
+  metrics.max_fds.Set(MaxDescriptors());
+  metrics.open_connections.Set(port.open_connections());
+  CountUpTo(port.refused_connections(), metrics.refused_connections_total);
+  CountUpTo(DroppedLogLines(), metrics.log_lines_dropped_total);
+  return metrics_.Text();
 }
 
 absl::Status Server::Load() {

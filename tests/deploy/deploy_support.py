@@ -13,6 +13,12 @@ def skip(message):
     print(f"SKIPPED: {message}")
     sys.exit(SKIP)
 
+# What /metrics exposes, and the dashboard of it.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+import dashboard  # noqa: E402
+
+METRICS = dashboard.read_metrics()
+METRIC_NAMES = dashboard.exposed_names(METRICS)
 
 try:
     import yaml
@@ -59,21 +65,11 @@ def render(kubectl, folder):
     return by_name
 
 
-def metric_names(source):
-    """The names that /metrics exposes, of metric_names.txt."""
-    lines = (source / "tests/deploy/metric_names.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def unknown_metrics(text, known, recorded=()):
     """Names with our prefix in `text` that are neither exposed nor recorded by a rule."""
     words = set(re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", text))
     ours = {w for w in words if w.startswith("skipstone_") or ":skipstone_" in w}
     return ours - set(known) - set(recorded)
-
-
-def dashboard(source):
-    return json.loads((source / "deploy/grafana/skipstone.json").read_text())
 
 
 def dashboard_expressions(dashboard_json):

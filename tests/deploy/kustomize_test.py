@@ -405,7 +405,7 @@ class KustomizeTest(unittest.TestCase):
     def test_metrics_named_for_scaling_exist(self):
         text = (FOLDER / "base/horizontalpodautoscaler.yaml").read_text()
         self.assertIn("skipstone_num_requests_waiting", text)
-        self.assertEqual(support.unknown_metrics(text, support.metric_names(SOURCE)), set())
+        self.assertEqual(support.unknown_metrics(text, support.METRIC_NAMES), set())
 
 
 if __name__ == "__main__":
