@@ -11,10 +11,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "client/cli/goodput.h"
-#include "client/cli/request_mix.h"
-#include "client/cli/request_record.h"
-#include "client/cli/statistics.h"
+#include "base/workload/group_report.h"
+#include "base/workload/mix.h"
+#include "client/cli/load_stream.h"
 
 namespace skipstone::client {
 
@@ -23,22 +22,9 @@ struct Failures {
   std::string message;  // of the first one
 };
 
-// Requests that failed count in `requests`, `failures` and goodput, and nowhere else.
-struct GroupReport {
-  std::string name;
-  uint64_t requests = 0;
-  uint64_t ok = 0;
-  uint64_t good = 0;  // kept the goodput limits
-  uint64_t prompt_tokens = 0;
-  uint64_t output_tokens = 0;
+struct LoadGroup : GroupReport {
   uint64_t kv_pages_used = 0;
   uint64_t kv_pages_omitted = 0;
-  uint64_t browned_out = 0;  // started at their ceiling
-  uint64_t shed = 0;         // shed layers while they ran
-  Summary ttft_ms;
-  Summary itl_ms;
-  Summary tpot_ms;
-  Summary e2e_ms;
   std::map<std::string, Failures> failures;  // by code
 };
 
@@ -47,17 +33,17 @@ struct BenchReport {
   double seconds = 0;  // first scheduled arrival to last end
   bool has_limits = false;
   bool has_ceiling = false;
-  uint64_t shortened = 0;  // requests cut to the model's context
-  Summary lag_ms;          // scheduled to started: this program's own delay
-  GroupReport all;
-  std::vector<GroupReport> parts;  // in the mix's order
+  int64_t shortened = 0;  // requests cut to the model's context
+  Histogram lag;          // scheduled to started: this program's own delay
+  LoadGroup all;
+  std::vector<LoadGroup> parts;  // in the mix's order
 
   void Print(std::ostream& out) const;
   nlohmann::ordered_json ToJson() const;
 };
 
 // At least one record.
-BenchReport MakeReport(const std::vector<RequestRecord>& records, const std::vector<MixPart>& mix,
+BenchReport MakeReport(const std::vector<LoadRecord>& records, const std::vector<MixPart>& mix,
                        const std::optional<GoodputLimits>& limits);
 
 }  // namespace skipstone::client

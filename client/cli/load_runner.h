@@ -6,13 +6,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
+#include "base/workload/workload.h"
 #include "client/call_options.h"
 #include "client/cli/load_stream.h"
 #include "client/cli/progress_line.h"
-#include "client/cli/request_record.h"
-#include "client/cli/workload.h"
 
 namespace skipstone::client {
 
@@ -33,12 +33,14 @@ class LoadRunner {
   LoadRunner(v1::Inference::Stub& stub, CallOptions options, PromptTokens tokens)
       : stub_(stub), options_(std::move(options)), tokens_(tokens) {}
 
-  // Blocks until every request has ended. `max_open` 0: no limit. Once.
-  std::vector<RequestRecord> Run(Workload& workload, uint64_t max_open, ProgressLine& progress);
+  // Blocks until every request has ended. `skips`: by part of the mix. `max_open` 0: no limit.
+  // Once.
+  std::vector<LoadRecord> Run(Workload& workload, std::span<const v1::Skip> skips,
+                              uint64_t max_open, ProgressLine& progress);
 
  private:
-  void Start(const PlannedRequest& planned, const v1::Skip& skip, SteadyTime scheduled);
-  void OnDone(RequestRecord record);
+  void Start(const PlannedRequest& planned, const v1::Skip& skip, Time due);
+  void OnDone(LoadRecord record);
 
   v1::Inference::Stub& stub_;
   const CallOptions options_;
@@ -46,8 +48,8 @@ class LoadRunner {
 
   std::mutex mutex_;
   std::condition_variable ended_;
-  Progress counts_;                     // under mutex_
-  std::vector<RequestRecord> records_;  // under mutex_
+  Progress counts_;                  // under mutex_
+  std::vector<LoadRecord> records_;  // under mutex_
 };
 
 }  // namespace skipstone::client

@@ -10,7 +10,7 @@ namespace skipstone::client {
 using std::chrono::steady_clock;
 
 void LoadStream::Start(v1::Inference::Stub& stub, v1::GenerateRequest request,
-                       const CallOptions& options, RequestRecord record, Done done) {
+                       const CallOptions& options, LoadRecord record, Done done) {
   auto* stream = new LoadStream(std::move(request), std::move(record), std::move(done));
   for (const auto& [key, value] : options.metadata) stream->context_.AddMetadata(key, value);
   if (const Deadline deadline = DeadlineOf(options)) stream->context_.set_deadline(*deadline);
@@ -20,28 +20,19 @@ void LoadStream::Start(v1::Inference::Stub& stub, v1::GenerateRequest request,
   stream->StartCall();
 }
 
-void LoadStream::OnTokens(int count) {
-  const SteadyTime now = steady_clock::now();
-  if (record_.output_tokens == 0) {
-    record_.first_token = now;
-  } else {
-    record_.gaps_ms.push_back(
-        std::chrono::duration<float, std::milli>(now - record_.last_token).count());
-  }
-  record_.last_token = now;
-  record_.output_tokens += count;
-}
-
 void LoadStream::OnReadDone(bool ok) {
   if (!ok) return;
   switch (event_.event_case()) {
     case v1::GenerateEvent::kAccepted:
       record_.prompt_tokens = event_.accepted().prompt_tokens();
       record_.browned_out = event_.accepted().browned_out();
-      record_.gaps_ms.reserve(request_.stopping().max_tokens());
+      record_.gaps.reserve(request_.stopping().max_tokens());
       break;
     case v1::GenerateEvent::kDelta:
-      if (event_.delta().tokens_size() > 0) OnTokens(event_.delta().tokens_size());
+      if (event_.delta().tokens_size() == 0) break;
+      if (const auto gap = record_.AddTokens(steady_clock::now(), event_.delta().tokens_size())) {
+        record_.gaps.push_back(*gap);
+      }
       break;
     case v1::GenerateEvent::kFinished:
       record_.kv_pages_used = event_.finished().kv_pages_used();
@@ -59,7 +50,7 @@ void LoadStream::OnDone(const grpc::Status& status) {
   record_.status = ToAbslStatus(status);
   // Everything of gRPC goes first: whoever waits for the last record may shut gRPC down at once.
   const Done done = std::move(done_);
-  RequestRecord record = std::move(record_);
+  LoadRecord record = std::move(record_);
   delete this;
   done(std::move(record));
 }

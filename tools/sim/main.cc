@@ -55,15 +55,13 @@ ABSL_FLAG(double, ttft_ms, kNoLimit, "goodput: limit of the time to the first to
 ABSL_FLAG(double, itl_ms, kNoLimit, "goodput: limit of the longest gap between tokens");
 ABSL_FLAG(double, tpot_ms, kNoLimit, "goodput: limit of the mean gap between tokens");
 ABSL_FLAG(double, e2e_ms, kNoLimit, "goodput: limit of the whole request");
-ABSL_FLAG(bool, json, false, "print JSON");
-ABSL_FLAG(std::string, svg, "", "file for plots");
 
 namespace skipstone {
 namespace {
 
 constexpr char kUsage[] =
     "skipstone-sim simulates servers with this engine's scheduler under a trace or generated\n"
-    "traffic.\n"
+    "traffic. Prints JSON; tools/sim/report.py makes tables and plots of it.\n"
     "  skipstone-sim --profile=h200.json --kv_pages=417376 --trace=trace.csv --skip=none\n";
 
 // absl's own --help finds no flags of a program whose file is not named after it.
@@ -148,8 +146,8 @@ absl::StatusOr<FleetOptions> ReadFleet(const ModelShape& shape) {
 }
 
 absl::StatusOr<WorkloadOptions> ReadWorkload(int context) {
+  const int64_t requests = absl::GetFlag(FLAGS_requests);
   WorkloadOptions options{.time_scale = absl::GetFlag(FLAGS_time_scale),
-                          .requests = absl::GetFlag(FLAGS_requests),
                           .rate = absl::GetFlag(FLAGS_rate),
                           .context = context,
                           .prefix_fraction = absl::GetFlag(FLAGS_prefix_fraction),
@@ -158,26 +156,26 @@ absl::StatusOr<WorkloadOptions> ReadWorkload(int context) {
                           .seed = absl::GetFlag(FLAGS_seed)};
   SKIPSTONE_RETURN_IF_ERROR(
       Require(context >= 2, "the model's context has no room for a prompt and a token"));
-  SKIPSTONE_RETURN_IF_ERROR(Require(
-      options.rate > 0 && static_cast<double>(options.requests) / options.rate <= kMaxSeconds,
-      "--rate must be above 0, and --requests / --rate at most 1e9 s"));
+  SKIPSTONE_RETURN_IF_ERROR(
+      Require(*options.rate > 0 && static_cast<double>(requests) / *options.rate <= kMaxSeconds,
+              "--rate must be above 0, and --requests / --rate at most 1e9 s"));
   SKIPSTONE_RETURN_IF_ERROR(Require(options.prefix_fraction >= 0 && options.prefix_fraction <= 1,
                                     "--prefix_fraction must be from 0 to 1"));
   SKIPSTONE_RETURN_IF_ERROR(
-      Require(options.requests >= 0 && options.prefixes >= 1 && options.prefix_tokens >= 0,
+      Require(requests >= 0 && options.prefixes >= 1 && options.prefix_tokens >= 0,
               "--requests and --prefix_tokens must be at least 0, --prefixes at least 1"));
   SKIPSTONE_ASSIGN_OR_RETURN(options.prompt,
                              LengthDistribution::Parse(absl::GetFlag(FLAGS_prompt)));
   SKIPSTONE_ASSIGN_OR_RETURN(options.output,
                              LengthDistribution::Parse(absl::GetFlag(FLAGS_output)));
   if (const std::string path = absl::GetFlag(FLAGS_trace); !path.empty()) {
-    std::ifstream file(path);
-    if (!file) return absl::NotFoundError(absl::StrFormat("--trace=%s: cannot be read", path));
-    SKIPSTONE_ASSIGN_OR_RETURN(options.trace, ReadTrace(file));
+    SKIPSTONE_ASSIGN_OR_RETURN(options.trace, ReadTraceFile(path));
     const double last = Seconds(options.trace.back().arrival) * options.time_scale;
     SKIPSTONE_RETURN_IF_ERROR(Require(options.time_scale >= 0 && last <= kMaxSeconds,
                                       "--time_scale must be at least 0 and the trace's last "
                                       "arrival times it at most 1e9 s"));
+  } else {
+    options.requests = requests;
   }
   return options;
 }
@@ -188,26 +186,20 @@ absl::StatusOr<SimReport> Simulate() {
                              ReadProfile(absl::GetFlag(FLAGS_profile)));
   SKIPSTONE_ASSIGN_OR_RETURN(const FleetOptions fleet, ReadFleet(shape));
   SKIPSTONE_ASSIGN_OR_RETURN(const WorkloadOptions workload, ReadWorkload(shape.max_context));
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> levels,
-                             ParseLevels(absl::GetFlag(FLAGS_skip), shape.num_layers));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<MixPart> mix, ParseMix(absl::GetFlag(FLAGS_skip)));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<SkipSet> skips,
+                             ParseSkipSets(mix, shape.num_layers));
   const GoodputLimits limits{.ttft_s = 1e-3 * absl::GetFlag(FLAGS_ttft_ms),
                              .itl_s = 1e-3 * absl::GetFlag(FLAGS_itl_ms),
                              .tpot_s = 1e-3 * absl::GetFlag(FLAGS_tpot_ms),
                              .e2e_s = 1e-3 * absl::GetFlag(FLAGS_e2e_ms)};
-  Simulator simulator(fleet, CostModel(shape, machine), Workload(workload, levels));
-  return MakeReport(simulator.Run(), fleet, levels, limits);
+  Simulator simulator(fleet, CostModel(shape, machine), Workload(workload, mix), skips);
+  return MakeReport(simulator.Run(), fleet, mix, limits);
 }
 
 absl::Status Main() {
   SKIPSTONE_ASSIGN_OR_RETURN(const SimReport report, Simulate());
-  if (const std::string path = absl::GetFlag(FLAGS_svg); !path.empty()) {
-    std::ofstream file(path);
-    file << ToSvg(report);
-    if (!file.flush()) {
-      return absl::UnavailableError(absl::StrFormat("--svg=%s: cannot be written", path));
-    }
-  }
-  absl::PrintF("%s", absl::GetFlag(FLAGS_json) ? ToJson(report) : ToTable(report));
+  absl::PrintF("%s", ToJson(report));
   return absl::OkStatus();
 }
 

@@ -1,69 +1,64 @@
 #include "tools/sim/report.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "engine/kv/sequence_pages.h"
 
 namespace skipstone {
 namespace {
 
-double TimePerToken(const RequestRecord& record) {
-  return Seconds(record.last_token - record.first_token) / (record.output_tokens - 1);
+using Json = nlohmann::ordered_json;
+
+void Count(const SimRecord& record, const GoodputLimits& limits, int page_tokens, SimGroup& group) {
+  group.Add(record, !record.refused(), limits);
+  if (record.refused()) return;
+  const int64_t stored = int64_t{record.prompt_tokens} + record.output_tokens - 1;
+  group.cached_tokens += record.cached_tokens;
+  group.preemptions += record.preemptions;
+  group.kept_layers += record.kept_layers;
+  group.pages += int64_t{record.kept_layers} * BlocksFor(stored, page_tokens);
 }
 
-void Count(const RequestRecord& record, bool good, int64_t pages, GroupReport* group) {
-  ++group->requests;
-  if (record.refused()) {
-    ++group->refused;
-    return;
-  }
-  group->good += good ? 1 : 0;
-  group->prompt_tokens += record.prompt_tokens;
-  group->cached_tokens += record.cached_tokens;
-  group->output_tokens += record.output_tokens;
-  group->preemptions += record.preemptions;
-  group->browned_out += record.browned_out ? 1 : 0;
-  group->shed += record.shed ? 1 : 0;
-  group->kept_layers += record.kept_layers;
-  group->pages += pages;
-  group->ttft.Add(Seconds(record.first_token - record.arrival));
-  group->e2e.Add(Seconds(record.last_token - record.arrival));
-  if (record.output_tokens > 1) group->tpot.Add(TimePerToken(record));
+double Ratio(int64_t part, int64_t whole) {
+  return static_cast<double>(part) / static_cast<double>(std::max<int64_t>(1, whole));
+}
+
+Json GroupJson(const SimGroup& group, double seconds) {
+  Json json = {{"refused", group.requests - group.ok},
+               {"cached_prompt_tokens", group.cached_tokens},
+               {"prefix_hit_rate", group.HitRate()},
+               {"good", group.good},
+               {"goodput_per_s", PerSecond(group.good, seconds)},
+               {"kv_pages_per_request", Ratio(group.pages, group.ok)},
+               {"kept_attention_per_request", Ratio(group.kept_layers, group.ok)},
+               {"preemptions", group.preemptions}};
+  group.WriteTo(json, seconds);
+  return json;
+}
+
+Json SeriesJson(const TimeSeries& series) {
+  return {{"mean", series.mean()}, {"max", series.max()}, {"points", series.Points()}};
 }
 
 }  // namespace
 
-bool GoodputLimits::KeptBy(const RequestRecord& record) const {
-  if (record.refused()) return false;
-  if (record.output_tokens > 1 && TimePerToken(record) > tpot_s) return false;
-  return Seconds(record.first_token - record.arrival) <= ttft_s &&
-         Seconds(record.longest_gap) <= itl_s &&
-         Seconds(record.last_token - record.arrival) <= e2e_s;
-}
-
-double GroupReport::HitRate() const {
-  return static_cast<double>(cached_tokens) /
-         static_cast<double>(std::max<int64_t>(1, prompt_tokens));
-}
+double SimGroup::HitRate() const { return Ratio(cached_tokens, prompt_tokens); }
 
 SimReport MakeReport(const SimResult& result, const FleetOptions& fleet,
-                     const std::vector<Level>& levels, const GoodputLimits& limits) {
+                     const std::vector<MixPart>& mix, const GoodputLimits& limits) {
   SimReport report{.replicas = fleet.replicas,
                    .seconds = result.seconds,
                    .total_pages = result.total_pages,
                    .pages = result.pages,
                    .waiting = result.waiting};
   report.all.name = "all";
-  for (const Level& level : levels) report.levels.push_back({.name = level.name});
-  for (const RequestRecord& record : result.requests) {
-    const int64_t stored = int64_t{record.prompt_tokens} + record.output_tokens - 1;
-    const int64_t pages =
-        int64_t{record.kept_layers} * BlocksFor(stored, fleet.scheduler.page_tokens);
-    const bool good = limits.KeptBy(record);
-    Count(record, good, pages, &report.levels[record.level]);
-    Count(record, good, pages, &report.all);
+  for (const MixPart& part : mix) report.levels.emplace_back().name = part.name;
+  for (const SimRecord& record : result.requests) {
+    Count(record, limits, fleet.scheduler.page_tokens, report.levels[record.part]);
+    Count(record, limits, fleet.scheduler.page_tokens, report.all);
   }
-  for (size_t i = 0; i < levels.size(); ++i) {
+  for (size_t i = 0; i < mix.size(); ++i) {
     report.levels[i].itl = result.gaps[i];
     report.all.itl.Merge(result.gaps[i]);
   }
@@ -74,6 +69,21 @@ SimReport MakeReport(const SimResult& result, const FleetOptions& fleet,
     report.rows_per_step = static_cast<double>(result.rows) / static_cast<double>(result.steps);
   }
   return report;
+}
+
+std::string ToJson(const SimReport& report) {
+  Json json = {{"replicas", report.replicas},           {"seconds", report.seconds},
+               {"busy_fraction", report.busy_fraction}, {"rows_per_step", report.rows_per_step},
+               {"kv_pages", SeriesJson(report.pages)},  {"waiting", SeriesJson(report.waiting)}};
+  json["kv_pages"]["total"] = report.total_pages;
+  for (const SimGroup& level : report.levels) {
+    Json& group = json["levels"][level.name] = GroupJson(level, report.seconds);
+    // (milliseconds, fraction of the values that are not above)
+    group["ttft_ms"]["cumulative"] = level.ttft.Cumulative(1e3);
+    group["itl_ms"]["cumulative"] = level.itl.Cumulative(1e3);
+  }
+  json["all"] = GroupJson(report.all, report.seconds);
+  return json.dump() + "\n";
 }
 
 }  // namespace skipstone

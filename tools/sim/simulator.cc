@@ -4,11 +4,25 @@
 #include <optional>
 #include <utility>
 
+#include "base/status.h"
+#include "engine/skip/skip_grammar.h"
+
 namespace skipstone {
 
-Simulator::Simulator(const FleetOptions& options, const CostModel& cost, Workload workload)
+absl::StatusOr<std::vector<SkipSet>> ParseSkipSets(const std::vector<MixPart>& mix,
+                                                   int num_layers) {
+  std::vector<SkipSet> skips;
+  for (const MixPart& part : mix) {
+    SKIPSTONE_ASSIGN_OR_RETURN(skips.emplace_back(), ParseSkipSet(part.name, num_layers));
+  }
+  return skips;
+}
+
+Simulator::Simulator(const FleetOptions& options, const CostModel& cost, Workload workload,
+                     std::vector<SkipSet> skips)
     : options_(options),
       workload_(std::move(workload)),
+      skips_(std::move(skips)),
       router_(options.routing),
       loads_(options.replicas),
       pages_(options.replicas),
@@ -17,26 +31,26 @@ Simulator::Simulator(const FleetOptions& options, const CostModel& cost, Workloa
     replicas_.push_back(std::make_unique<Replica>(options.scheduler, cost, options.max_in_flight,
                                                   options.itl_bound));
   }
-  result_.gaps.resize(workload_.levels().size());
+  result_.gaps.resize(skips_.size());
   result_.total_pages = options.scheduler.num_pages * options.replicas;
 }
 
 SimResult Simulator::Run() {
-  std::optional<SimRequest> next = workload_.Next();
+  std::optional<PlannedRequest> next = workload_.Next();
   Time now{};
   while (next || NextEnd() != kNever) {
-    now = std::min(next ? next->arrival : kNever, NextEnd());
+    now = std::min(next ? Time(next->arrival) : kNever, NextEnd());
     // All that happens at one instant is known before a replica plans its next step.
     for (int replica = 0; replica < options_.replicas; ++replica) {
       if (replicas_[replica]->next_end() == now) EndStep(replica, now);
     }
-    for (; next && next->arrival == now; next = workload_.Next()) Arrive(*next);
+    for (; next && Time(next->arrival) == now; next = workload_.Next()) Arrive(*next);
     for (const int replica : touched_) Launch(replica, now);
     touched_.clear();
     result_.pages.Set(now, static_cast<double>(pages_used_));
     result_.waiting.Set(now, static_cast<double>(num_waiting_));
   }
-  if (!result_.requests.empty()) result_.seconds = Seconds(now - result_.requests[0].arrival);
+  if (!result_.requests.empty()) result_.seconds = Seconds(now - result_.requests[0].due);
   for (const auto& replica : replicas_) {
     result_.steps += replica->steps();
     result_.rows += replica->rows();
@@ -51,12 +65,13 @@ Time Simulator::NextEnd() const {
   return next;
 }
 
-void Simulator::Arrive(const SimRequest& request) {
-  const SkipSet& skip = workload_.levels()[request.level].skip;
+void Simulator::Arrive(const PlannedRequest& request) {
+  const SkipSet& skip = skips_[request.part];
   const SequenceId id = result_.requests.size();
-  result_.requests.push_back({.arrival = request.arrival,
-                              .prompt_tokens = request.prompt_tokens,
-                              .level = static_cast<int16_t>(request.level)});
+  SimRecord& record = result_.requests.emplace_back();
+  record.part = request.part;
+  record.due = Time(request.arrival);
+  record.prompt_tokens = request.prompt_tokens;
   const int64_t stored = int64_t{request.prompt_tokens} + request.output_tokens - 1;
   const SchedulerOptions& scheduler = options_.scheduler;
   if (PagesFor(stored, skip, scheduler.page_tokens) > scheduler.num_pages) return;
@@ -67,9 +82,8 @@ void Simulator::Arrive(const SimRequest& request) {
                     .prompt = request.PromptTokens(),
                     .skip = skip,
                     .max_tokens = request.output_tokens,
-                    .arrival = request.arrival};
+                    .arrival = record.due};
   if (options_.ceiling && options_.ceiling->Contains(skip)) spec.ceiling = options_.ceiling;
-  RequestRecord& record = result_.requests.back();
   record.replica = static_cast<int16_t>(replica);
   record.browned_out = replicas_[replica]->Add(std::move(spec));
   record.kept_layers =
@@ -79,15 +93,9 @@ void Simulator::Arrive(const SimRequest& request) {
 
 void Simulator::EndStep(int replica, Time now) {
   for (const SequenceUpdate& update : replicas_[replica]->EndStep()) {
-    RequestRecord& record = result_.requests[update.id];
-    if (record.output_tokens++ == 0) {
-      record.first_token = now;
-    } else {
-      const Duration gap = now - record.last_token;
-      record.longest_gap = std::max(record.longest_gap, gap);
-      result_.gaps[record.level].Add(Seconds(gap));
-    }
-    record.last_token = now;
+    SimRecord& record = result_.requests[update.id];
+    if (const auto gap = record.AddTokens(now, 1)) result_.gaps[record.part].Add(Seconds(*gap));
+    record.ended = now;
     record.preemptions = update.preemptions;
     if (update.applied.empty()) continue;
     record.shed = true;

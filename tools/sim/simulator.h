@@ -9,14 +9,19 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "base/workload/histogram.h"
+#include "base/workload/request_record.h"
+#include "base/workload/workload.h"
 #include "tools/sim/cost_model.h"
-#include "tools/sim/histogram.h"
 #include "tools/sim/replica.h"
 #include "tools/sim/router.h"
 #include "tools/sim/time_series.h"
-#include "tools/sim/workload.h"
 
 namespace skipstone {
+
+// The skip sets of a mix's parts. INVALID_ARGUMENT names what is wrong.
+absl::StatusOr<std::vector<SkipSet>> ParseSkipSets(const std::vector<MixPart>& mix, int num_layers);
 
 struct FleetOptions {
   SchedulerOptions scheduler;  // of each replica
@@ -28,31 +33,21 @@ struct FleetOptions {
   Duration itl_bound{};            // what prefill may add to a step with decode rows; 0: no bound
 };
 
-// What one request experienced.
-struct RequestRecord {
-  Time arrival{};
-  Time first_token = kNever;
-  Time last_token = kNever;
-  Duration longest_gap{};  // between consecutive tokens
-  int32_t prompt_tokens = 0;
-  int32_t cached_tokens = 0;
-  int32_t output_tokens = 0;  // delivered
+struct SimRecord : RequestRecord {
+  int32_t cached_tokens = 0;  // of the prompt, at the first start
   int32_t preemptions = 0;
   int16_t kept_layers = 0;  // of attention, at the end
-  bool browned_out = false;
-  bool shed = false;  // layers while it ran
-  int16_t level = 0;
-  int16_t replica = -1;  // -1: refused, because it can never fit the pool
+  int16_t replica = -1;     // -1: refused, because it can never fit the pool
 
   bool refused() const { return replica < 0; }
-  friend bool operator==(const RequestRecord&, const RequestRecord&) = default;
+  friend bool operator==(const SimRecord&, const SimRecord&) = default;
 };
 
 struct SimResult {
-  std::vector<RequestRecord> requests;  // in order of arrival
-  std::vector<Histogram> gaps;          // between consecutive tokens, by level
-  TimeSeries pages;                     // used, in all replicas; cached ones are not used
-  TimeSeries waiting;                   // requests, in all replicas
+  std::vector<SimRecord> requests;  // in order of arrival
+  std::vector<Histogram> gaps;      // between consecutive tokens, by part of the mix
+  TimeSeries pages;                 // used, in all replicas; cached ones are not used
+  TimeSeries waiting;               // requests, in all replicas
   int64_t total_pages = 0;
   int64_t steps = 0;
   int64_t rows = 0;
@@ -63,12 +58,14 @@ struct SimResult {
 // One thread; runs once.
 class Simulator {
  public:
-  Simulator(const FleetOptions& options, const CostModel& cost, Workload workload);
+  // `skips`: by part of the workload's mix.
+  Simulator(const FleetOptions& options, const CostModel& cost, Workload workload,
+            std::vector<SkipSet> skips);
 
   SimResult Run();
 
  private:
-  void Arrive(const SimRequest& request);
+  void Arrive(const PlannedRequest& request);
   void EndStep(int replica, Time now);
   void Touch(int replica);
   void Launch(int replica, Time now);
@@ -76,6 +73,7 @@ class Simulator {
 
   const FleetOptions options_;
   Workload workload_;
+  const std::vector<SkipSet> skips_;
   Router router_;
   std::vector<std::unique_ptr<Replica>> replicas_;
   std::vector<int> touched_;  // replicas with something new at this instant

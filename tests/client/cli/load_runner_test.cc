@@ -72,23 +72,25 @@ TEST(LoadRunnerTest, OpenLoopStartsRequestsWhenTheyAreDue) {
     writer.Write(event);
     return grpc::Status::OK;
   });
-  WorkloadOptions options{.trace = {{0, 1, 1}, {0.05, 1, 1}, {0.05, 1, 1}, {0.1, 1, 1}},
-                          .max_context_tokens = 10};
+  WorkloadOptions options;
+  for (const int ms : {0, 50, 50, 100})
+    options.trace.push_back({std::chrono::milliseconds(ms), 1, 1});
   Workload workload(options, *ParseMix("a"));
+  const std::vector<v1::Skip> skips(1);
   const auto stub = v1::Inference::NewStub(MakeChannel(server.address()));
   std::ostringstream err;
   ProgressLine progress(err, /*terminal=*/true);
-  std::vector<RequestRecord> records =
-      LoadRunner(*stub, CallOptions(), {.vocab_size = 5}).Run(workload, 0, progress);
+  std::vector<LoadRecord> records =
+      LoadRunner(*stub, CallOptions(), {.vocab_size = 5}).Run(workload, skips, 0, progress);
   ASSERT_EQ(records.size(), 4);
   std::sort(records.begin(), records.end(),
-            [](const auto& a, const auto& b) { return a.scheduled < b.scheduled; });
-  EXPECT_EQ(records[1].scheduled - records[0].scheduled, std::chrono::milliseconds(50));
-  EXPECT_EQ(records[2].scheduled, records[1].scheduled);
-  EXPECT_EQ(records[3].scheduled - records[0].scheduled, std::chrono::milliseconds(100));
-  for (const RequestRecord& record : records) {
+            [](const auto& a, const auto& b) { return a.due < b.due; });
+  EXPECT_EQ(records[1].due - records[0].due, std::chrono::milliseconds(50));
+  EXPECT_EQ(records[2].due, records[1].due);
+  EXPECT_EQ(records[3].due - records[0].due, std::chrono::milliseconds(100));
+  for (const LoadRecord& record : records) {
     EXPECT_TRUE(record.ok()) << record.status;
-    EXPECT_GE(record.LagMs(), 0);
+    EXPECT_GE(record.Lag(), Duration(0));
   }
   EXPECT_TRUE(err.str().ends_with("\r\x1b[K"));
 }

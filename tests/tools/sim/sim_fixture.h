@@ -29,16 +29,22 @@ inline FleetOptions Fleet(int max_batch_tokens, int max_sequences, int64_t num_p
                         .num_pages = num_pages}};
 }
 
+// With skip sets of kSimLayers layers.
+inline SimResult Simulate(const FleetOptions& fleet, WorkloadOptions workload,
+                          const std::string& mix = "none", double step_seconds = 0.01) {
+  const std::vector<MixPart> parts = *ParseMix(mix);
+  return Simulator(fleet, ConstantCost(step_seconds), Workload(std::move(workload), parts),
+                   *ParseSkipSets(parts, kSimLayers))
+      .Run();
+}
+
 inline TraceRow Row(int arrival_ms, int prompt_tokens, int output_tokens) {
   return {std::chrono::milliseconds(arrival_ms), prompt_tokens, output_tokens};
 }
 
-inline std::vector<Level> Levels(const std::string& text) { return *ParseLevels(text, kSimLayers); }
-
 inline SimResult RunTrace(const FleetOptions& fleet, std::vector<TraceRow> trace,
-                          const std::string& levels = "none", double step_seconds = 0.01) {
-  Workload workload({.trace = std::move(trace)}, Levels(levels));
-  return Simulator(fleet, ConstantCost(step_seconds), std::move(workload)).Run();
+                          const std::string& mix = "none") {
+  return Simulate(fleet, {.trace = std::move(trace)}, mix);
 }
 
 inline Time AtMs(int ms) { return Time(std::chrono::milliseconds(ms)); }

@@ -15,13 +15,13 @@ TEST(SimulatorTest, ASmallCaseByHand) {
   // Budget 8: the prompt of 12 takes two steps, the one of 3 fits beside its end.
   const SimResult result = RunTrace(Fleet(8, 4, 100), {Row(0, 12, 3), Row(5, 3, 2)});
   ASSERT_EQ(result.requests.size(), 2u);
-  const RequestRecord& a = result.requests[0];
-  const RequestRecord& b = result.requests[1];
+  const SimRecord& a = result.requests[0];
+  const SimRecord& b = result.requests[1];
   EXPECT_EQ(a.first_token, AtMs(20));
   EXPECT_EQ(a.last_token, AtMs(40));
   EXPECT_EQ(a.longest_gap, std::chrono::milliseconds(10));
   EXPECT_EQ(a.output_tokens, 3);
-  EXPECT_EQ(b.arrival, AtMs(5));
+  EXPECT_EQ(b.due, AtMs(5));
   EXPECT_EQ(b.first_token, AtMs(20));
   EXPECT_EQ(b.last_token, AtMs(30));
   EXPECT_EQ(result.gaps[0].count(), 3);
@@ -48,7 +48,7 @@ TEST(SimulatorTest, ASecondPlanInFlightDelaysNewcomersByAStep) {
 TEST(SimulatorTest, RequestsOfOneInstantShareTheirFirstStep) {
   const SimResult result = RunTrace(Fleet(64, 4, 100), {Row(0, 5, 1), Row(0, 5, 1), Row(0, 5, 1)});
   EXPECT_EQ(result.steps, 1);
-  for (const RequestRecord& record : result.requests) EXPECT_EQ(record.first_token, AtMs(10));
+  for (const SimRecord& record : result.requests) EXPECT_EQ(record.first_token, AtMs(10));
 }
 
 TEST(SimulatorTest, AnIdleFleetWaitsForTheNextRequest) {
@@ -104,17 +104,22 @@ TEST(SimulatorTest, RefusesWhatCanNeverFit) {
 }
 
 TEST(SimulatorTest, NoRequestsNoResult) {
-  Workload workload({.requests = 0}, Levels("none"));
-  const SimResult result =
-      Simulator(Fleet(8, 4, 100), ConstantCost(0.01), std::move(workload)).Run();
+  const SimResult result = Simulate(Fleet(8, 4, 100), {.requests = 0, .rate = 1});
   EXPECT_TRUE(result.requests.empty());
   EXPECT_EQ(result.steps, 0);
   EXPECT_EQ(result.seconds, 0);
 }
 
+TEST(SimulatorTest, SkipSetsAreNamedWhenWrong) {
+  EXPECT_EQ((*ParseSkipSets(*ParseMix("none; attn:last=2 @3"), kSimLayers))[1].SkippedAttention(),
+            2);
+  const auto status = ParseSkipSets(*ParseMix("none;attn:9"), kSimLayers).status();
+  EXPECT_NE(std::string(status.message()).find("9"), std::string::npos) << status;
+}
+
 // ---- traffic ----
 
-WorkloadOptions Traffic(int64_t requests, double rate) {
+WorkloadOptions Traffic(uint64_t requests, double rate) {
   return {.requests = requests,
           .rate = rate,
           .prompt = *LengthDistribution::Parse("lognormal:20:1"),
@@ -135,23 +140,23 @@ SimResult RunTraffic(Routing routing, uint64_t seed) {
   fleet.routing = routing;
   WorkloadOptions options = Traffic(1500, 60);
   options.seed = seed;
-  return Simulator(fleet, ConstantCost(0.01), Workload(options, Levels(kMix))).Run();
+  return Simulate(fleet, options, kMix);
 }
 
 TEST(SimulatorTest, EveryRequestEndsWithItsTokens) {
   for (const Routing routing :
        {Routing::kRoundRobin, Routing::kLeastLoaded, Routing::kPrefixAffine}) {
     const SimResult result = RunTraffic(routing, 1);
-    Workload asked(Traffic(1500, 60), Levels(kMix));
+    Workload asked(Traffic(1500, 60), *ParseMix(kMix));
     ASSERT_EQ(result.requests.size(), 1500u);
     int64_t preemptions = 0, cached = 0, gaps = 0;
-    for (const RequestRecord& record : result.requests) {
-      const SimRequest request = *asked.Next();
-      EXPECT_EQ(record.arrival, request.arrival);
+    for (const SimRecord& record : result.requests) {
+      const PlannedRequest request = *asked.Next();
+      EXPECT_EQ(record.due, Time(request.arrival));
       EXPECT_EQ(record.prompt_tokens, request.prompt_tokens);
       EXPECT_EQ(record.output_tokens, request.output_tokens);
-      EXPECT_EQ(record.level, request.level);
-      EXPECT_GT(record.first_token, record.arrival);
+      EXPECT_EQ(record.part, request.part);
+      EXPECT_GT(record.first_token, record.due);
       EXPECT_GE(record.last_token, record.first_token);
       EXPECT_LT(record.cached_tokens, record.prompt_tokens);
       preemptions += record.preemptions;
@@ -186,12 +191,11 @@ TEST(SimulatorTest, OneSlotOfConstantServiceQueuesAsMD1) {
   // Pollaczek and Khinchine: mean wait = rho / (2 (1 - rho)) service times.
   constexpr double kService = 0.01;
   for (const double rho : {0.5, 0.8}) {
-    Workload workload({.requests = 200000, .rate = rho / kService}, Levels("none"));
     const SimResult result =
-        Simulator(Fleet(8, 1, 100), ConstantCost(kService), std::move(workload)).Run();
+        Simulate(Fleet(8, 1, 100), {.requests = 200000, .rate = rho / kService}, "none", kService);
     double wait = 0;
-    for (const RequestRecord& record : result.requests) {
-      wait += Seconds(record.first_token - record.arrival) - kService;
+    for (const SimRecord& record : result.requests) {
+      wait += Seconds(record.first_token - record.due) - kService;
     }
     const double expected = rho / (2 * (1 - rho)) * kService;
     EXPECT_NEAR(wait / 200000, expected, 0.04 * expected) << rho;
@@ -238,10 +242,9 @@ double HitRate(Routing routing, bool prefix_cache) {
                           .prefix_fraction = 1,
                           .prefixes = 20,
                           .prefix_tokens = 64};
-  const SimResult result =
-      Simulator(fleet, ConstantCost(0.01), Workload(options, Levels("none"))).Run();
+  const SimResult result = Simulate(fleet, options);
   int64_t cached = 0, prompts = 0;
-  for (const RequestRecord& record : result.requests) {
+  for (const SimRecord& record : result.requests) {
     EXPECT_LE(record.cached_tokens, 64);
     cached += record.cached_tokens;
     prompts += record.prompt_tokens;

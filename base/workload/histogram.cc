@@ -1,4 +1,4 @@
-#include "tools/sim/histogram.h"
+#include "base/workload/histogram.h"
 
 #include <algorithm>
 #include <bit>
@@ -51,13 +51,13 @@ double Histogram::Percentile(double p) const {
   return max();
 }
 
-std::vector<std::pair<double, double>> Histogram::Cumulative() const {
+std::vector<std::pair<double, double>> Histogram::Cumulative(double scale) const {
   std::vector<std::pair<double, double>> points;
   int64_t below = 0;
   for (size_t i = 0; i < buckets_.size(); ++i) {
     if (buckets_[i] == 0) continue;
     below += buckets_[i];
-    points.emplace_back(std::min(UpperEnd(i), max_),
+    points.emplace_back(scale * std::min(UpperEnd(i), max_),
                         static_cast<double>(below) / static_cast<double>(count_));
   }
   return points;

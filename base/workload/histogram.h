@@ -19,8 +19,8 @@ class Histogram {
   double max() const;
   // 0 <= p <= 100; the upper end of the bucket that holds the value of this rank, at most max().
   double Percentile(double p) const;
-  // (value, fraction of the values that are not above it), ascending; for plots.
-  std::vector<std::pair<double, double>> Cumulative() const;
+  // (value times `scale`, fraction of the values that are not above it), ascending; for plots.
+  std::vector<std::pair<double, double>> Cumulative(double scale = 1) const;
 
  private:
   std::vector<int64_t> buckets_;

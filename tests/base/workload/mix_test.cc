@@ -1,48 +1,40 @@
-#include "client/cli/request_mix.h"
+#include "base/workload/mix.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-namespace skipstone::client {
+namespace skipstone {
 namespace {
 
 using testing::HasSubstr;
 
-TEST(RequestMixTest, LevelsAndSpecsWithWeights) {
-  const auto mix = ParseMix("full@50;attn:last=1@12.5; block:last=2");
+TEST(MixTest, PartsHaveWeights) {
+  const auto mix = ParseMix("full@50;attn:last=1@12.5; block:last=2 ; none @3");
   ASSERT_TRUE(mix.ok()) << mix.status();
-  ASSERT_EQ(mix->size(), 3);
+  ASSERT_EQ(mix->size(), 4);
   EXPECT_EQ((*mix)[0].name, "full");
-  EXPECT_EQ((*mix)[0].skip.level(), "full");
   EXPECT_EQ((*mix)[0].weight, 50);
   EXPECT_EQ((*mix)[1].name, "attn:last=1");
-  EXPECT_EQ((*mix)[1].skip.spec(), "attn:last=1");
   EXPECT_EQ((*mix)[1].weight, 12.5);
   EXPECT_EQ((*mix)[2].name, "block:last=2");
   EXPECT_EQ((*mix)[2].weight, 1);
+  EXPECT_EQ((*mix)[3].name, "none");
+  EXPECT_EQ((*mix)[3].weight, 3);
 }
 
-TEST(RequestMixTest, EmptyLeavesTheChoiceToTheServer) {
-  const auto mix = ParseMix("");
-  ASSERT_TRUE(mix.ok());
-  ASSERT_EQ(mix->size(), 1);
-  EXPECT_EQ((*mix)[0].name, "default");
-  EXPECT_EQ((*mix)[0].skip.choice_case(), v1::Skip::CHOICE_NOT_SET);
-}
-
-TEST(RequestMixTest, ErrorsNameFlagAndPart) {
+TEST(MixTest, ErrorsNameThePart) {
   for (const char* part :
        {"full@", "full@x", "full@0", "full@-1", "full@inf", "full@nan", "@50", "full@1@2", " "}) {
     const auto mix = ParseMix("none;" + std::string(part));
     EXPECT_EQ(mix.status().code(), absl::StatusCode::kInvalidArgument) << part;
-    EXPECT_THAT(std::string(mix.status().message()),
-                HasSubstr("--skip: \"" + std::string(part) + "\""));
+    EXPECT_THAT(std::string(mix.status().message()), HasSubstr("\"" + std::string(part) + "\""));
   }
+  EXPECT_FALSE(ParseMix("").ok());
   EXPECT_FALSE(ParseMix("full;").ok());
   EXPECT_THAT(std::string(ParseMix("a@1;b;a@2").status().message()), HasSubstr("\"a\""));
 }
 
-TEST(RequestMixTest, PartsAreDrawnByWeight) {
+TEST(MixTest, PartsAreDrawnByWeight) {
   const auto mix = ParseMix("a@1;b@2;c@5");
   std::mt19937_64 random(7);
   std::vector<int> drawn(3);
@@ -55,4 +47,4 @@ TEST(RequestMixTest, PartsAreDrawnByWeight) {
 }
 
 }  // namespace
-}  // namespace skipstone::client
+}  // namespace skipstone

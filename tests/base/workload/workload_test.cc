@@ -1,25 +1,25 @@
-#include "tools/sim/workload.h"
+#include "base/workload/workload.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 #include <vector>
 
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/tools/sim/sim_fixture.h"
 
 namespace skipstone {
 namespace {
 
-using ::testing::HasSubstr;
+Duration Ms(int ms) { return std::chrono::milliseconds(ms); }
 
-std::vector<SimRequest> Drain(const WorkloadOptions& options, const char* levels = "none") {
-  Workload workload(options, Levels(levels));
-  std::vector<SimRequest> requests;
+std::vector<PlannedRequest> Drain(const WorkloadOptions& options, const char* mix = "none") {
+  Workload workload(options, *ParseMix(mix));
+  std::vector<PlannedRequest> requests;
   while (auto request = workload.Next()) requests.push_back(*request);
   return requests;
 }
 
-WorkloadOptions Generated(int64_t requests) {
+WorkloadOptions Generated(uint64_t requests) {
   return {.requests = requests,
           .rate = 50,
           .prompt = *LengthDistribution::Parse("10-90"),
@@ -29,7 +29,7 @@ WorkloadOptions Generated(int64_t requests) {
 TEST(WorkloadTest, ArrivalsArePoisson) {
   const auto requests = Drain(Generated(20000));
   ASSERT_EQ(requests.size(), 20000u);
-  EXPECT_NEAR(Seconds(requests.back().arrival.time_since_epoch()), 400, 10);
+  EXPECT_NEAR(Seconds(requests.back().arrival), 400, 10);
   // In a Poisson process a gap exceeds its mean with probability 1/e.
   int long_gaps = 0;
   for (size_t i = 1; i < requests.size(); ++i) {
@@ -51,7 +51,7 @@ TEST(WorkloadTest, TheMixChangesNothingElse) {
     EXPECT_EQ(full[i].prompt_tokens, mixed[i].prompt_tokens);
     EXPECT_EQ(full[i].output_tokens, prefixed[i].output_tokens);
     EXPECT_EQ(full[i].arrival, prefixed[i].arrival);
-    skipping += mixed[i].level;
+    skipping += mixed[i].part;
   }
   EXPECT_NEAR(skipping, 375, 35);
 }
@@ -61,6 +61,7 @@ TEST(WorkloadTest, TheSeedChangesEverything) {
   const auto first = Drain(options);
   options.seed = 2;
   const auto second = Drain(options);
+  EXPECT_EQ(Drain(options)[0].seed, second[0].seed);
   EXPECT_NE(first[0].arrival, second[0].arrival);
   EXPECT_NE(first[0].seed, second[0].seed);
   int equal = 0;
@@ -71,9 +72,17 @@ TEST(WorkloadTest, TheSeedChangesEverything) {
 }
 
 TEST(WorkloadTest, FitsTheContextByShorteningThePromptFirst) {
-  const WorkloadOptions options{
-      .trace = {Row(0, 50, 10), Row(1, 95, 10), Row(2, 5, 300), Row(3, 0, 0)}, .context = 100};
-  const auto requests = Drain(options);
+  constexpr int kMost = std::numeric_limits<int>::max();
+  const WorkloadOptions options{.trace = {{Ms(0), 50, 10},
+                                          {Ms(1), 95, 10},
+                                          {Ms(2), 5, 300},
+                                          {Ms(3), 0, 0},
+                                          {Ms(4), kMost, kMost}},
+                                .context = 100};
+  Workload workload(options, *ParseMix("none"));
+  std::vector<PlannedRequest> requests;
+  while (auto request = workload.Next()) requests.push_back(*request);
+  EXPECT_EQ(workload.shortened(), 3);
   const auto lengths = [&](int i) {
     return std::pair(requests[i].prompt_tokens, requests[i].output_tokens);
   };
@@ -81,13 +90,14 @@ TEST(WorkloadTest, FitsTheContextByShorteningThePromptFirst) {
   EXPECT_EQ(lengths(1), std::pair(90, 10));
   EXPECT_EQ(lengths(2), std::pair(1, 99));
   EXPECT_EQ(lengths(3), std::pair(1, 1));
+  EXPECT_EQ(lengths(4), std::pair(1, 99));
 }
 
 TEST(WorkloadTest, ScalesTheTracesTimes) {
-  WorkloadOptions options{.trace = {Row(0, 5, 1), Row(1000, 5, 1)}, .time_scale = 0.25};
-  EXPECT_EQ(Drain(options)[1].arrival, AtMs(250));
+  WorkloadOptions options{.trace = {{Ms(0), 5, 1}, {Ms(1000), 5, 1}}, .time_scale = 0.25};
+  EXPECT_EQ(Drain(options)[1].arrival, Ms(250));
   options.time_scale = 0;
-  EXPECT_EQ(Drain(options)[1].arrival, AtMs(0));
+  EXPECT_EQ(Drain(options)[1].arrival, Ms(0));
 }
 
 TEST(WorkloadTest, PromptsShareOnlyTheirCommonPrefix) {
@@ -96,16 +106,16 @@ TEST(WorkloadTest, PromptsShareOnlyTheirCommonPrefix) {
   options.prefixes = 2;
   options.prefix_tokens = 40;
   const auto requests = Drain(options);
-  std::vector<const SimRequest*> first_of(2);
+  std::vector<const PlannedRequest*> first_of(2);
   int common = 0;
-  for (const SimRequest& request : requests) {
+  for (const PlannedRequest& request : requests) {
     if (request.prefix < 0) {
       EXPECT_EQ(request.prefix_tokens, 0);
       continue;
     }
     ++common;
     EXPECT_EQ(request.prefix_tokens, std::min(40, request.prompt_tokens));
-    const SimRequest*& other = first_of[request.prefix];
+    const PlannedRequest*& other = first_of[request.prefix];
     if (!other) other = &request;
     const auto a = request.PromptTokens();
     const auto b = other->PromptTokens();
@@ -117,17 +127,39 @@ TEST(WorkloadTest, PromptsShareOnlyTheirCommonPrefix) {
   EXPECT_NE(first_of[0]->PromptTokens()[0], first_of[1]->PromptTokens()[0]);
 }
 
-TEST(WorkloadTest, LevelsNameTheWrongPart) {
-  const auto levels = ParseLevels("none; attn:last=2 @3", kSimLayers);
-  ASSERT_TRUE(levels.ok()) << levels.status();
-  EXPECT_EQ((*levels)[1].name, "attn:last=2");
-  EXPECT_EQ((*levels)[1].weight, 3);
-  EXPECT_EQ((*levels)[1].skip.SkippedAttention(), 2);
-  for (const char* text : {"none@0", "none@x", "none@", "none@inf"}) {
-    EXPECT_THAT(std::string(ParseLevels(text, kSimLayers).status().message()), HasSubstr(text));
-  }
-  EXPECT_FALSE(ParseLevels("none;attn:9", kSimLayers).ok());
-  EXPECT_FALSE(ParseLevels("", kSimLayers).ok());
+TEST(WorkloadTest, DurationEndsTheArrivals) {
+  WorkloadOptions options = Generated(100'000);
+  options.duration = std::chrono::seconds(10);
+  const auto requests = Drain(options);
+  EXPECT_NEAR(requests.size(), 500, 110);
+  EXPECT_LT(requests.back().arrival, std::chrono::seconds(10));
+}
+
+TEST(WorkloadTest, ClosedLoopArrivesNow) {
+  WorkloadOptions options = Generated(2);
+  options.rate.reset();
+  options.duration = std::chrono::seconds(5);
+  Workload workload(options, *ParseMix("none"));
+  EXPECT_FALSE(workload.open_loop());
+  EXPECT_EQ(workload.Next(Ms(1250))->arrival, Ms(1250));
+  EXPECT_FALSE(workload.Next(Ms(5000)).has_value());
+  EXPECT_EQ(workload.Next(Ms(4900))->arrival, Ms(4900));
+  EXPECT_FALSE(workload.Next(Ms(4950)).has_value());  // the third
+}
+
+TEST(WorkloadTest, ATraceIsCutByNumberAndDuration) {
+  WorkloadOptions options{.trace = {{Ms(0), 5, 6}, {Ms(2000), 1, 1}, {Ms(10000), 7, 8}}};
+  EXPECT_TRUE(Workload(options, *ParseMix("none")).open_loop());
+  options.duration = Ms(3000);
+  EXPECT_EQ(Drain(options).size(), 2);
+  options.requests = 1;
+  EXPECT_EQ(Drain(options).size(), 1);
+}
+
+TEST(WorkloadTest, ArrivalsAtHardlyAnyRateStayWithinTheClock) {
+  WorkloadOptions options = Generated(2);
+  options.rate = 1e-300;
+  EXPECT_EQ(Drain(options)[1].arrival, std::chrono::seconds(1'000'000'000));
 }
 
 }  // namespace

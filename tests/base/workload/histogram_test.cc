@@ -1,4 +1,4 @@
-#include "tools/sim/histogram.h"
+#include "base/workload/histogram.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "tools/sim/length_distribution.h"
+#include "base/workload/length_distribution.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
-#include "tools/sim/trace.h"
+#include "base/workload/trace.h"
 
 #include <cmath>
+#include <fstream>
 #include <optional>
 #include <string>
 
@@ -61,6 +62,15 @@ absl::StatusOr<std::vector<TraceRow>> ReadTrace(std::istream& in) {
   const Duration first = rows.front().arrival;
   for (TraceRow& row : rows) row.arrival -= first;
   return rows;
+}
+
+absl::StatusOr<std::vector<TraceRow>> ReadTraceFile(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrFormat("--trace: cannot read \"%s\"", path));
+  auto rows = ReadTrace(file);
+  if (rows.ok()) return rows;
+  return absl::InvalidArgumentError(
+      absl::StrFormat("--trace %s: %s", path, std::string(rows.status().message())));
 }
 
 }  // namespace skipstone
