@@ -30,7 +30,7 @@ absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Re
       endpoint_->budget.CallSucceeded();
       return response;
     }
-    if (!retry.WaitForNext(status, attempt.Pushback(), endpoint_->connected())) {
+    if (!retry.WaitForNext(status, attempt.Pushback(), *endpoint_->channel)) {
       return ToAbslStatus(status);
     }
   }

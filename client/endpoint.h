@@ -15,10 +15,6 @@ struct Endpoint {
   explicit Endpoint(const std::shared_ptr<grpc::Channel>& channel)
       : channel(channel), stub(v1::Inference::NewStub(channel)) {}
 
-  bool connected() const {
-    return channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
-  }
-
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::Inference::Stub> stub;
   RetryBudget budget;

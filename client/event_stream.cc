@@ -41,9 +41,8 @@ bool EventStream::Next(v1::GenerateEvent& event) {
       return true;
     }
     grpc::Status status = attempt_->reader->Finish();
-    const bool again =
-        !status.ok() && !any_event_ &&
-        retry_.WaitForNext(status, attempt_->call.Pushback(), endpoint_->connected());
+    const bool again = !status.ok() && !any_event_ &&
+                       retry_.WaitForNext(status, attempt_->call.Pushback(), *endpoint_->channel);
     attempt_.reset();
     if (!again) {
       status_ = ToAbslStatus(status);

@@ -89,15 +89,30 @@ std::optional<milliseconds> RetryState::NextWait(const grpc::Status& status,
   return wait < left ? std::optional(wait) : std::nullopt;
 }
 
+bool RetryState::WaitUntil(system_clock::time_point time) {
+  if (options_.cancellation != nullptr) return options_.cancellation->WaitUntil(time);
+  std::this_thread::sleep_until(time);
+  return false;
+}
+
+// gRPC's library has no thread of its own that finds out how an attempt to connect went: only
+// those who wait for something do.
+bool RetryState::ConnectUntil(system_clock::time_point time, grpc::Channel& channel) {
+  constexpr milliseconds kSlice(50);  // between looks at the cancellation
+  while (system_clock::now() < time) {
+    if (channel.WaitForConnected(std::min(time, system_clock::now() + kSlice))) break;
+    if (options_.cancellation != nullptr && options_.cancellation->cancelled()) return true;
+  }
+  return WaitUntil(time);
+}
+
 bool RetryState::WaitForNext(grpc::Status& status, const std::optional<std::string>& pushback,
-                             bool connected) {
+                             grpc::Channel& channel) {
+  const bool connected = channel.GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY;
   const auto wait = NextWait(status, pushback, connected);
   if (!wait) return false;
-  if (options_.cancellation == nullptr) {
-    std::this_thread::sleep_for(*wait);
-    return true;
-  }
-  if (!options_.cancellation->WaitUntil(system_clock::now() + *wait)) return true;
+  const auto time = system_clock::now() + *wait;
+  if (!(connected ? WaitUntil(time) : ConnectUntil(time, channel))) return true;
   status = grpc::Status(grpc::StatusCode::CANCELLED, "cancelled while waiting to retry");
   return false;
 }

@@ -1,6 +1,8 @@
 // Decides whether and when a failed call is tried again. Internal to the library.
 #pragma once
 
+#include <grpcpp/channel.h>
+
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -44,10 +46,10 @@ class RetryState {
                                                     const std::optional<std::string>& pushback,
                                                     bool connected);
 
-  // Waits before the next attempt. Returns false, at once, if there shall be none; `status` is then
-  // what the call ends with (CANCELLED if that happened while waiting).
+  // Waits before the next attempt on `channel`. Returns false, at once, if there shall be none;
+  // `status` is then what the call ends with (CANCELLED if that happened while waiting).
   bool WaitForNext(grpc::Status& status, const std::optional<std::string>& pushback,
-                   bool connected);
+                   grpc::Channel& channel);
 
  private:
   bool MayRetry(grpc::StatusCode code, bool has_pushback, bool connected);
@@ -55,6 +57,10 @@ class RetryState {
   int64_t BackoffMs();
   // At the time that the server named or a little later, so that those refused together come apart.
   int64_t PushbackMs(int64_t named_ms);
+  // Returns whether the caller cancelled.
+  bool WaitUntil(std::chrono::system_clock::time_point time);
+  // The same, and lets gRPC get on with a connection meanwhile.
+  bool ConnectUntil(std::chrono::system_clock::time_point time, grpc::Channel& channel);
 
   const CallOptions& options_;
   const std::chrono::system_clock::time_point give_up_;

@@ -206,7 +206,9 @@ bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason, ui
   {
     MutexLock lock(mutex_);
     requests = live_.Of(request_id, call);
+    live_.Close(request_id, call);
   }
+  ended_.NotifyAll();
   return EndRequests(requests, reason);
 }
 

@@ -13,7 +13,8 @@ bool LiveCalls::IsTaken(const EngineRequest& request) const {
 void LiveCalls::Enter(std::shared_ptr<LiveRequest> live) {
   const EngineRequest& request = live->request();
   sequences_of_[request.tenant] += request.n;
-  Call& call = calls_.try_emplace(request.id, Call{request.call, request.owner, {}}).first->second;
+  Call& call = calls_.try_emplace(request.id, Call{request.call, request.owner}).first->second;
+  call.open = request.more_follow;
   call.requests.push_back(std::move(live));
 }
 
@@ -21,9 +22,16 @@ void LiveCalls::Leave(const std::shared_ptr<LiveRequest>& live) {
   const EngineRequest& request = live->request();
   const auto call = calls_.find(request.id);
   std::erase(call->second.requests, live);
-  if (call->second.requests.empty()) calls_.erase(call);
+  if (call->second.requests.empty() && !call->second.open) calls_.erase(call);
   const auto sequences = sequences_of_.find(request.tenant);
   if ((sequences->second -= request.n) == 0) sequences_of_.erase(sequences);
+}
+
+void LiveCalls::Close(const std::string& id, uint64_t call) {
+  const auto it = calls_.find(id);
+  if (it == calls_.end() || it->second.number != call) return;
+  it->second.open = false;
+  if (it->second.requests.empty()) calls_.erase(it);
 }
 
 LiveCalls::Requests LiveCalls::Of(const std::string& id, uint64_t call) const {

@@ -20,10 +20,12 @@ class LiveCalls {
 
   // Another call, or the request itself, has its id.
   bool IsTaken(const EngineRequest& request) const;
-  // The id must not be taken.
+  // The id must not be taken. The call is open if more requests of it follow.
   void Enter(std::shared_ptr<LiveRequest> request);
-  // The last request of a call frees its id.
+  // The last request of a call frees its id, unless it is open.
   void Leave(const std::shared_ptr<LiveRequest>& request);
+  // No more requests of the call follow.
+  void Close(const std::string& id, uint64_t call);
 
   // What is live of `call` under `id`.
   Requests Of(const std::string& id, uint64_t call) const;
@@ -38,6 +40,7 @@ class LiveCalls {
   struct Call {
     uint64_t number;
     std::string owner;
+    bool open = false;
     Requests requests;
   };
 

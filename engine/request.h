@@ -44,6 +44,8 @@ struct EngineRequest {
   // The call that it is part of: the requests of one call share its id, end together by it, and one
   // output thread calls all their sinks.
   uint64_t call = 0;
+  // More requests of the call follow: its id stays taken until one without this, or Cancel.
+  bool more_follow = false;
   std::string owner;  // who may end it by its id, where only owners may
   std::vector<int32_t> prompt;
   SkipSet skip;

@@ -324,7 +324,8 @@ absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const P
   }
   if (*score_from < 1) return Invalid("prompt: the first scored token needs one before it");
   if (*score_from >= static_cast<int>(ids.size())) {
-    return Invalid("continuation: there is no token to score");
+    return Invalid(item.has_continuation() ? "continuation: there is no token to score"
+                                           : "prompt: there is no token to score after its first");
   }
   return ids;
 }

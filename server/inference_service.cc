@@ -1,7 +1,9 @@
 #include "server/inference_service.h"
 
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -159,8 +161,9 @@ absl::Status AbortRequests(const v1::AbortRequest& request, const std::string& c
   }
   std::optional<std::string> owner;
   if (!serving.anybody_may_abort) owner = caller;
+  std::set<std::string_view> seen;
   for (const std::string& id : request.request_ids()) {
-    if (serving.engine->Abort(id, owner)) response.add_aborted(id);
+    if (seen.insert(id).second && serving.engine->Abort(id, owner)) response.add_aborted(id);
   }
   return absl::OkStatus();
 }

@@ -32,6 +32,14 @@ EngineRequest RestOf(const std::string& tenant, const std::vector<size_t>& promp
   return rest;
 }
 
+// An error of one item, which it names. Others are the call's: a full queue, its deadline.
+absl::Status OfItem(size_t index, const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status) && !absl::IsInternal(status) && !IsNeverFits(status)) {
+    return status;
+  }
+  return {status.code(), absl::StrFormat("items[%d]: %s", index, std::string(status.message()))};
+}
+
 // The items are of one call, so that one output thread calls all their sinks, one at a time.
 class ScoreReactor : public WatchedUnaryReactor {
  public:
@@ -58,7 +66,8 @@ class ScoreReactor : public WatchedUnaryReactor {
       aborted_ = finished.reason == FinishReason::kAborted;
     }
     void OnDone(const absl::Status& status, const RequestTotals&) override {
-      call_.ItemsEnded(1, ToGrpc(aborted_ ? absl::AbortedError("aborted by request") : status));
+      call_.ItemsEnded(
+          1, ToGrpc(aborted_ ? absl::AbortedError("aborted by request") : OfItem(index_, status)));
     }
 
    private:
@@ -78,9 +87,10 @@ class ScoreReactor : public WatchedUnaryReactor {
     for (const EngineRequest& item : *items) prompt_tokens.push_back(item.prompt.size());
     Begin(items->size());
     for (size_t i = 0; i < items->size(); ++i) {
+      (*items)[i].more_follow = i + 1 < items->size();
       const absl::Status taken =
-          call_.guard().Submit(*call_.serving().engine, std::move((*items)[i]),
-                               std::make_unique<ItemSink>(*this, static_cast<int>(i)));
+          OfItem(i, call_.guard().Submit(*call_.serving().engine, std::move((*items)[i]),
+                                         std::make_unique<ItemSink>(*this, static_cast<int>(i))));
       if (taken.ok()) continue;
       // Before those that were taken are told to end, whose status is not the call's.
       ItemsEnded(0, call_.Refuse(taken, RestOf(tenant, prompt_tokens, i)));

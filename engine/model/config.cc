@@ -24,7 +24,7 @@ absl::Status RefuseScaledRope(const JsonFields& config, const std::string& key) 
   SKIPSTONE_ASSIGN_OR_RETURN(std::string type, rope.String("rope_type", old_type));
   SKIPSTONE_ASSIGN_OR_RETURN(double factor, rope.Number("factor", 0, 1e9, 1.0));
   const auto plain = [](const std::string& name) { return name == "default" || name == "linear"; };
-  const std::string& worse = plain(type) ? old_type : type;
+  const std::string& worse = type == "default" || !plain(old_type) ? old_type : type;
   if (!plain(worse) || factor != 1.0) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "config.json: %s of type '%s' with factor %g: scaled RoPE is not served, only null", key,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "engine/model/read_file.h"
@@ -91,6 +92,13 @@ absl::Status CheckBos(std::optional<int32_t> bos_id, int pieces, const std::stri
                       *bos_id, pieces, path));
 }
 
+// A prompt that has ended is seldom meant to be continued.
+void WarnOfEnd(const std::string& dir, const std::string& key) {
+  Log(LogSeverity::kWarning,
+      absl::StrFormat("%s: the end-of-sequence token that %s puts behind a text is left out", dir,
+                      key));
+}
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> Join(SentencePieceParts parts,
                                                 const TokenizerFiles& files, const std::string& dir,
                                                 const std::string& path) {
@@ -99,6 +107,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Join(SentencePieceParts parts,
   SKIPSTONE_ASSIGN_OR_RETURN(parts.eos_id, EosId(files, pieces, dir));
   parts.own_eos_id = Find(pieces, parts.model->spec().eos_piece);
   parts.adds_bos = files.add_bos_token.value_or(parts.adds_bos);
+  if (files.add_eos_token) WarnOfEnd(dir, "add_eos_token");
   parts.chat = CheckChatTemplate(files);
   const std::optional<int32_t> bos_id = parts.bos_id;
   auto tokenizer = MakeSentencePieceTokenizer(std::move(parts));
@@ -154,8 +163,13 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(const std::string& dir,
                            .prefix = json.prefix,
                            .keeps_blank = !json.strips_blank,
                            .bos_id = bos_id,
-                           .adds_bos = json.adds_bos.value_or(true)};
+                           .adds_bos = json.front != ""};
   if (parts.model == nullptr) return NoModel(path, "tokenizer of Llama 2's form", error);
+  if (json.front.has_value() && !json.front->empty()) {
+    parts.bos_id =
+        Find(PieceIdsOf(*parts.model), *json.front).value_or(files.added.IdOf(*json.front));
+  }
+  if (!json.back.empty()) WarnOfEnd(dir, "the post_processor of tokenizer.json");
   return Join(std::move(parts), files, dir, path);
 }
 

@@ -121,9 +121,10 @@ class HeaderParser {
         {"F32", DType::kF32}, {"F16", DType::kF16}, {"BF16", DType::kBF16}};
     // Of the format's other types. A tensor that nobody reads may have one.
     static const std::map<std::string, uint64_t> kOthers = {
-        {"BOOL", 1},    {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
-        {"F8_E8M0", 1}, {"I16", 2}, {"U16", 2}, {"I32", 4},     {"U32", 4},
-        {"I64", 8},     {"U64", 8}, {"F64", 8}, {"C64", 8}};
+        {"BOOL", 1},    {"U8", 1},      {"I8", 1},          {"F8_E4M3", 1},
+        {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"F8_E4M3FNUZ", 1}, {"F8_E5M2FNUZ", 1},
+        {"I16", 2},     {"U16", 2},     {"I32", 4},         {"U32", 4},
+        {"I64", 8},     {"U64", 8},     {"F64", 8},         {"C64", 8}};
     const std::string name = value.is_string() ? value.get<std::string>() : value.type_name();
     if (const auto served = kServed.find(name); served != kServed.end()) {
       entry->type = served->second;

@@ -136,6 +136,7 @@ absl::Status ReadConfig(const std::string& dir, const JsonFields& config, Tokeni
   if (config.Has("add_bos_token")) {
     SKIPSTONE_ASSIGN_OR_RETURN(files->add_bos_token, config.Bool("add_bos_token", true));
   }
+  SKIPSTONE_ASSIGN_OR_RETURN(files->add_eos_token, config.Bool("add_eos_token", false));
   SKIPSTONE_ASSIGN_OR_RETURN(const bool legacy, config.Bool("legacy", true));
   SKIPSTONE_ASSIGN_OR_RETURN(const bool prefix, config.Bool("add_prefix_space", true));
   if (config.Has("legacy") || !prefix) {

@@ -23,6 +23,7 @@ struct TokenizerFiles {
   // of a token that several name, the first one's flags count. Not finished.
   AddedTokens added;
   std::optional<bool> add_bos_token;
+  bool add_eos_token = false;
   std::optional<std::string> eos_token;
   // What `legacy` and `add_prefix_space` say, if either is there.
   std::optional<BlankPrefix> prefix;

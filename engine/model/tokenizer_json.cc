@@ -36,6 +36,12 @@ absl::StatusOr<bool> Replaces(const JsonFields& part, const std::string& from,
   return text == from && content == to;
 }
 
+// A Metaspace's.
+absl::StatusOr<std::string> SchemeOf(const JsonFields& part) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const bool prefix, part.Bool("add_prefix_space", true));
+  return part.String("prepend_scheme", prefix ? "always" : "never");
+}
+
 // Reads normalizer and pre_tokenizer, which both may write blanks as U+2581.
 class BlankStages {
  public:
@@ -80,9 +86,7 @@ class BlankStages {
 
   absl::StatusOr<bool> ReadMetaspace(const JsonFields& part) {
     SKIPSTONE_ASSIGN_OR_RETURN(std::string blank, part.String("replacement", kBlank));
-    SKIPSTONE_ASSIGN_OR_RETURN(const bool prefix, part.Bool("add_prefix_space", true));
-    SKIPSTONE_ASSIGN_OR_RETURN(std::string scheme,
-                               part.String("prepend_scheme", prefix ? "always" : "never"));
+    SKIPSTONE_ASSIGN_OR_RETURN(std::string scheme, SchemeOf(part));
     SKIPSTONE_ASSIGN_OR_RETURN(json_.spec.split_at_blanks, part.Bool("split", true));
     if (scheme == "always") json_.prefix = BlankPrefix::kAlways;
     if (scheme == "first") json_.prefix = BlankPrefix::kFirst;
@@ -100,8 +104,10 @@ absl::Status ReadDecoder(const JsonFields& file, TokenizerJson* json) {
   for (const JsonFields& part : parts) {
     SKIPSTONE_ASSIGN_OR_RETURN(std::string type, part.String("type", ""));
     bool known = type == "ByteFallback" || type == "Fuse" || type == "Metaspace";
-    if (type == "Metaspace") json->strips_blank = json->spec.add_dummy_prefix;
-    if (type == "Replace") {
+    if (type == "Metaspace") {
+      SKIPSTONE_ASSIGN_OR_RETURN(std::string scheme, SchemeOf(part));
+      json->strips_blank = scheme != "never";
+    } else if (type == "Replace") {
       SKIPSTONE_ASSIGN_OR_RETURN(known, Replaces(part, kBlank, " "));
     } else if (type == "Strip") {
       SKIPSTONE_ASSIGN_OR_RETURN(std::string content, part.String("content", ""));
@@ -117,11 +123,33 @@ absl::Status ReadDecoder(const JsonFields& file, TokenizerJson* json) {
   return absl::OkStatus();
 }
 
+// What a TemplateProcessing puts around a text.
+absl::Status ReadTemplate(const JsonFields& part, TokenizerJson* json) {
+  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<JsonFields> single, part.Objects("single"));
+  int tokens = 0;
+  bool behind = false;
+  for (const JsonFields& item : single) {
+    behind |= item.Has("Sequence");
+    if (!item.Has("SpecialToken")) continue;
+    SKIPSTONE_ASSIGN_OR_RETURN(JsonFields token, item.Object("SpecialToken"));
+    SKIPSTONE_ASSIGN_OR_RETURN((behind ? json->back : *json->front), token.String("id", ""));
+    tokens += behind ? 0 : 1;
+  }
+  if (tokens > 1) json->other_form = "its post_processor puts several tokens before a text";
+  return absl::OkStatus();
+}
+
 absl::Status ReadPostProcessor(const JsonFields& file, TokenizerJson* json) {
-  if (!file.Has("post_processor")) return absl::OkStatus();
-  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields processor, file.Object("post_processor"));
-  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<JsonFields> single, processor.Objects("single"));
-  json->adds_bos = !single.empty() && single.front().Has("SpecialToken");
+  SKIPSTONE_ASSIGN_OR_RETURN(auto parts, Parts(file, "post_processor", "processors"));
+  if (!parts.empty()) json->front = "";
+  for (const JsonFields& part : parts) {
+    SKIPSTONE_ASSIGN_OR_RETURN(std::string type, part.String("type", ""));
+    if (type == "TemplateProcessing") {
+      SKIPSTONE_RETURN_IF_ERROR(ReadTemplate(part, json));
+    } else if (type != "ByteLevel") {  // which moves offsets only
+      json->other_form = absl::StrFormat("its post_processor is %s", type);
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -218,8 +246,8 @@ absl::StatusOr<TokenizerJson> ReadTokenizerJson(const JsonFields& file) {
   if (json.other_form.empty()) {
     SKIPSTONE_ASSIGN_OR_RETURN(json.other_form, OtherModel(model));
   }
+  if (json.other_form.empty()) SKIPSTONE_RETURN_IF_ERROR(ReadPostProcessor(file, &json));
   if (!json.other_form.empty()) return json;
-  SKIPSTONE_RETURN_IF_ERROR(ReadPostProcessor(file, &json));
   SKIPSTONE_ASSIGN_OR_RETURN(json.spec.byte_fallback, model.Bool("byte_fallback", false));
   SKIPSTONE_ASSIGN_OR_RETURN(json.spec.whole_words, model.Bool("ignore_merges", false));
   std::set<std::string> special;

@@ -22,8 +22,10 @@ struct TokenizerJson {
   int tokens = 0;  // ids of the vocabulary without added ones; 0: unknown
   SentencePieceSpec spec;
   BlankPrefix prefix = BlankPrefix::kNever;
-  bool strips_blank = false;     // decoding drops a blank at the start
-  std::optional<bool> adds_bos;  // what its post_processor does, if it has one
+  bool strips_blank = false;  // decoding drops a blank at the start
+  std::optional<std::string>
+      front;         // what its post_processor puts there, if it has one; "": nothing
+  std::string back;  // the same behind a text
 };
 
 // INVALID_ARGUMENT names what is broken or contradictory.

@@ -9,6 +9,7 @@
 #include "tests/client/scripted_server.h"
 #include "tests/server/fake_server.h"
 #include "tests/support/gate.h"
+#include "tests/support/server_process.h"
 #include "tests/support/temp_dir.h"
 
 namespace skipstone::client {
@@ -296,6 +297,23 @@ TEST(ClientTest, AServerThatRestartsOnItsPortServesTheCall) {
   auto call = std::async(std::launch::async, [&] { return client.GetLoad().status(); });
   ASSERT_EQ(call.wait_for(std::chrono::seconds(1)), std::future_status::timeout);
   server = std::make_unique<ScriptedServer>(address);
+  const absl::Status status = call.get();
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+// In a process of its own: within this one its threads would drive the client's connection too.
+TEST(ClientTest, AServerProcessThatComesLateServesTheCallSoon) {
+  const int port = ScriptedServer().port();  // free again
+  const std::string address = "127.0.0.1:" + std::to_string(port);
+  const Client client(address);
+  CallOptions options;
+  options.retry.max_backoff = milliseconds(200);
+  auto call = std::async(std::launch::async, [&] { return client.GetModel(options).status(); });
+  ASSERT_EQ(call.wait_for(milliseconds(300)), std::future_status::timeout);
+  const auto server = ServerProcess::Start(
+      {"--model=synthetic:layers=2,hidden=16,heads=2,ffn=24,vocab=300", "--listen=" + address});
+  ASSERT_NE(server, nullptr);
+  ASSERT_EQ(call.wait_for(milliseconds(1500)), std::future_status::ready);
   const absl::Status status = call.get();
   EXPECT_TRUE(status.ok()) << status;
 }

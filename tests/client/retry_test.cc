@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "client/channel.h"
 #include "gtest/gtest.h"
 
 namespace skipstone::client {
@@ -282,6 +283,7 @@ TEST(RetryBudgetTest, TheFirstFailureOfManyCallsAtOnceIsNotHeldAgainstThem) {
 }
 
 TEST(RetryTest, WaitForNextReturnsWhenTheWaitIsOver) {
+  const auto channel = MakeChannel("127.0.0.1:1");
   CallOptions options;
   Cancellation cancellation;
   for (Cancellation* handle : {static_cast<Cancellation*>(nullptr), &cancellation}) {
@@ -290,31 +292,33 @@ TEST(RetryTest, WaitForNextReturnsWhenTheWaitIsOver) {
     RetryState retry(options, kNoDeadline, budget);
     grpc::Status status = kUnavailable;
     const auto start = std::chrono::steady_clock::now();
-    EXPECT_TRUE(retry.WaitForNext(status, "20", true));
+    EXPECT_TRUE(retry.WaitForNext(status, "20", *channel));
     EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(20));
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   }
 }
 
 TEST(RetryTest, WaitForNextKeepsTheStatusOfACallThatIsNotRetried) {
+  const auto channel = MakeChannel("127.0.0.1:1");
   const CallOptions options;
   RetryBudget budget;
   RetryState retry(options, kNoDeadline, budget);
   grpc::Status status(grpc::StatusCode::NOT_FOUND, "no such level");
-  EXPECT_FALSE(retry.WaitForNext(status, std::nullopt, true));
+  EXPECT_FALSE(retry.WaitForNext(status, std::nullopt, *channel));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_EQ(status.error_message(), "no such level");
 }
 
 TEST(RetryTest, CancellationEndsTheWait) {
+  const auto channel = MakeChannel("127.0.0.1:1");
   Cancellation cancellation;
   CallOptions options;
   options.cancellation = &cancellation;
   RetryBudget budget;
   RetryState retry(options, InAYear(), budget);
   grpc::Status status = kUnavailable;
-  auto again =
-      std::async(std::launch::async, [&] { return retry.WaitForNext(status, "3600000", true); });
+  auto again = std::async(std::launch::async,
+                          [&] { return retry.WaitForNext(status, "3600000", *channel); });
   cancellation.Cancel();
   EXPECT_FALSE(again.get());
   EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);

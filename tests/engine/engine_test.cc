@@ -489,6 +489,20 @@ TEST_P(EngineTest, RefusesWhatItCannotTake) {
   EXPECT_TRUE(Submit(Request("a", 2))->WaitDone().ok()) << "an id is free again after its end";
 }
 
+TEST_P(EngineTest, ACallKeepsItsIdUntilItsLastRequestHasCome) {
+  StartEngine();
+  EngineRequest item = Request("score", 1);
+  item.call = 1;
+  item.more_follow = true;
+  EXPECT_TRUE(Submit(item)->WaitDone().ok());
+  EngineRequest other = Request("score", 1);
+  other.call = 2;
+  EXPECT_TRUE(absl::IsAlreadyExists(Refusal(other)));
+  EXPECT_FALSE(engine_->Cancel("score", Engine::CancelReason::kClientGone, 1)) << "none is live";
+  EXPECT_TRUE(Submit(other)->WaitDone().ok());
+  EXPECT_TRUE(engine_->Drain(kNever));
+}
+
 TEST_P(EngineTest, DrainLetsRunningRequestsEndAndRefusesNewOnes) {
   StartEngine();
   gate_.Close();

@@ -46,6 +46,25 @@ TEST_F(LiveCallsTest, AnIdBelongsToOneCall) {
   EXPECT_TRUE(calls_.empty());
 }
 
+TEST_F(LiveCallsTest, AnOpenCallKeepsItsIdBetweenItsRequests) {
+  EngineRequest first = Request("job", 1);
+  first.more_follow = true;
+  calls_.Leave(Enter(first));
+  EXPECT_TRUE(calls_.IsTaken(Request("job", 2))) << "its next request comes";
+  calls_.Leave(Enter(Request("job", 1)));
+  EXPECT_FALSE(calls_.IsTaken(Request("job", 2)));
+  const auto live = Enter(first);
+  calls_.Close("job", 2);
+  calls_.Close("other", 1);
+  calls_.Close("job", 1);
+  EXPECT_TRUE(calls_.IsTaken(Request("job", 2))) << "one of it is still live";
+  calls_.Leave(live);
+  EXPECT_TRUE(calls_.empty());
+  calls_.Leave(Enter(first));
+  calls_.Close("job", 1);
+  EXPECT_TRUE(calls_.empty()) << "the next one was refused";
+}
+
 TEST_F(LiveCallsTest, WithoutACallARequestStandsForItself) {
   Enter(Request("a", 0));
   EXPECT_TRUE(calls_.IsTaken(Request("a", 0)));

@@ -90,6 +90,27 @@ TEST(AbortTest, ASecondScoreOfTheSameIdIsRefusedAsAWhole) {
   EXPECT_TRUE(first.get().ok());
 }
 
+TEST(AbortTest, SaysAnIdOnce) {
+  FakeServer server(Endless());
+  Streaming stream(server.stub(), Named("mine"));
+  ASSERT_TRUE(stream.Read());
+  server.gate().CloseAndWait();
+  EXPECT_THAT(Abort(server.stub(), {"mine", "", "mine"}), ElementsAre("mine"));
+  server.gate().Open();
+  EXPECT_TRUE(stream.ReadAll().ok());
+}
+
+// The device ends an item before the next is there.
+TEST(AbortTest, AScoreThatIsFasterThanItsItemsComeKeepsItsId) {
+  FakeServer server;
+  for (int i = 0; i < 50; ++i) {
+    auto first = Score(server, "job", 40);
+    auto second = Score(server, "job", 40);
+    const grpc::Status status[] = {first.get(), second.get()};
+    EXPECT_TRUE(status[0].ok() || status[1].ok()) << "one cannot take the other's id";
+  }
+}
+
 TEST(AbortTest, EndsOnlyCallsOfItsOwnConnection) {
   FakeServer server(Endless());
   const auto other = OtherConnection(server);

@@ -19,6 +19,7 @@ namespace {
 
 using grpc::StatusCode;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 void SetDeadline(grpc::ClientContext& context, std::chrono::milliseconds wait) {
   context.set_deadline(std::chrono::system_clock::now() + wait);
@@ -424,6 +425,7 @@ TEST(ErrorCodesTest, InternalForLogitsThatAreNotFinite) {
   v1::ScoreResponse scored;
   const grpc::Status of_score = server.stub().Score(&context, score, &scored);
   EXPECT_EQ(of_score.error_code(), StatusCode::INTERNAL);
+  EXPECT_THAT(of_score.error_message(), StartsWith("items[0]: the model's logits"));
   EXPECT_THAT(of_score.error_message(), HasSubstr("non-finite"));
   v1::GenerateRequest light = Prompt("5", 3);
   light.mutable_skip()->set_level("light");

@@ -16,6 +16,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 struct BadRequest {
   const char* name;
@@ -334,6 +335,35 @@ TEST(InvalidArgumentTest, AScoreIsBoundByRangesAndPolicy) {
   EXPECT_THAT(error(3, 0), AllOf(HasSubstr("priority: 3"), HasSubstr("limit is 2")));
   EXPECT_THAT(error(0, 6), AllOf(HasSubstr("top_logprobs: 6"), HasSubstr("limit is 5")));
   EXPECT_THAT(error(0, 21), AllOf(HasSubstr("top_logprobs: 21"), HasSubstr("limit is 20")));
+}
+
+TEST(InvalidArgumentTest, AScoreNamesTheItem) {
+  FakeServer server;
+  const auto error = [&](const std::function<void(v1::ScoreItem&)>& spoil) {
+    v1::ScoreRequest request;
+    request.add_items()->mutable_prompt()->set_text("5 6");
+    spoil(*request.add_items());
+    grpc::ClientContext context;
+    v1::ScoreResponse response;
+    const grpc::Status status = server.stub().Score(&context, request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    return status.error_message();
+  };
+  const auto ids = [](int count) {
+    v1::TokenIds ids;
+    for (int i = 0; i < count; ++i) ids.add_ids(5);
+    return ids;
+  };
+  EXPECT_THAT(error([](auto&) {}), StartsWith("items[1].prompt: text or token_ids"));
+  EXPECT_THAT(error([&](auto& item) { *item.mutable_prompt()->mutable_token_ids() = ids(1); }),
+              StartsWith("items[1].prompt: there is no token to score"));
+  EXPECT_THAT(error([&](auto& item) {
+                *item.mutable_prompt()->mutable_token_ids() = ids(2);
+                item.mutable_continuation()->mutable_token_ids();
+              }),
+              StartsWith("items[1].continuation: there is no token to score"));
+  EXPECT_THAT(error([&](auto& item) { *item.mutable_prompt()->mutable_token_ids() = ids(65); }),
+              StartsWith("items[1]: prompt: 65 tokens, the limit is 64"));
 }
 
 TEST(InvalidArgumentTest, AScoreTakesNoCeiling) {

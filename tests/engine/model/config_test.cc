@@ -236,6 +236,7 @@ constexpr Refused kOtherArithmetic[] = {
     {"quantization_config", R"({"quant_method": "gptq"})", "only null is"},
     {"partial_rotary_factor", "0.5", "only 1 is served"},
     {"rope_scaling", R"({"type": "linear", "factor": 2.0})", "type 'linear' with factor 2"},
+    {"rope_parameters", R"({"rope_type": "linear", "factor": 2.0})", "type 'linear' with factor 2"},
     {"rope_scaling", R"({"type": "dynamic", "factor": 2.0})", "type 'dynamic'"},
     {"rope_scaling", R"({"rope_type": "llama3", "factor": 8.0})", "type 'llama3'"},
     {"rope_scaling", R"({"type": "default", "rope_type": "yarn"})", "type 'yarn'"},

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "engine/model/text_stream.h"
 #include "engine/model/tokenizer.h"
 #include "gmock/gmock.h"
@@ -315,6 +316,17 @@ TEST_F(TokenizerFilesTest, RefusesChatsOfAnotherTemplateByName) {
   EXPECT_THAT(refusal(), HasSubstr("It begins: {% for"));
   dir_.Write("chat_template.jinja", "{{ 'my own' }}");
   EXPECT_THAT(refusal(), HasSubstr("chat_template.jinja is not Llama 2's"));
+}
+
+TEST_F(TokenizerFilesTest, SaysThatAnEndBehindTextsIsLeftOut) {
+  Write("tokenizer_config.json", {{"add_eos_token", true}});
+  std::vector<std::string> logged;
+  SetLogSink([&](LogSeverity, const std::string& message) { logged.push_back(message); });
+  EXPECT_EQ(*Open()->Encode("the"), (Ids{261}));
+  SetLogSink(nullptr);
+  EXPECT_THAT(logged, ElementsAre(HasSubstr("that add_eos_token puts behind a text is left out")));
+  Write("tokenizer_config.json", {{"add_eos_token", "yes"}});
+  EXPECT_THAT(Error(), HasSubstr("add_eos_token"));
 }
 
 TEST_F(TokenizerFilesTest, NamesWhatIsMissing) {

@@ -204,11 +204,14 @@ TEST(SafetensorsTest, BringsDataIntoItsAlignment) {
 
 TEST(SafetensorsTest, KeepsTensorsOfTypesThatAreNotServed) {
   const std::string bytes =
-      FileWith(Entry("a", "F64", "[2]", "[0,16]") + "," + Entry("b", "BOOL", "[1]", "[16,17]"), 17);
+      FileWith(Entry("a", "F64", "[2]", "[0,16]") + "," + Entry("b", "BOOL", "[1]", "[16,17]") +
+                   "," + Entry("c", "F8_E4M3FNUZ", "[2]", "[17,19]"),
+               19);
   const auto entries = ParseSafetensorsHeader(bytes, "x");
   ASSERT_TRUE(entries.ok()) << entries.status();
   EXPECT_EQ((*entries)[0].unserved_type, "F64");
   EXPECT_EQ((*entries)[1].unserved_type, "BOOL");
+  EXPECT_EQ((*entries)[2].unserved_type, "F8_E4M3FNUZ");
 }
 
 TEST(SafetensorsTest, NamesTheFileThatIsMissingOrNoFile) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "base/utf8.h"
 #include "engine/model/tokenizer.h"
 #include "gmock/gmock.h"
@@ -49,6 +50,12 @@ std::unique_ptr<Tokenizer> Opened(const json& file) {
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   EXPECT_TRUE((*tokenizer)->CheckText().ok()) << (*tokenizer)->CheckText();
   return *std::move(tokenizer);
+}
+
+std::string WhyIdsOnly(const json& file) {
+  const auto tokenizer = Open(file);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return std::string((*tokenizer)->CheckText().message());
 }
 
 std::string RandomText(std::mt19937& random, const Tokenizer& pieces) {
@@ -180,6 +187,38 @@ TEST(TokenizerJsonTest, FollowsThePostProcessor) {
   EXPECT_EQ(Opened(file)->bos_id(), std::nullopt);
   file["post_processor"]["single"] = json::array({begin, text});
   EXPECT_EQ(Opened(file)->bos_id(), 1);
+  const json bos_template = file["post_processor"];
+  const json end = {{"SpecialToken", {{"id", "</s>"}, {"type_id", 0}}}};
+  file["post_processor"]["single"] = json::array({end, text});
+  EXPECT_EQ(Opened(file)->bos_id(), 2) << "what it names, whatever config.json does";
+  file["post_processor"]["single"] = json::array({begin, begin, text});
+  EXPECT_THAT(WhyIdsOnly(file), HasSubstr("several tokens before a text"));
+  file["post_processor"] = {{"type", "Sequence"},
+                            {"processors", {{{"type", "ByteLevel"}}, bos_template}}};
+  EXPECT_EQ(Opened(file)->bos_id(), 1);
+  file["post_processor"] = {{"type", "BertProcessing"}, {"sep", {"</s>", 2}}, {"cls", {"<s>", 1}}};
+  EXPECT_THAT(WhyIdsOnly(file), HasSubstr("post_processor is BertProcessing"));
+}
+
+TEST(TokenizerJsonTest, SaysThatATokenBehindATextIsLeftOut) {
+  json file = DemoJson();
+  const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const json end = {{"SpecialToken", {{"id", "</s>"}, {"type_id", 0}}}};
+  file["post_processor"] = {{"type", "TemplateProcessing"}, {"single", json::array({text, end})}};
+  std::vector<std::string> logged;
+  SetLogSink([&](LogSeverity, const std::string& message) { logged.push_back(message); });
+  EXPECT_EQ(Opened(file)->bos_id(), std::nullopt);
+  SetLogSink(nullptr);
+  EXPECT_THAT(logged, ElementsAre(HasSubstr("the post_processor of tokenizer.json puts behind")));
+}
+
+TEST(TokenizerJsonTest, FollowsTheDecodersOwnMetaspace) {
+  json file = DemoJson();
+  file["decoder"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "never"}};
+  EXPECT_EQ(Opened(file)->Decode(Ids{261}), " the");
+  UseMetaspace("never", &file);
+  file["decoder"]["prepend_scheme"] = "always";
+  EXPECT_EQ(Opened(file)->Decode(Ids{261}), "the");
 }
 
 TEST(TokenizerJsonTest, TakesTheUnknownPieceWithoutByteFallback) {
