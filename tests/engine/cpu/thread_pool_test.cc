@@ -59,6 +59,23 @@ void MeetInAllThreads(ThreadPool& pool) {
   for (size_t i = 1; i < ids.size(); ++i) EXPECT_NE(ids[i], ids[i - 1]);
 }
 
+TEST(ThreadPoolTest, WaitsForTheLastTaskToEnd) {
+  ThreadPool pool(2);
+  for (int i = 0; i < 20; ++i) {
+    std::atomic<int> begun = 0;
+    std::atomic<int> ended = 0;
+    pool.ParallelFor(2, [&](int64_t, int thread) {
+      ++begun;
+      while (begun < 2) std::this_thread::yield();
+      if (thread != 0) {
+        for (volatile int work = 0; work < 1'000'000;) work = work + 1;
+      }
+      ++ended;
+    });
+    ASSERT_EQ(ended, 2);
+  }
+}
+
 double CpuSeconds() {
   double sum = 0;
   for (const auto& [name, seconds] : CpuSecondsByThread(getpid())) sum += seconds;

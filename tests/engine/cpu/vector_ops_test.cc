@@ -75,14 +75,14 @@ TEST_P(VectorOpsTest, RmsNormIsFloat64s) {
   }
 }
 
-TEST_P(VectorOpsTest, SiluMultiplyIsFloat64s) {
+TEST_P(VectorOpsTest, SwiGluIsFloat64s) {
   for (const int64_t n : kLengths) {
     std::vector<float> gate = RandomFloats(n, 1, 4.0f);
     gate[0] = -200.0f;  // the exponential overflows
     gate[n / 2] = 200.0f;
     const std::vector<float> before = gate;
     const std::vector<float> up = RandomFloats(n, 2);
-    SiluMultiply(up.data(), n, gate.data());
+    SwiGlu(up.data(), n, gate.data());
     for (int64_t i = 0; i < n; ++i) {
       const double expected = before[i] / (1 + std::exp(-double{before[i]})) * up[i];
       ASSERT_NEAR(gate[i], expected, 1e-6 * (1 + std::abs(expected))) << i << " of " << n;
