@@ -163,11 +163,12 @@ class ScoreReactor : public WatchedUnaryReactor {
       AddRequestId(call_.context(), response_.request_id());
       bytes_ = Serialize(response_);
     }
-    LogEvent(Severity::kInfo, "scored",
-             {{"request_id", response_.request_id()},
-              {"code", absl::StrFormat("%d", status_.error_code())},
-              {"skip_level", response_.applied_skip().level()},
-              {"items", absl::StrFormat("%d", response_.results_size())}});
+    LogEvent(
+        Severity::kInfo, "scored",
+        {{"request_id", response_.request_id()},
+         {"code", absl::StatusCodeToString(static_cast<absl::StatusCode>(status_.error_code()))},
+         {"skip_level", response_.applied_skip().level()},
+         {"items", absl::StrFormat("%d", response_.results_size())}});
     FinishWatched(status_);
   }
 

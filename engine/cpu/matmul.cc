@@ -59,7 +59,7 @@ void StoreRow(MatMulJob::Store store, const float* sums, const float* ups, int64
       return AddTo(sums, n, out);
     case MatMulJob::Store::kSilu:
       std::copy_n(sums, n, out);
-      return SiluMultiply(ups, n, out);
+      return SwiGlu(ups, n, out);
   }
 }
 

@@ -97,23 +97,23 @@ void RmsNormTarget(const float* in, const float* weight, float epsilon, int64_t 
   }
 }
 
-HWY_INLINE V SiluMultiplyOf(D d, V gate, V up) {
+HWY_INLINE V SwiGluOf(D d, V gate, V up) {
   const V one = hn::Set(d, 1.0f);
   // Highway's Exp overflows into the sign bit beyond its range; at 88 the quotient is 0 to f32.
   const V e = hn::Exp(d, hn::Min(hn::Neg(gate), hn::Set(d, 88.0f)));
   return hn::Mul(hn::Div(gate, hn::Add(one, e)), up);
 }
 
-void SiluMultiplyTarget(const float* up, int64_t n, float* gate) {
+void SwiGluTarget(const float* up, int64_t n, float* gate) {
   const D d;
   const int64_t lanes = hn::Lanes(d);
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    hn::StoreU(SiluMultiplyOf(d, hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, gate + i);
+    hn::StoreU(SwiGluOf(d, hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, gate + i);
   }
   if (i == n) return;
   const V g = LoadTail(d, gate + i, n - i, 0.0f);
-  StoreTail(d, SiluMultiplyOf(d, g, LoadTail(d, up + i, n - i, 0.0f)), n - i, gate + i);
+  StoreTail(d, SwiGluOf(d, g, LoadTail(d, up + i, n - i, 0.0f)), n - i, gate + i);
 }
 
 void AddToTarget(const float* in, int64_t n, float* out) {
@@ -210,7 +210,7 @@ namespace skipstone {
 
 HWY_EXPORT(ToFloatTarget);
 HWY_EXPORT(RmsNormTarget);
-HWY_EXPORT(SiluMultiplyTarget);
+HWY_EXPORT(SwiGluTarget);
 HWY_EXPORT(AddToTarget);
 HWY_EXPORT(RotateTarget);
 HWY_EXPORT(MaxOfTarget);
@@ -224,8 +224,8 @@ void ToFloat(const void* in, DType type, int64_t n, float* out) {
 void RmsNorm(const float* in, const float* weight, float epsilon, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(RmsNormTarget)(in, weight, epsilon, n, out);
 }
-void SiluMultiply(const float* up, int64_t n, float* gate) {
-  HWY_DYNAMIC_DISPATCH(SiluMultiplyTarget)(up, n, gate);
+void SwiGlu(const float* up, int64_t n, float* gate) {
+  HWY_DYNAMIC_DISPATCH(SwiGluTarget)(up, n, gate);
 }
 void AddTo(const float* in, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(AddToTarget)(in, n, out);

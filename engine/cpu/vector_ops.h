@@ -14,7 +14,7 @@ void ToFloat(const void* in, DType type, int64_t n, float* out);
 void RmsNorm(const float* in, const float* weight, float epsilon, int64_t n, float* out);
 
 // gate = gate / (1 + exp(-gate)) * up.
-void SiluMultiply(const float* up, int64_t n, float* gate);
+void SwiGlu(const float* up, int64_t n, float* gate);
 
 // out += in.
 void AddTo(const float* in, int64_t n, float* out);

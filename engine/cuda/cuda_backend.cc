@@ -8,7 +8,14 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "engine/cuda/cuda_backend_impl.h"
+#include "engine/cuda/kernels/decode_attention.h"
+#include "engine/cuda/kernels/embed.h"
 #include "engine/cuda/kernels/page_update.h"
+#include "engine/cuda/kernels/prefill_attention.h"
+#include "engine/cuda/kernels/rms_norm.h"
+#include "engine/cuda/kernels/rope_store.h"
+#include "engine/cuda/kernels/sampler.h"
+#include "engine/cuda/kernels/swiglu.h"
 
 namespace skipstone {
 namespace cuda {
@@ -47,7 +54,7 @@ absl::Status CudaBackend::Allocate(const StepLimits& limits) {
   SKIPSTONE_ASSIGN_OR_RETURN(buffers_, StepBuffers::Allocate(shape_, limits, split_));
   SKIPSTONE_ASSIGN_OR_RETURN(slots_, SlotUploads::Create(shape_, limits.max_slots));
   SKIPSTONE_ASSIGN_OR_RETURN(upload_, StepUpload::Create(StepWriter(shape_, limits, split_)));
-  SKIPSTONE_ASSIGN_OR_RETURN(results_, StepResults::Create(limits, shape_.vocab));
+  SKIPSTONE_ASSIGN_OR_RETURN(results_, ResultDownload::Create(limits, shape_.vocab));
   SKIPSTONE_ASSIGN_OR_RETURN(products_, RowProducts::Create(shape_, limits, options_.tuning_cache));
   device_step_ = upload_.device_step();
   return absl::OkStatus();
@@ -96,6 +103,219 @@ void CudaBackend::BeginStep(const StepInput& step) {
   }
   Upload(rest);
   slots_.Start(step.slot_starts, stream_.get(), error_);
+}
+
+void CudaBackend::Embed(WeightId table) {
+  const DeviceWeight& weight = weights_[table.index];
+  Note(LaunchEmbed({.step = device_step_,
+                    .slots = slots_.tables().slots,
+                    .table = weight.memory.as<void>(),
+                    .type = weights_.type(),
+                    .vocab = weight.rows,
+                    .hidden = weight.cols,
+                    .residual = buffers_.residual.as<float>()},
+                   Bound(static_cast<int>(step_.tokens.size())), stream_.get()),
+       "embed");
+}
+
+void CudaBackend::Norm(const RowSource& source, int rows, WeightId norm) {
+  Note(LaunchRmsNorm({.step = device_step_,
+                      .source = source,
+                      .residual = buffers_.residual.as<float>(),
+                      .weight = weights_[norm.index].vector(),
+                      .epsilon = shape_.norm_epsilon,
+                      .hidden = shape_.hidden,
+                      .type = weights_.type(),
+                      .normed = buffers_.normed.as<void>()},
+                     rows, stream_.get()),
+       "rms_norm");
+}
+
+SkinnyArgs CudaBackend::SkinnyOf(const RowSource& source, const DeviceWeight& weight,
+                                 const void* x) const {
+  return {.step = device_step_,
+          .source = source,
+          .weight = weight.memory.as<void>(),
+          .x = x,
+          .type = weights_.type(),
+          .outputs = weight.rows,
+          .inputs = weight.cols,
+          .may_be_empty = recording_any_};
+}
+
+void CudaBackend::QkvStore(int layer, WeightId norm, WeightId qkv) {
+  const LayerRows& rows = step_.layers[layer];
+  const RowSource attention = LayerRowsOf(ListKind::kAttention, layer);
+  const DeviceWeight& weight = weights_[qkv.index];
+  Norm(attention, Bound(rows.attention_rows.count), norm);
+  const int bound = Bound(std::max(rows.query_rows.count, rows.kv_rows.count));
+  if (!Skinny(bound)) return QkvByLibrary(layer, weight);
+  Note(LaunchSkinnyQkv(SkinnyOf(attention, weight, buffers_.normed.as<void>()),
+                       {.layer = layer,
+                        .heads = heads_,
+                        .pages = buffers_.pages_view,
+                        .rope = buffers_.rope.as<float2>(),
+                        .qkv = buffers_.qkv.as<void>()},
+                       bound, stream_.get()),
+       "skinny_qkv");
+}
+
+// All rows of the weight; x and y are the caller's.
+RowProduct CudaBackend::ProductOf(const RowSource& source, const RowList& rows,
+                                  const DeviceWeight& weight) const {
+  return {.type = weights_.type(),
+          .source = source,
+          .rows = rows,
+          .weight = weight.memory.as<void>(),
+          .outputs = weight.rows,
+          .inputs = weight.cols};
+}
+
+// Queries, and keys with values, each of their own rows: a row that only stores its key is not
+// worth a query. Where the rows are the same it is one product.
+void CudaBackend::QkvByLibrary(int layer, const DeviceWeight& weight) {
+  const LayerRows& rows = step_.layers[layer];
+  const auto run = [&](ListKind kind, const RowList& list, int first, int outputs) {
+    if (list.empty()) return;
+    RowProduct product = ProductOf(LayerRowsOf(kind, layer), list, weight);
+    product.weight = weight.memory.as<uint16_t>() + int64_t{first} * weight.cols;
+    product.outputs = outputs;
+    product.x = buffers_.normed.as<void>();
+    product.y = buffers_.qkv.as<uint16_t>() + first;
+    product.y_stride = heads_.qkv_size();
+    products_->Run(product, device_step_, stream_.get(), error_);
+  };
+  const RowList& q = rows.query_rows;
+  const RowList& kv = rows.kv_rows;
+  if (q.begin == kv.begin && q.count == kv.count && q.index == kv.index) {
+    run(ListKind::kQuery, q, 0, weight.rows);
+  } else {
+    run(ListKind::kQuery, q, 0, shape_.q_size());
+    run(ListKind::kKv, kv, shape_.q_size(), 2 * shape_.kv_size());
+  }
+  Note(LaunchRopeStore({.step = device_step_,
+                        .layer = layer,
+                        .heads = heads_,
+                        .pages = buffers_.pages_view,
+                        .rope = buffers_.rope.as<float2>(),
+                        .type = weights_.type(),
+                        .qkv = buffers_.qkv.as<void>()},
+                       q.count, kv.count, stream_.get()),
+       "rope_store");
+}
+
+void CudaBackend::Attend(int layer) {
+  if (step_.layers[layer].query_rows.empty() && !small()) return;
+  const StepHeader& header = upload_.host_header();
+  const int items = small() ? split_.MaxItems(bucket_) : header.num_decode_items;
+  Note(LaunchDecodeAttention({.step = device_step_,
+                              .layer = layer,
+                              .heads = heads_,
+                              .pages = buffers_.pages_view,
+                              .type = weights_.type(),
+                              .qkv = buffers_.qkv.as<void>(),
+                              .attended = buffers_.attended.as<void>(),
+                              .partial_values = buffers_.partial_values.as<float>(),
+                              .partial_states = buffers_.partial_states.as<float2>(),
+                              .arrived = buffers_.arrived.as<int32_t>()},
+                             items, stream_.get()),
+       "decode_attention");
+  Note(LaunchPrefillAttention({.step = device_step_,
+                               .layer = layer,
+                               .heads = heads_,
+                               .pages = buffers_.pages_view,
+                               .type = weights_.type(),
+                               .qkv = buffers_.qkv.as<void>(),
+                               .attended = buffers_.attended.as<void>()},
+                              header.num_prefill_tiles, stream_.get()),
+       "prefill_attention");
+}
+
+void CudaBackend::ProjectAdd(int layer, Sublayer sublayer, WeightId w) {
+  const bool attention = sublayer == Sublayer::kAttention;
+  const LayerRows& rows = step_.layers[layer];
+  const RowList& list = attention ? rows.query_rows : rows.mlp_rows;
+  const RowSource source = LayerRowsOf(attention ? ListKind::kQuery : ListKind::kMlp, layer);
+  const DeviceWeight& weight = weights_[w.index];
+  const void* x = (attention ? buffers_.attended : buffers_.gated).as<void>();
+  const int bound = Bound(list.count);
+  if (Skinny(bound)) {
+    Note(LaunchSkinnyAdd(SkinnyOf(source, weight, x), buffers_.residual.as<float>(), bound,
+                         stream_.get()),
+         "skinny_add");
+    return;
+  }
+  RowProduct product = ProductOf(source, list, weight);
+  product.x = x;
+  product.y = buffers_.residual.as<void>();
+  product.y_stride = shape_.hidden;
+  product.add = true;
+  products_->Run(product, device_step_, stream_.get(), error_);
+}
+
+void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
+  const RowList& list = step_.layers[layer].mlp_rows;
+  const RowSource source = LayerRowsOf(ListKind::kMlp, layer);
+  const DeviceWeight& weight = weights_[gate_up.index];
+  const int bound = Bound(list.count);
+  Norm(source, bound, norm);
+  if (Skinny(bound)) {
+    Note(LaunchSkinnySwiGlu(SkinnyOf(source, weight, buffers_.normed.as<void>()),
+                            buffers_.gated.as<void>(), bound, stream_.get()),
+         "skinny_swiglu");
+    return;
+  }
+  RowProduct product = ProductOf(source, list, weight);
+  product.x = buffers_.normed.as<void>();
+  product.y = buffers_.gate_up.as<void>();
+  product.y_stride = 2 * shape_.ffn;
+  products_->Run(product, device_step_, stream_.get(), error_);
+  Note(LaunchSwiGlu({.step = device_step_,
+                     .source = source,
+                     .gate_up = buffers_.gate_up.as<void>(),
+                     .type = weights_.type(),
+                     .ffn = shape_.ffn,
+                     .gated = buffers_.gated.as<void>()},
+                    list.count, stream_.get()),
+       "swiglu");
+}
+
+void CudaBackend::Logits(WeightId norm, WeightId head) {
+  const int total = static_cast<int>(step_.logits.size());
+  Norm({ListKind::kLogits, 0, 0, limits_.max_logits_rows}, Bound(total), norm);
+  for (int first = 0; first < total; first += buffers_.logits_rows) {
+    LogitsChunk(first, std::min(buffers_.logits_rows, total - first), weights_[head.index]);
+  }
+}
+
+void CudaBackend::LogitsChunk(int first, int rows, const DeviceWeight& head) {
+  const RowSource source = {ListKind::kLogits, 0, first, buffers_.logits_rows};
+  float* logits = buffers_.logits.as<float>();
+  const int bound = Bound(rows);
+  if (Skinny(bound)) {
+    Note(LaunchSkinnyLogits(SkinnyOf(source, head, buffers_.normed.as<void>()), logits, bound,
+                            stream_.get()),
+         "skinny_logits");
+  } else {
+    const LtShape shape{.type = weights_.type(),
+                        .rows = rows,
+                        .outputs = head.rows,
+                        .inputs = head.cols,
+                        .y_stride = head.rows,
+                        .f32_output = true};
+    products_->RunLogits(shape, head.memory.as<void>(),
+                         buffers_.normed.as<uint16_t>() + int64_t{first} * shape_.hidden, logits,
+                         stream_.get(), error_);
+  }
+  Note(LaunchSample({.step = device_step_,
+                     .first = first,
+                     .logits = logits,
+                     .scratch = buffers_.adjusted.as<float>(),
+                     .tables = slots_.tables(),
+                     .results = results_.device_results(),
+                     .top = results_.device_top()},
+                    bound, stream_.get()),
+       "sample");
 }
 
 void CudaBackend::EndStep() {

@@ -1,4 +1,4 @@
-// The class behind MakeCudaBackend: its life in cuda_backend.cc, its stages in cuda_stages.cc.
+// The class behind MakeCudaBackend.
 #pragma once
 
 #include <algorithm>
@@ -89,7 +89,7 @@ class CudaBackend final : public Backend {
   StepBuffers buffers_;
   SlotUploads slots_;
   StepUpload upload_;
-  StepResults results_;
+  ResultDownload results_;
   std::optional<RowProducts> products_;
   StepGraphs graphs_;
   DeviceError error_;

@@ -5,15 +5,16 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "gtest/gtest.h"
 #include "tests/server/fake_server.h"
@@ -28,6 +29,47 @@ using nlohmann::json;
 const std::vector<std::string> kTiny = {
     "--model=synthetic:layers=2,hidden=64,heads=4,ffn=128,vocab=64,context=1000000", "--threads=1",
     "--kv_pages=130000", "--log_level=info", "--log_format=json"};
+
+// A line's keys as they stand there, and their values.
+using Line = std::multimap<std::string, std::string>;
+
+std::string ValueOf(const Line& line, const std::string& key) {
+  const auto it = line.find(key);
+  return it == line.end() ? "" : it->second;
+}
+
+// Whatever a line says: it is an object of strings, names each once, has a severity, and its code
+// is a word.
+void Check(const Line& line, const std::string& text) {
+  for (const auto& [key, value] : line) EXPECT_EQ(line.count(key), 1u) << key << " in " << text;
+  EXPECT_THAT(ValueOf(line, "time"), testing::MatchesRegex("20..-..-..T..:..:...*")) << text;
+  EXPECT_THAT(ValueOf(line, "level"), testing::AnyOf("debug", "info", "warning", "error")) << text;
+  EXPECT_NE(ValueOf(line, "event"), "") << text;
+  if (line.contains("code")) {
+    EXPECT_THAT(ValueOf(line, "code"), testing::MatchesRegex("[A-Z_]+")) << text;
+  }
+}
+
+std::vector<Line> LinesOf(const std::string& log) {
+  std::istringstream in(log);
+  std::vector<Line> lines;
+  for (std::string text; std::getline(in, text);) {
+    Line line;
+    std::string key;
+    int depth = 0;
+    const json::parser_callback_t each = [&](int at, json::parse_event_t event, json& value) {
+      depth = std::max(depth, at);
+      if (event == json::parse_event_t::key) key = value;
+      if (event == json::parse_event_t::value) line.emplace(key, value.get<std::string>());
+      return true;
+    };
+    EXPECT_TRUE(json::parse(text, each, false).is_object()) << text;
+    EXPECT_EQ(depth, 1) << text;
+    Check(line, text);
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
 
 // A server whose log this test reads, or does not.
 class LoggingTest : public testing::Test {
@@ -66,26 +108,14 @@ class LoggingTest : public testing::Test {
     EXPECT_EQ(server_->Wait(), 0);
   }
 
-  // Ends the server; its lines, each with the keys as they stand there.
-  std::vector<std::multimap<std::string, std::string>> Lines() {
+  // Ends the server; what it logged.
+  std::vector<Line> Lines() {
     EndServer();
     std::string text;
     char buffer[4096];
     ssize_t n = 0;
     while ((n = read(log_[0], buffer, sizeof(buffer))) > 0) text.append(buffer, n);
-    std::istringstream in(text);
-    std::vector<std::multimap<std::string, std::string>> lines;
-    for (std::string line; std::getline(in, line);) {
-      lines.emplace_back();
-      std::string key;
-      json::parser_callback_t each = [&](int, json::parse_event_t event, json& value) {
-        if (event == json::parse_event_t::key) key = value;
-        if (event == json::parse_event_t::value) lines.back().emplace(key, value);
-        return true;
-      };
-      EXPECT_FALSE(json::parse(line, each, false).is_discarded()) << line;
-    }
-    return lines;
+    return LinesOf(text);
   }
 
   int log_[2] = {-1, -1};
@@ -93,11 +123,6 @@ class LoggingTest : public testing::Test {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Inference::Stub> stub_;
 };
-
-std::string ValueOf(const std::multimap<std::string, std::string>& line, const std::string& key) {
-  const auto it = line.find(key);
-  return it == line.end() ? "" : it->second;
-}
 
 TEST_F(LoggingTest, AReaderThatStallsHoldsNothingUp) {
   Start(4096, /*full=*/true);
@@ -138,19 +163,27 @@ TEST_F(LoggingTest, NoLineHasAKeyTwiceAndTheLastOnesComeOut) {
     ASSERT_TRUE(stub_->Score(&context, score, &scored).ok());
   }
   ASSERT_FALSE(Generate(Prompt("5 6", 0)).ok());
-  std::set<std::string> events;
-  for (const auto& line : Lines()) {
-    events.insert(ValueOf(line, "event"));
-    for (const auto& [key, value] : line) EXPECT_EQ(line.count(key), 1u) << key << " of " << value;
-    for (const char* key : {"time", "level", "event"}) EXPECT_EQ(line.count(key), 1u) << key;
-    if (ValueOf(line, "event") == "finished") {
-      EXPECT_EQ(ValueOf(line, "level"), "info");
-      EXPECT_EQ(ValueOf(line, "skip_level"), "full");
-    }
-  }
+  std::map<std::string, Line> by_event;
+  for (const Line& line : Lines()) by_event[ValueOf(line, "event")] = line;
   for (const char* event : {"loaded", "finished", "scored", "refused", "draining", "drained"}) {
-    EXPECT_TRUE(events.contains(event)) << event;
+    ASSERT_TRUE(by_event.contains(event)) << event;
+    EXPECT_EQ(ValueOf(by_event[event], "level"), "info") << event;
   }
+  for (const char* event : {"finished", "scored"}) {
+    EXPECT_EQ(ValueOf(by_event[event], "skip_level"), "full") << event;
+    EXPECT_EQ(ValueOf(by_event[event], "code"), "OK") << event;
+  }
+  EXPECT_EQ(ValueOf(by_event["refused"], "code"), "INVALID_ARGUMENT");
+}
+
+TEST_F(LoggingTest, AStartThatFailsSaysWhyInALine) {
+  const ProgramResult result = RunServerBinary({"--model=/a \"b\"\n", "--log_format=json"});
+  EXPECT_NE(result.exit_status, 0);
+  const std::vector<Line> lines = LinesOf(result.err);
+  ASSERT_FALSE(lines.empty());
+  EXPECT_EQ(ValueOf(lines.back(), "event"), "failed");
+  EXPECT_EQ(ValueOf(lines.back(), "level"), "error");
+  EXPECT_THAT(ValueOf(lines.back(), "status"), testing::HasSubstr("/a \"b\"\n"));
 }
 
 TEST_F(LoggingTest, ACancelledRequestIsLoggedWithWhatItHad) {
@@ -164,7 +197,7 @@ TEST_F(LoggingTest, ACancelledRequestIsLoggedWithWhatItHad) {
   ASSERT_TRUE(Eventually(
       [&] { return server_->Metric("skipstone_requests_total", {"outcome=\"cancelled\""}) == 1; }));
   int finished = 0;
-  for (const auto& line : Lines()) {
+  for (const Line& line : Lines()) {
     if (ValueOf(line, "event") != "finished") continue;
     ++finished;
     EXPECT_EQ(ValueOf(line, "code"), "CANCELLED");
@@ -184,7 +217,7 @@ TEST_F(LoggingTest, RefusalsAreCountedWhereTheyAreTooManyToTell) {
   const auto seconds = 1 + (std::chrono::steady_clock::now() - start) / std::chrono::seconds(1);
   int lines = 0;
   int more = 0;
-  for (const auto& line : Lines()) {
+  for (const Line& line : Lines()) {
     if (ValueOf(line, "event") != "refused") continue;
     if (line.contains("more")) {
       more += std::stoi(ValueOf(line, "more"));
@@ -203,7 +236,7 @@ TEST_F(LoggingTest, WhatLibrariesSayIsALineLikeOthers) {
   request.mutable_skip()->set_level("\xff\xfe");
   EXPECT_FALSE(Generate(request).ok());
   int lines = 0;
-  for (const auto& line : Lines()) lines += ValueOf(line, "event") == "protobuf";
+  for (const Line& line : Lines()) lines += ValueOf(line, "event") == "protobuf";
   EXPECT_EQ(lines, 1);
 }
 

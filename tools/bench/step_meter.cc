@@ -13,20 +13,20 @@ std::vector<const StepPlan*> PointersTo(std::span<const StepPlan> plans) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<StepMeter::StepTimes>> StepMeter::Execute(
+absl::StatusOr<std::vector<StepMeter::Lap>> StepMeter::Execute(
     std::span<const StepPlan* const> plans) {
-  std::vector<StepTimes> times(plans.size());
+  std::vector<Lap> laps(plans.size());
   size_t launched = 0;
   for (size_t done = 0; done < plans.size(); ++done) {
     for (; launched < plans.size() && launched < done + runner_.max_in_flight(); ++launched) {
       const Time start = SystemClock().Now();
       runner_.Launch(*plans[launched]);
-      times[launched].launch_seconds = Seconds(SystemClock().Now() - start);
+      laps[launched].launch_seconds = Seconds(SystemClock().Now() - start);
     }
     SKIPSTONE_RETURN_IF_ERROR(runner_.Collect().status);
-    times[done].done = SystemClock().Now();
+    laps[done].done = SystemClock().Now();
   }
-  return times;
+  return laps;
 }
 
 absl::Status StepMeter::Run(std::span<const StepPlan> plans) {
@@ -36,11 +36,11 @@ absl::Status StepMeter::Run(std::span<const StepPlan> plans) {
 absl::Status StepMeter::MeasureAll(std::span<const StepPlan> plans, Phase* phase) {
   SKIPSTONE_RETURN_IF_ERROR(DropStageTimes());
   const Time start = SystemClock().Now();
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<StepTimes> times, Execute(PointersTo(plans)));
-  Sample sample{.seconds = Seconds(times.back().done - start), .ceilings = ceilings_};
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> laps, Execute(PointersTo(plans)));
+  Sample sample{.seconds = Seconds(laps.back().done - start), .ceilings = ceilings_};
   std::vector<StageCost> costs;
   for (size_t i = 0; i < plans.size(); ++i) {
-    sample.launch_seconds += times[i].launch_seconds;
+    sample.launch_seconds += laps[i].launch_seconds;
     const std::vector<StageCost> step = CostsOf(plans[i]);
     costs.insert(costs.end(), step.begin(), step.end());
   }
@@ -56,13 +56,13 @@ absl::Status StepMeter::MeasureEach(std::span<const StepPlan> plans, Phase* phas
   if (lead > 0) order.insert(order.begin(), order[0]);
   SKIPSTONE_RETURN_IF_ERROR(DropStageTimes());
   const Time start = SystemClock().Now();
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<StepTimes> times, Execute(order));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> laps, Execute(order));
   for (size_t i = 0; i < order.size(); ++i) {
     const std::vector<StageCost> costs = CostsOf(*order[i]);
     AddStageCosts(costs, phase);
     if (i < lead) continue;
-    Sample sample{.seconds = Seconds(times[i].done - (i > 0 ? times[i - 1].done : start)),
-                  .launch_seconds = times[i].launch_seconds,
+    Sample sample{.seconds = Seconds(laps[i].done - (i > 0 ? laps[i - 1].done : start)),
+                  .launch_seconds = laps[i].launch_seconds,
                   .ceilings = ceilings_};
     SetCost(costs, &sample);
     phase->samples.push_back(sample);

@@ -38,12 +38,12 @@ class StepMeter {
   absl::Status MeasureEach(std::span<const StepPlan> plans, Phase* phase);
 
  private:
-  struct StepTimes {
+  struct Lap {
     double launch_seconds = 0;  // of the host, within Launch
     Time done;
   };
 
-  absl::StatusOr<std::vector<StepTimes>> Execute(std::span<const StepPlan* const> plans);
+  absl::StatusOr<std::vector<Lap>> Execute(std::span<const StepPlan* const> plans);
   std::vector<StageCost> CostsOf(const StepPlan& plan);
   void SetCost(std::span<const StageCost> costs, Sample* sample) const;
   void AddStageCosts(std::span<const StageCost> costs, Phase* phase) const;

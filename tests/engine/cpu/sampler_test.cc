@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/engine/cpu/sampler_vectors.h"
 
 namespace skipstone {
 namespace {
@@ -47,6 +48,49 @@ LogitsResult Reduce(const std::vector<float>& logits, const SamplingParams& para
   const SamplingState state({.sampling = &params, .prompt = prompt, .output = output});
   std::vector<float> scratch(2 * logits.size());
   return ReduceLogits(logits, row, state, scratch);
+}
+
+TEST(SamplerTest, DrawsWhatFloat64Draws) {
+  for (const SamplerVector& vector : ReadSamplerVectors()) {
+    SCOPED_TRACE(vector.text);
+    const SamplingState state(vector.StartOf(0));
+    std::vector<float> scratch(2 * vector.logits.size());
+    for (const auto& [position, token] : vector.draws) {
+      const int top_n = static_cast<int>(vector.top.size());
+      const LogitsRow row{.position = position, .sample = true, .target = 17, .top_n = top_n};
+      const LogitsResult result = ReduceLogits(vector.logits, row, state, scratch);
+      EXPECT_EQ(result.sampled.id, token) << "position " << position;
+      EXPECT_NEAR(result.sampled.logprob, vector.logits[token] - vector.log_sum, 2e-6);
+      EXPECT_EQ(result.target.id, 17);
+      EXPECT_NEAR(result.target.logprob, vector.logits[17] - vector.log_sum, 2e-6);
+      ASSERT_EQ(result.top.size(), vector.top.size());
+      for (int i = 0; i < top_n; ++i) {
+        EXPECT_EQ(result.top[i].id, vector.top[i]);
+        EXPECT_NEAR(result.top[i].logprob, vector.logits[vector.top[i]] - vector.log_sum, 2e-6);
+      }
+    }
+  }
+}
+
+// Log-probabilities that nobody asked for are not made; ids that none is wanted of are none.
+TEST(SamplerTest, ARowGetsWhatItWants) {
+  const std::vector<float> logits = RandomLogits();
+  const LogitsResult sampled = Reduce(logits, {}, {.sample = true});
+  EXPECT_GE(sampled.sampled.id, 0);
+  EXPECT_EQ(sampled.target.id, -1);
+  EXPECT_TRUE(sampled.top.empty());
+  const LogitsResult scored = Reduce(logits, {}, {.target = 5, .top_n = 0});
+  EXPECT_EQ(scored.sampled.id, -1);
+  EXPECT_EQ(scored.target.id, 5);
+  EXPECT_TRUE(scored.top.empty());
+}
+
+TEST(SamplerTest, TheTopMayBeTheWholeVocabulary) {
+  const std::vector<float> logits{1, 3, 2, 3, -1};
+  std::vector<int32_t> ids;
+  for (const TokenLogprob& token : TopLogits(logits, 9)) ids.push_back(token.id);
+  EXPECT_EQ(ids, (std::vector<int32_t>{1, 3, 2, 0, 4}));
+  EXPECT_TRUE(TopLogits(logits, 0).empty());
 }
 
 // Whatever is wanted of a row, and wherever in it: also where a bias or a suppression hides it.

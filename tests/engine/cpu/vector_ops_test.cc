@@ -5,28 +5,15 @@
 #include <vector>
 
 #include "engine/backend/widen.h"
-#include "engine/cpu/dot_block.h"
-#include "engine/cpu/simd.h"
-#include "gtest/gtest.h"
-#include "hwy/targets.h"
+#include "tests/engine/cpu/instruction_sets.h"
+#include "tests/engine/cpu/random_floats.h"
 
 namespace skipstone {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Every instruction set that the kernels are compiled for and this CPU has.
-class VectorOpsTest : public testing::TestWithParam<int64_t> {
- protected:
-  void SetUp() override { Choose(GetParam()); }
-  void TearDown() override { Choose(0); }
-
- private:
-  static void Choose(int64_t target) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().DeInit();
-  }
-};
+class VectorOpsTest : public InstructionSetTest {};
 
 // As many numbers as whole vectors and a tail hold.
 constexpr int kCount = 37;
@@ -51,35 +38,6 @@ TEST_P(VectorOpsTest, WidensEvery16BitNumber) {
   }
 }
 
-// For a single row and for more rows than a tile has.
-TEST_P(VectorOpsTest, ProductsShowF16NumbersThatAreNotFinite) {
-  const std::vector<float> input(kCount, 1.0f);
-  std::vector<float> scratch(kDotScratchFloats + 16);
-  float* const aligned =
-      reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64);
-  for (const uint16_t bad : {0x7c00, 0xfc00, 0x7e00}) {
-    for (int at = 0; at < kCount; ++at) {
-      std::vector<uint16_t> weights(kCount, 0x3c00);
-      weights[at] = bad;
-      const void* const output = weights.data();
-      for (const int rows : {1, 20}) {
-        const std::vector<const float*> inputs(rows, input.data());
-        std::vector<float> sums(rows);
-        DotBlock({.inputs = inputs.data(),
-                  .rows = rows,
-                  .outputs = &output,
-                  .num_outputs = 1,
-                  .type = DType::kF16,
-                  .k = kCount,
-                  .sums = sums.data(),
-                  .sums_stride = 1,
-                  .scratch = aligned});
-        for (const float sum : sums) EXPECT_FALSE(std::isfinite(sum)) << at << ", " << rows;
-      }
-    }
-  }
-}
-
 TEST_P(VectorOpsTest, FindsTheExtent) {
   std::vector<float> values(kCount, -2.0f);
   for (int at = 0; at < kCount; ++at) {
@@ -96,6 +54,104 @@ TEST_P(VectorOpsTest, FindsTheExtent) {
   EXPECT_EQ(ExtentOf(values.data(), 1).max, -2.0f);
 }
 
+// Lengths below, at and beyond whole vectors; `out` is a vector of its own, so that a write past
+// its end shows.
+constexpr int64_t kLengths[] = {1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 37, 64, 129, 1000};
+
+TEST_P(VectorOpsTest, RmsNormIsFloat64s) {
+  for (const int64_t n : kLengths) {
+    const std::vector<float> in = RandomFloats(n, 1, 2.0f);
+    const std::vector<float> weight = RandomFloats(n, 2);
+    std::vector<float> out(n);
+    for (const float epsilon : {1e-5f, 0.5f}) {
+      double squares = 0;
+      for (const float x : in) squares += double{x} * x;
+      RmsNorm(in.data(), weight.data(), epsilon, n, out.data());
+      for (int64_t i = 0; i < n; ++i) {
+        const double expected = in[i] / std::sqrt(squares / n + epsilon) * weight[i];
+        ASSERT_NEAR(out[i], expected, 2e-6 * (1 + std::abs(expected))) << i << " of " << n;
+      }
+    }
+  }
+}
+
+TEST_P(VectorOpsTest, SwiGluIsFloat64s) {
+  for (const int64_t n : kLengths) {
+    std::vector<float> gate = RandomFloats(n, 1, 4.0f);
+    gate[0] = -200.0f;  // the exponential overflows
+    gate[n / 2] = 200.0f;
+    const std::vector<float> before = gate;
+    const std::vector<float> up = RandomFloats(n, 2);
+    SwiGlu(up.data(), n, gate.data());
+    for (int64_t i = 0; i < n; ++i) {
+      const double expected = before[i] / (1 + std::exp(-double{before[i]})) * up[i];
+      ASSERT_NEAR(gate[i], expected, 1e-6 * (1 + std::abs(expected))) << i << " of " << n;
+    }
+  }
+}
+
+TEST_P(VectorOpsTest, AddToAddsEveryElement) {
+  for (const int64_t n : kLengths) {
+    const std::vector<float> in = RandomFloats(n, 1);
+    std::vector<float> out = RandomFloats(n, 2);
+    const std::vector<float> before = out;
+    AddTo(in.data(), n, out.data());
+    for (int64_t i = 0; i < n; ++i) ASSERT_EQ(out[i], before[i] + in[i]) << i << " of " << n;
+  }
+}
+
+TEST_P(VectorOpsTest, RotatesThePairsOfEachHead) {
+  for (const int half : {4, 8, 12, 20, 64}) {
+    constexpr int kHeads = 3;
+    const std::vector<float> angles = RandomFloats(half, 1);
+    std::vector<float> cosines, sines;
+    for (const float a : angles) cosines.push_back(std::cos(a)), sines.push_back(std::sin(a));
+    std::vector<float> x = RandomFloats(kHeads * 2 * half, 2);
+    const std::vector<float> before = x;
+    Rotate(cosines.data(), sines.data(), kHeads, half, x.data());
+    for (int h = 0; h < kHeads; ++h) {
+      for (int i = 0; i < half; ++i) {
+        const int first = h * 2 * half + i;
+        const double c = cosines[i], s = sines[i], a = before[first], b = before[first + half];
+        ASSERT_NEAR(x[first], a * c - b * s, 1e-6) << "head " << h << " pair " << i;
+        ASSERT_NEAR(x[first + half], b * c + a * s, 1e-6) << "head " << h << " pair " << i;
+      }
+    }
+  }
+}
+
+TEST_P(VectorOpsTest, MaxSeesEveryElement) {
+  EXPECT_EQ(MaxOf(nullptr, 0), -kInfinity);
+  for (const int64_t n : kLengths) {
+    std::vector<float> values(n, -3.0f);
+    for (int64_t at = 0; at < n; ++at) {
+      values[at] = -2.0f;
+      ASSERT_EQ(MaxOf(values.data(), n), -2.0f) << at << " of " << n;
+      values[at] = -3.0f;
+    }
+  }
+}
+
+TEST_P(VectorOpsTest, ExponentialsAndTheirSumAreFloat64s) {
+  for (const int64_t n : kLengths) {
+    std::vector<float> in = RandomFloats(n, 1, 5.0f);
+    in[n - 1] = -kInfinity;  // of a suppressed id
+    in[0] = 9.0f;
+    const float max = 20.0f;
+    double sum = 0;
+    for (const float x : in) sum += std::exp(double{x} - max);
+    std::vector<float> out(n);
+    EXPECT_NEAR(ExpAndSum(in.data(), max, n, out.data()) / sum, 1, 1e-6) << n;
+    EXPECT_NEAR(SumOfExp(in.data(), max, n) / sum, 1, 1e-6) << n;
+    for (int64_t i = 0; i < n; ++i) {
+      const double expected = std::exp(double{in[i] - max});
+      ASSERT_NEAR(out[i], expected, 1e-6 * expected + 1e-37) << i << " of " << n;
+    }
+    ExpAndSum(in.data(), max, n, in.data());
+    EXPECT_EQ(in, out) << "in place";
+  }
+}
+
 // Zeros would look like a result.
 TEST_P(VectorOpsTest, ARowWhoseSquaresOverflowBecomesNan) {
   std::vector<float> row(kCount, 1.0f);
@@ -109,9 +165,7 @@ TEST_P(VectorOpsTest, ARowWhoseSquaresOverflowBecomesNan) {
   for (const float x : out) EXPECT_TRUE(std::isnan(x));
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, VectorOpsTest,
-                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
-                         [](const auto& info) { return hwy::TargetName(info.param); });
+SKIPSTONE_ON_INSTRUCTION_SETS(VectorOpsTest);
 
 }  // namespace
 }  // namespace skipstone

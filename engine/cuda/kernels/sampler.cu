@@ -9,7 +9,7 @@
 
 #include "engine/backend/random.h"
 #include "engine/cuda/kernels/launch.h"
-#include "engine/cuda/kernels/sample.h"
+#include "engine/cuda/kernels/sampler.h"
 #include "engine/cuda/kernels/select.cuh"
 
 namespace skipstone::cuda {
