@@ -153,11 +153,13 @@ class ScoreReactor : public WatchedUnaryReactor {
       AddRequestId(call_.context(), response_.request_id());
       bytes_ = Serialize(response_);
     }
-    LogEvent(Severity::kInfo, "scored",
-             {{"request_id", response_.request_id()},
-              {"code", absl::StrFormat("%d", status_.error_code())},
-              {"skip_level", response_.applied_skip().level()},
-              {"items", absl::StrFormat("%d", response_.results_size())}});
+    if (call_.serving().LogsRequests()) {
+      LogEvent(Severity::kInfo, "scored",
+               {{"request_id", response_.request_id()},
+                {"code", absl::StrFormat("%d", status_.error_code())},
+                {"skip_level", response_.applied_skip().level()},
+                {"items", absl::StrFormat("%d", response_.results_size())}});
+    }
     FinishWatched(status_);
   }
 
