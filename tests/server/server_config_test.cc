@@ -57,7 +57,7 @@ TEST(ServerConfigTest, MistypedValuesNameTheLine) {
       {"policy:\n  max_logprobs: 21", "s.yaml:2: max_logprobs: '21'"},
       {"policy:\n  max_logprobs: 1.5", "s.yaml:2: max_logprobs: '1.5'"},
       {"policy:\n  max_tenant_running: -1", "s.yaml:2: max_tenant_running: '-1'"},
-      {"policy:\n  max_tenant_queued: [1]", "s.yaml:2: max_tenant_queued: one value"},
+      {"policy:\n  max_tenant_queued: [1]", "s.yaml:2: policy.max_tenant_queued: one value"},
       {"policy:\n  share_prefix_cache_across_tenants: 2",
        "s.yaml:2: share_prefix_cache_across_tenants: '2'"},
       {"\nbrownout: 0.5", "s.yaml:2: brownout: a mapping"},
