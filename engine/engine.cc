@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -15,27 +14,20 @@
 #include "engine/live_calls.h"
 #include "engine/output_threads.h"
 #include "engine/queue_room.h"
+#include "engine/request_limits.h"
 #include "engine/step_loop.h"
 
 namespace skipstone {
 
 namespace {
 
-// A share above 1 is never reached.
-int64_t MarkOf(double share, int64_t whole) {
-  return share > 1 ? std::numeric_limits<int>::max() : static_cast<int64_t>(share * whole);
-}
-
 SchedulerOptions SchedulerOptionsOf(const EngineOptions& options) {
-  return {.max_batch_tokens = options.max_batch_tokens,
-          .max_sequences = options.max_sequences,
-          .page_tokens = options.page_tokens,
-          .num_pages = options.num_pages,
-          .prefix_cache = options.prefix_cache,
-          .fair_share = options.fair_share,
-          .brownout_waiting = static_cast<int>(MarkOf(options.brownout_queue, options.max_queue)),
-          .brownout_pages = MarkOf(options.brownout_pages, options.num_pages),
-          .work = options.work};
+  SchedulerOptions scheduler = options.scheduler;
+  if (options.brownout_queue <= 1) {
+    scheduler.brownout_waiting =
+        static_cast<int>(options.brownout_queue * options.limits.max_queue);
+  }
+  return scheduler;
 }
 
 absl::Status CutByDrain() {
@@ -45,7 +37,7 @@ absl::Status CutByDrain() {
 // So many steps' results may wait for their sinks.
 int64_t OutputLimitOf(const EngineOptions& options) {
   constexpr int64_t kSteps = 16;
-  return kSteps * std::max(options.max_sequences, 2 * options.max_batch_tokens);
+  return kSteps * std::max(options.scheduler.max_sequences, 2 * options.scheduler.max_batch_tokens);
 }
 
 }  // namespace
@@ -59,10 +51,8 @@ class Engine::Impl {
         clock_(parts.clock ? *parts.clock : SystemClock()),
         output_(options.output_threads, OutputLimitOf(options), observer_, clock_,
                 parts.output_batches),
-        loop_(std::move(parts.runner),
-              {.scheduler = SchedulerOptionsOf(options), .itl_bound = options.itl_bound}, observer_,
-              clock_, output_),
-        room_(limits(), loop_.queue(), live_) {
+        loop_(std::move(parts.runner), SchedulerOptionsOf(options), observer_, clock_, output_),
+        room_(options.limits, loop_.queue(), live_) {
     output_.set_on_room([this] { loop_.Post({.kind = StepCommand::Kind::kWake}); });
   }
 
@@ -76,7 +66,6 @@ class Engine::Impl {
   bool Abort(const std::string& request_id, const std::optional<std::string>& owner);
   bool Drain(Time deadline);
   absl::Status health() const;
-  RequestLimits limits() const;
   EngineLoad load() const { return loop_.load(); }
   Duration RetryAfter(const EngineRequest& request);
 
@@ -139,7 +128,7 @@ void Engine::Impl::End() {
 }
 
 absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
-  SKIPSTONE_RETURN_IF_ERROR(ValidateRequest(request, limits()));
+  SKIPSTONE_RETURN_IF_ERROR(ValidateRequest(request, options_));
   if (request.deadline <= clock_.Now()) {
     return absl::DeadlineExceededError("the request's deadline has passed before it was queued");
   }
@@ -148,7 +137,7 @@ absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<Request
   SKIPSTONE_RETURN_IF_ERROR(CanTake(request));
   add.request = std::make_shared<LiveRequest>(
       std::move(request), std::move(sink),
-      LiveRequest::Context{*tokenizer_, observer_, clock_, options_.page_tokens});
+      LiveRequest::Context{*tokenizer_, observer_, clock_, options_.scheduler.page_tokens});
   live_.Enter(add.request);
   loop_.Post(std::move(add));
   return absl::OkStatus();
@@ -166,11 +155,12 @@ absl::Status Engine::Impl::CanTake(const EngineRequest& request) const {
 
 int Engine::Impl::ResolveMaxTokens(const EngineRequest& request) const {
   const int prompt = static_cast<int>(request.prompt.size());
-  int64_t most = options_.max_context - prompt;
+  int64_t most = options_.limits.max_context - prompt;
   if (request.stopping.max_tokens) return std::min<int64_t>(most, *request.stopping.max_tokens);
   if (const int kept = request.skip.KeptAttention(); kept > 0) {
     // The last token drawn is never stored.
-    most = std::min(most, options_.num_pages / kept * options_.page_tokens - prompt + 1);
+    const SchedulerOptions& pool = options_.scheduler;
+    most = std::min(most, pool.num_pages / kept * pool.page_tokens - prompt + 1);
   }
   return static_cast<int>(most);
 }
@@ -304,19 +294,6 @@ absl::Status Engine::Impl::health() const {
   return absl::OkStatus();
 }
 
-RequestLimits Engine::Impl::limits() const {
-  return {.num_layers = options_.num_layers,
-          .vocab = options_.vocab,
-          .max_context = options_.max_context,
-          .page_tokens = options_.page_tokens,
-          .num_pages = options_.num_pages,
-          .max_sequences = options_.max_sequences,
-          .max_queue = options_.max_queue,
-          .max_queue_tokens = options_.max_queue_tokens,
-          .max_tenant_running = options_.max_tenant_running,
-          .max_tenant_queued = options_.max_tenant_queued};
-}
-
 Duration Engine::Impl::RetryAfter(const EngineRequest& request) {
   MutexLock lock(mutex_);
   return room_.RetryAfter(request, clock_.Now());
@@ -377,7 +354,6 @@ bool Engine::Abort(const std::string& request_id, const std::optional<std::strin
 bool Engine::Drain(Time deadline) { return impl_->Drain(deadline); }
 EngineLoad Engine::load() const { return impl_->load(); }
 Duration Engine::RetryAfter(const EngineRequest& request) { return impl_->RetryAfter(request); }
-RequestLimits Engine::limits() const { return impl_->limits(); }
 absl::Status Engine::health() const { return impl_->health(); }
 
 }  // namespace skipstone

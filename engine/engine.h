@@ -16,44 +16,13 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "engine/engine_observer.h"
+#include "engine/engine_options.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"
 #include "engine/output_batches.h"
 #include "engine/request.h"
-#include "engine/request_limits.h"
-#include "engine/schedule/attribution.h"
 
 namespace skipstone {
-
-struct EngineOptions {
-  int max_batch_tokens = 512;          // work of a step: SchedulerOptions
-  int max_sequences = 256;             // running at once
-  int max_queue = 1024;                // sequences waiting
-  int64_t max_queue_tokens = 1 << 20;  // prompt tokens waiting
-  int max_tenant_running = 0;          // sequences of a tenant, running or waiting; 0: no limit
-  int max_tenant_queued = 0;           // sequences of a tenant, waiting; 0: no limit
-  bool fair_share = false;             // between tenants, by tokens served; else all are one tenant
-  // What prefill may add to a step in which others decode; 0: no bound.
-  Duration itl_bound{};
-  // Brown-out: while the waiting sequences exceed this share of max_queue, or the pages in use this
-  // share of the pool, a request that allows it starts at its ceiling. Above 1: never.
-  double brownout_queue = 0.5;
-  double brownout_pages = 0.95;
-  int page_tokens = 16;
-  int64_t num_pages = 0;
-  bool prefix_cache = true;
-  int num_layers = 0;
-  int vocab = 0;
-  int max_context = 0;
-  std::vector<int32_t> eos_ids;
-  ModelWork work;  // unit of the step budget and of attributed times
-  // A step, or a call of a sink, that takes longer means that the device or the server hangs:
-  // health() says so.
-  Duration stall_timeout = std::chrono::minutes(5);
-  int output_threads = 1;
-  // How long the engine's end waits for a thread that may hang, before it goes on without it.
-  Duration end_timeout = std::chrono::seconds(5);
-};
 
 struct EngineParts {
   std::unique_ptr<ModelRunner> runner;
@@ -102,7 +71,6 @@ class Engine {
   // it may fit behind those that were told the same before, at the rate of the last seconds. At
   // most PromisedPlaces::kLongest.
   Duration RetryAfter(const EngineRequest& request);
-  RequestLimits limits() const;
   // OK; INTERNAL after a device error, or if a drain found a thread that hangs; UNAVAILABLE while a
   // step or a call of a sink has been running for longer than stall_timeout.
   absl::Status health() const;

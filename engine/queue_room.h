@@ -2,10 +2,10 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "engine/engine_options.h"
 #include "engine/live_calls.h"
 #include "engine/promised_places.h"
 #include "engine/queue_meter.h"
-#include "engine/request_limits.h"
 
 namespace skipstone {
 

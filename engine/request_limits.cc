@@ -36,19 +36,20 @@ absl::Status ValidatePrompt(const EngineRequest& request, const RequestLimits& l
   return absl::OkStatus();
 }
 
-absl::Status ValidatePages(const EngineRequest& request, const RequestLimits& limits) {
+absl::Status ValidatePages(const EngineRequest& request, const EngineOptions& options) {
   int64_t stored = static_cast<int64_t>(request.prompt.size());
   if (request.score_from > 0) {
     stored -= 1;
   } else if (request.stopping.max_tokens) {
-    stored = std::min<int64_t>(stored + *request.stopping.max_tokens, limits.max_context) - 1;
+    stored =
+        std::min<int64_t>(stored + *request.stopping.max_tokens, options.limits.max_context) - 1;
   }
-  const int64_t pages = PagesFor(stored, request.skip, limits.page_tokens);
-  if (pages <= limits.num_pages) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrFormat("the request %s the K/V pool: prompt and max_tokens need %d pages of %d "
-                      "tokens, the pool has %d",
-                      kNeverFits, pages, limits.page_tokens, limits.num_pages));
+  const int64_t pages = PagesFor(stored, request.skip, options.scheduler.page_tokens);
+  if (pages <= options.scheduler.num_pages) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the request %s the K/V pool: prompt and max_tokens need %d pages of %d "
+      "tokens, the pool has %d",
+      kNeverFits, pages, options.scheduler.page_tokens, options.scheduler.num_pages));
 }
 
 }  // namespace
@@ -64,7 +65,8 @@ absl::Status CheckTenantLimits(int sequences, int max_running, int max_queued) {
   return check(max_queued, "max_tenant_queued");
 }
 
-absl::Status ValidateRequest(const EngineRequest& request, const RequestLimits& limits) {
+absl::Status ValidateRequest(const EngineRequest& request, const EngineOptions& options) {
+  const RequestLimits& limits = options.limits;
   if (request.id.empty()) return absl::InvalidArgumentError("request_id: it is empty");
   if (request.n < 1) return absl::InvalidArgumentError(absl::StrFormat("n: %d < 1", request.n));
   if (request.skip.num_layers() != limits.num_layers) {
@@ -84,7 +86,7 @@ absl::Status ValidateRequest(const EngineRequest& request, const RequestLimits& 
   SKIPSTONE_RETURN_IF_ERROR(
       CheckTenantLimits(request.n, limits.max_tenant_running, limits.max_tenant_queued));
   SKIPSTONE_RETURN_IF_ERROR(ValidatePrompt(request, limits));
-  return ValidatePages(request, limits);
+  return ValidatePages(request, options);
 }
 
 bool IsNeverFits(const absl::Status& status) {

@@ -35,13 +35,13 @@ QueueMeter::Amount AmountOf(const Sequence& sequence) {
 
 }  // namespace
 
-StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options,
+StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
                    EngineObserver& observer, const Clock& clock, OutputThreads& output)
     : runner_(std::move(runner)),
       backend_usage_(runner_->Usage()),
-      scheduler_(options.scheduler),
-      attribution_(options.scheduler.work),
-      step_times_(options.itl_bound, options.scheduler.max_batch_tokens),
+      scheduler_(options),
+      attribution_(options.work),
+      step_times_(options.itl_bound, options.max_batch_tokens),
       observer_(observer),
       clock_(clock),
       output_(output) {

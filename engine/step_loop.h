@@ -41,12 +41,8 @@ absl::Status DeadlinePassed();
 
 class StepLoop {
  public:
-  struct Options {
-    SchedulerOptions scheduler;
-    Duration itl_bound{};
-  };
-  StepLoop(std::unique_ptr<ModelRunner> runner, const Options& options, EngineObserver& observer,
-           const Clock& clock, OutputThreads& output);
+  StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
+           EngineObserver& observer, const Clock& clock, OutputThreads& output);
 
   // Runs until Stop was called and its commands are done, or Abandon. On its own thread.
   void Run();

@@ -98,16 +98,16 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, bool h
 }
 
 absl::StatusOr<std::string> Admission::TenantOf(const Serving& serving) const {
-  if (serving.tenant_key.empty()) return "";
-  const std::string tenant = MetadataOf(context_, serving.tenant_key).value_or("");
+  const std::string key = serving.config.tenant_key();
+  if (key.empty()) return "";
+  const std::string tenant = MetadataOf(context_, key).value_or("");
   if (tenant.size() > kMaxTenantBytes) {
-    return absl::InvalidArgumentError(absl::StrFormat("metadata %s: %d bytes, the limit is %d",
-                                                      serving.tenant_key, tenant.size(),
-                                                      kMaxTenantBytes));
+    return absl::InvalidArgumentError(absl::StrFormat("metadata %s: %d bytes, the limit is %d", key,
+                                                      tenant.size(), kMaxTenantBytes));
   }
   if (IsMetadataText(tenant)) return tenant;
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "metadata %s: only printable ASCII characters are taken", serving.tenant_key));
+  return absl::InvalidArgumentError(
+      absl::StrFormat("metadata %s: only printable ASCII characters are taken", key));
 }
 
 absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::string& id,
@@ -128,7 +128,7 @@ absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::str
   request.arrival = arrival_;
   request.deadline = DeadlineOf(context_);
   request.labels = labels_;
-  const bool shared = serving.policy.share_prefix_cache_across_tenants;
+  const bool shared = serving.config.policy.share_prefix_cache_across_tenants;
   request.cache_salt =
       SaltOf(shared ? "" : request.tenant, request.cache_salt, choice.isolate ? labels_.arm : "");
   context_.AddTrailingMetadata("skipstone-level", labels_.level);
@@ -144,7 +144,7 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                                          request.experiment_key(), serving));
   SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request,
                              EngineRequestOf(request, RulesOf(serving)));
-  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(engine_request, serving.policy));
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(engine_request, serving.config.policy));
   if (!request.sampling().has_seed()) engine_request.sampling.seed = RandomBits();
   return Finish(std::move(engine_request), request.request_id(), choice, serving);
 }
@@ -166,7 +166,7 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
                                                       request.top_logprobs(), kMaxAlternatives));
   }
   SKIPSTONE_RETURN_IF_ERROR(IsPriority(request.priority()));
-  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(request, serving.policy));
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(request, serving.config.policy));
   EngineRequest engine_request;
   engine_request.priority = request.has_priority() ? request.priority() : kScorePriority;
   // One alternative tells whether the scored token was the likeliest.

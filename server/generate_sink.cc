@@ -11,7 +11,7 @@ namespace skipstone::server {
 
 GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted,
                            const Serving& serving, EventReceiver& receiver)
-    : levels_(serving.levels),
+    : serving_(serving),
       chosen_(admitted.request.skip),
       choice_(admitted.applied),
       labels_(admitted.request.labels),
@@ -29,7 +29,7 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
 
 v1::AppliedSkip GenerateSink::Applied(const SkipSet& skip) const {
   if (skip == chosen_) return choice_;
-  return AppliedSkipOf(levels_.LevelOf(skip), choice_.experiment(), choice_.arm());
+  return AppliedSkipOf(serving_.levels.LevelOf(skip), choice_.experiment(), choice_.arm());
 }
 
 void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
@@ -72,7 +72,7 @@ void GenerateSink::OnFinished(const OutputFinished& finished) {
 }
 
 void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& totals) {
-  if (LogsAt(Severity::kInfo)) {
+  if (serving_.LogsRequests()) {
     const RequestTiming& timing = totals.timing;
     LogEvent(Severity::kInfo, "finished",
              {{"request_id", accepted_.request_id()},

@@ -35,7 +35,7 @@ class GenerateSink : public RequestSink {
   // As it is reported: the choice keeps the name it was chosen by.
   v1::AppliedSkip Applied(const SkipSet& skip) const;
 
-  const Levels& levels_;
+  const Serving& serving_;
   const SkipSet chosen_;
   const v1::AppliedSkip choice_;
   v1::Accepted accepted_;  // all but the counts

@@ -129,12 +129,13 @@ void Describe(const Serving& serving, v1::GetModelResponse& response) {
   response.set_backend(serving.model.backend);
   response.set_weight_type(serving.model.weight_type);
   AddDimensions(serving.model.config, response);
-  response.set_page_tokens(serving.limits.page_tokens);
-  response.set_kv_pages(serving.limits.num_pages);
-  response.set_max_batch_tokens(serving.limits.max_batch_tokens);
-  response.set_max_sequences(serving.limits.max_sequences);
-  response.set_max_queue(serving.limits.max_queue);
-  response.set_max_queue_tokens(serving.limits.max_queue_tokens);
+  const SchedulerOptions& scheduler = serving.engine_options.scheduler;
+  response.set_page_tokens(scheduler.page_tokens);
+  response.set_kv_pages(scheduler.num_pages);
+  response.set_max_batch_tokens(scheduler.max_batch_tokens);
+  response.set_max_sequences(serving.engine_options.scheduler.max_sequences);
+  response.set_max_queue(serving.engine_options.limits.max_queue);
+  response.set_max_queue_tokens(serving.engine_options.limits.max_queue_tokens);
   response.set_schema_revision(kSchemaRevision);
   AddLevels(serving, response);
 }
@@ -147,11 +148,11 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_kv_pages_used(load.pages.used);
   response.set_kv_pages_free(load.pages.free());
   response.set_kv_pages_cached(load.pages.cached);
-  response.set_max_sequences(serving.limits.max_sequences);
-  response.set_max_queue(serving.limits.max_queue);
+  response.set_max_sequences(serving.engine_options.scheduler.max_sequences);
+  response.set_max_queue(serving.engine_options.limits.max_queue);
   response.set_draining(serving.leaving);
   response.set_waiting_tokens(load.waiting_tokens);
-  response.set_max_queue_tokens(serving.limits.max_queue_tokens);
+  response.set_max_queue_tokens(serving.engine_options.limits.max_queue_tokens);
 }
 
 absl::Status AbortRequests(const v1::AbortRequest& request, const std::string& caller,
@@ -160,7 +161,7 @@ absl::Status AbortRequests(const v1::AbortRequest& request, const std::string& c
     return TooMany("request_ids", request.request_ids_size(), "ids", kMaxAborts);
   }
   std::optional<std::string> owner;
-  if (!serving.anybody_may_abort) owner = caller;
+  if (serving.config.allow_abort == "own") owner = caller;
   std::set<std::string_view> seen;
   for (const std::string& id : request.request_ids()) {
     if (seen.insert(id).second && serving.engine->Abort(id, owner)) response.add_aborted(id);

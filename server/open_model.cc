@@ -28,8 +28,9 @@ constexpr int kOutputThreads = 4;
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 absl::StatusOr<int64_t> PoolPages(const ServerConfig& config, const LoadedModel& model) {
-  if (config.kv_pages > 0) return config.kv_pages;
-  const int64_t page_bytes = model.backend->PageBytes(config.page_tokens);
+  const SchedulerOptions& scheduler = config.engine.scheduler;
+  if (scheduler.num_pages > 0) return scheduler.num_pages;
+  const int64_t page_bytes = model.backend->PageBytes(scheduler.page_tokens);
   const int64_t free = model.backend->FreeBytes();
   const ModelShape& shape = model.config.shape;
   if (config.kv_memory_bytes > 0) {
@@ -42,8 +43,8 @@ absl::StatusOr<int64_t> PoolPages(const ServerConfig& config, const LoadedModel&
   const double share = model.backend->asynchronous() ? kDevicePageShare : kCpuPageShare;
   const auto by_memory = static_cast<int64_t>(static_cast<double>(free) * share) / page_bytes;
   // More than this can never be in use.
-  const int64_t most = CeilDiv(shape.max_context, config.page_tokens) * shape.num_layers *
-                       int64_t{config.max_sequences};
+  const int64_t most = CeilDiv(shape.max_context, scheduler.page_tokens) * shape.num_layers *
+                       int64_t{scheduler.max_sequences};
   if (by_memory < shape.num_layers) {
     return absl::ResourceExhaustedError(absl::StrFormat(
         "%d bytes are free: too little for K/V pages of %d bytes", free, page_bytes));
@@ -97,33 +98,23 @@ std::vector<SkipSet> LevelSets(const Levels& levels) {
 }
 
 // Of rows that liveness stops early a step takes up to twice as many.
-RunnerOptions RunnerOptionsOf(const ServerConfig& config, const Levels& levels, int64_t pages) {
-  return {.limits = {.max_rows = kMaxRowsPerWork * config.max_batch_tokens,
-                     .max_logits_rows = config.max_batch_tokens,
-                     .max_slots = config.max_sequences,
-                     .page_tokens = config.page_tokens,
-                     .num_pages = pages},
-          .levels = LevelSets(levels),
-          .liveness = config.liveness};
+StepLimits StepLimitsOf(const SchedulerOptions& options) {
+  return {.max_rows = kMaxRowsPerWork * options.max_batch_tokens,
+          .max_logits_rows = options.max_batch_tokens,
+          .max_slots = options.max_sequences,
+          .page_tokens = options.page_tokens,
+          .num_pages = options.num_pages};
 }
 
 }  // namespace
 
 EngineOptions EngineOptionsOf(const ServerConfig& config) {
-  return {.max_batch_tokens = config.max_batch_tokens,
-          .max_sequences = config.max_sequences,
-          .max_queue = config.max_queue,
-          .max_queue_tokens = config.max_queue_tokens,
-          .max_tenant_running = config.policy.max_tenant_running,
-          .max_tenant_queued = config.policy.max_tenant_queued,
-          .fair_share = !config.fair_share.empty(),
-          .itl_bound = config.itl_bound,
-          .brownout_queue = config.brownout_queue,
-          .brownout_pages = config.brownout_pages,
-          .page_tokens = config.page_tokens,
-          .prefix_cache = config.prefix_cache,
-          .stall_timeout = config.step_stall_timeout,
-          .output_threads = std::clamp(AvailableCpus() / kCpusPerOutputThread, 1, kOutputThreads)};
+  EngineOptions options = config.engine;
+  options.scheduler.fair_share = !config.fair_share.empty();
+  options.limits.max_tenant_running = config.policy.max_tenant_running;
+  options.limits.max_tenant_queued = config.policy.max_tenant_queued;
+  options.output_threads = std::clamp(AvailableCpus() / kCpusPerOutputThread, 1, kOutputThreads);
+  return options;
 }
 
 absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
@@ -149,14 +140,17 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
   const ModelShape& shape = model.config.shape;
   served.options = EngineOptionsOf(config);
-  served.options.num_pages = pages;
-  served.options.num_layers = shape.num_layers;
-  served.options.vocab = shape.vocab;
-  served.options.max_context = shape.max_context;
+  SchedulerOptions& scheduler = served.options.scheduler;
+  scheduler.num_pages = pages;
+  scheduler.work = ModelWorkOf(model);
+  served.options.limits.num_layers = shape.num_layers;
+  served.options.limits.vocab = shape.vocab;
+  served.options.limits.max_context = shape.max_context;
   served.options.eos_ids = model.config.eos_ids;
-  served.options.work = ModelWorkOf(model);
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      served.runner, MakeLlamaRunner(std::move(model), RunnerOptionsOf(config, levels, pages)));
+  SKIPSTONE_ASSIGN_OR_RETURN(served.runner,
+                             MakeLlamaRunner(std::move(model), {.limits = StepLimitsOf(scheduler),
+                                                                .levels = LevelSets(levels),
+                                                                .liveness = config.liveness}));
   LogEvent(Severity::kInfo, "loaded",
            {{"model", config.model},
             {"backend", served.info.backend},

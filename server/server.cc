@@ -95,19 +95,18 @@ absl::Status Server::Load() {
 }
 
 absl::Status Server::Serve(ServedModel model) {
-  SKIPSTONE_ASSIGN_OR_RETURN(Levels levels, Levels::Make(config_, model.options.num_layers));
+  SKIPSTONE_ASSIGN_OR_RETURN(Levels levels, Levels::Make(config_, model.options.limits.num_layers));
   SKIPSTONE_ASSIGN_OR_RETURN(Experiments experiments, Experiments::Make(config_, levels));
   model.info.name = model_name_;
-  metrics_.SetInfo(SKIPSTONE_VERSION, model.info.backend, model.options.page_tokens,
-                   model.options.num_pages / std::max(1, model.options.num_layers));
+  metrics_.SetInfo(
+      SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
+      model.options.scheduler.num_pages / std::max(1, model.options.limits.num_layers));
   serving_ = std::unique_ptr<Serving>(new Serving{.model = std::move(model.info),
-                                                  .limits = model.options,
+                                                  .engine_options = model.options,
+                                                  .config = config_,
                                                   .tokenizer = model.tokenizer,
                                                   .levels = std::move(levels),
                                                   .experiments = std::move(experiments),
-                                                  .tenant_key = config_.tenant_key(),
-                                                  .policy = config_.policy,
-                                                  .anybody_may_abort = config_.allow_abort == "any",
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_,
                                                   .write_batches = write_batches_});

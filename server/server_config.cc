@@ -9,12 +9,52 @@
 #include <set>
 #include <utility>
 
-#include "absl/strings/numbers.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 
 namespace skipstone::server {
 namespace {
+
+FlagValue Positive(double* target) {
+  return Checked(target, "a number above 0",
+                 [](double number) { return number > 0 && std::isfinite(number); });
+}
+
+FlagSet KeysOf(PolicyConfig& policy) {
+  FlagSet keys;
+  keys.Add("allow_custom_skip", &policy.allow_custom_skip, "requests may name a set themselves");
+  keys.Add("max_skipped_attention", &policy.max_skipped_attention, "75% or a number of sublayers");
+  keys.Add("max_priority", InRange(&policy.max_priority, 0, 100), "of a request");
+  keys.Add("max_n", InRange(&policy.max_n, 1, 16), "outputs of a request");
+  keys.Add("max_logprobs", InRange(&policy.max_logprobs, 0, 20), "alternatives of a token");
+  keys.Add("max_tenant_running", InRange(&policy.max_tenant_running, 0, 1000000),
+           "sequences of a tenant that run or wait; 0: no limit");
+  keys.Add("max_tenant_queued", InRange(&policy.max_tenant_queued, 0, 1000000),
+           "sequences of a tenant that wait; 0: no limit");
+  keys.Add("share_prefix_cache_across_tenants", &policy.share_prefix_cache_across_tenants,
+           "false: cached prefixes are a tenant's own");
+  return keys;
+}
+
+FlagSet KeysOf(ArmConfig& arm) {
+  FlagSet keys;
+  keys.Add("name", &arm.name, "");
+  keys.Add("level", &arm.level, "");
+  keys.Add("weight", Positive(&arm.weight), "");
+  return keys;
+}
+
+// All but the arms.
+FlagSet KeysOf(ExperimentConfig& experiment) {
+  FlagSet keys;
+  keys.Add("name", &experiment.name, "");
+  keys.Add("enabled", &experiment.enabled, "");
+  keys.Add("unit", &experiment.unit, "");
+  keys.Add("isolate_prefix_cache", &experiment.isolate_prefix_cache, "");
+  keys.Add("salt", &experiment.salt, "");
+  return keys;
+}
 
 // Reads one file; messages start with "file:line: ".
 class ConfigReader {
@@ -23,13 +63,17 @@ class ConfigReader {
 
   absl::Status Read(const YAML::Node& root) {
     if (root.IsNull()) return absl::OkStatus();
+    FlagSet settings;
+    config_.AddTo(settings);
     return ForEachKey(root, "", [&](const std::string& key, const YAML::Node& node) {
       if (key == "levels") return ReadLevels(node);
-      if (key == "policy") return ReadPolicy(node);
-      if (key == "brownout") return ReadBrownout(node);
+      if (key == "policy") {
+        return ReadKeys(node, "policy", "policy.", KeysOf(config_.policy));
+      }
+      if (key == "brownout") return ReadBrownout(node, settings);
       if (key == "experiments") return ReadExperiments(node);
       if (key == "buckets") return ReadBuckets(node);
-      return ReadSetting(node, key, key);
+      return ReadKey(node, key, settings, key);
     });
   }
 
@@ -41,13 +85,20 @@ class ConfigReader {
   }
 
  private:
-  // `key` as it stands in the file.
-  absl::Status ReadSetting(const YAML::Node& node, const std::string& key,
-                           const std::string& setting) {
-    SKIPSTONE_ASSIGN_OR_RETURN(const std::string value, Scalar(node, key));
-    const absl::Status status = ApplySetting(setting, value, config_);
-    if (absl::IsNotFound(status)) return Unknown(node, key);
+  // `name` as it stands in the file, below its parents.
+  absl::Status ReadKey(const YAML::Node& node, const std::string& name, const FlagSet& keys,
+                       const std::string& key) const {
+    if (keys.Find(key) == nullptr) return Unknown(node, name);
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::string value, Scalar(node, name));
+    const absl::Status status = keys.Set(key, value);
     return status.ok() ? status : Error(node, std::string(status.message()));
+  }
+
+  absl::Status ReadKeys(const YAML::Node& map, const std::string& what, const std::string& parent,
+                        const FlagSet& keys) const {
+    return ForEachKey(map, what, [&](const std::string& key, const YAML::Node& node) {
+      return ReadKey(node, parent + key, keys, key);
+    });
   }
 
   absl::Status Unknown(const YAML::Node& node, const std::string& key) const {
@@ -77,22 +128,6 @@ class ConfigReader {
     return node.Scalar();
   }
 
-  absl::StatusOr<bool> Bool(const YAML::Node& node, const std::string& key) const {
-    SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, Scalar(node, key));
-    bool value = false;
-    if (YAML::convert<bool>::decode(node, value)) return value;
-    return Error(node, absl::StrFormat("%s: '%s' is not true or false", key, text));
-  }
-
-  absl::StatusOr<double> Positive(const YAML::Node& node, const std::string& key) const {
-    SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, Scalar(node, key));
-    double value = 0;
-    if (YAML::convert<double>::decode(node, value) && value > 0 && std::isfinite(value)) {
-      return value;
-    }
-    return Error(node, absl::StrFormat("%s: '%s' is not a number above 0", key, text));
-  }
-
   absl::Status ReadLevels(const YAML::Node& node) {
     config_.levels.clear();
     return ForEachKey(node, "levels", [&](const std::string& name, const YAML::Node& spec) {
@@ -102,68 +137,16 @@ class ConfigReader {
     });
   }
 
-  absl::StatusOr<int> Number(const YAML::Node& node, const std::string& key, int least,
-                             int most) const {
-    SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, Scalar(node, key));
-    int value = 0;
-    if (absl::SimpleAtoi(text, &value) && value >= least && value <= most) return value;
-    return Error(node, absl::StrFormat("%s: '%s' is not a whole number from %d to %d", key, text,
-                                       least, most));
-  }
-
-  absl::Status ReadPolicy(const YAML::Node& node) {
-    struct Maximum {
-      int PolicyConfig::*field;
-      int least;
-      int most;
-    };
-    static const std::map<std::string, Maximum> kMaxima = {
-        {"max_priority", {&PolicyConfig::max_priority, 0, 100}},
-        {"max_n", {&PolicyConfig::max_n, 1, 16}},
-        {"max_logprobs", {&PolicyConfig::max_logprobs, 0, 20}},
-        {"max_tenant_running", {&PolicyConfig::max_tenant_running, 0, 1000000}},
-        {"max_tenant_queued", {&PolicyConfig::max_tenant_queued, 0, 1000000}}};
-    PolicyConfig& policy = config_.policy;
-    return ForEachKey(
-        node, "policy", [&](const std::string& key, const YAML::Node& value) -> absl::Status {
-          if (const auto it = kMaxima.find(key); it != kMaxima.end()) {
-            SKIPSTONE_ASSIGN_OR_RETURN(policy.*it->second.field,
-                                       Number(value, key, it->second.least, it->second.most));
-          } else if (key == "allow_custom_skip") {
-            SKIPSTONE_ASSIGN_OR_RETURN(policy.allow_custom_skip, Bool(value, key));
-          } else if (key == "share_prefix_cache_across_tenants") {
-            SKIPSTONE_ASSIGN_OR_RETURN(policy.share_prefix_cache_across_tenants, Bool(value, key));
-          } else if (key == "max_skipped_attention") {
-            SKIPSTONE_ASSIGN_OR_RETURN(policy.max_skipped_attention, Scalar(value, key));
-          } else {
-            return Unknown(value, "policy." + key);
-          }
-          return absl::OkStatus();
-        });
-  }
-
   // The marks together: brownout: {queue: 0.5, pages: 0.95}.
-  absl::Status ReadBrownout(const YAML::Node& node) {
+  absl::Status ReadBrownout(const YAML::Node& node, const FlagSet& settings) {
     return ForEachKey(node, "brownout", [&](const std::string& key, const YAML::Node& value) {
-      return ReadSetting(value, "brownout." + key, "brownout_" + key);
+      return ReadKey(value, "brownout." + key, settings, "brownout_" + key);
     });
   }
 
   absl::Status ReadArm(const YAML::Node& node, ExperimentConfig& experiment) {
     ArmConfig arm;
-    SKIPSTONE_RETURN_IF_ERROR(ForEachKey(
-        node, "arm", [&](const std::string& key, const YAML::Node& value) -> absl::Status {
-          if (key == "name") {
-            SKIPSTONE_ASSIGN_OR_RETURN(arm.name, Scalar(value, key));
-          } else if (key == "level") {
-            SKIPSTONE_ASSIGN_OR_RETURN(arm.level, Scalar(value, key));
-          } else if (key == "weight") {
-            SKIPSTONE_ASSIGN_OR_RETURN(arm.weight, Positive(value, key));
-          } else {
-            return Unknown(value, "arms." + key);
-          }
-          return absl::OkStatus();
-        }));
+    SKIPSTONE_RETURN_IF_ERROR(ReadKeys(node, "arm", "arms.", KeysOf(arm)));
     if (arm.name.empty() || arm.level.empty() || arm.weight <= 0) {
       return Error(node, "an arm has a name, a level and a weight");
     }
@@ -180,25 +163,14 @@ class ConfigReader {
 
   absl::Status ReadExperiment(const YAML::Node& node) {
     ExperimentConfig experiment;
+    const FlagSet keys = KeysOf(experiment);
     const auto field = [&](const std::string& key, const YAML::Node& value) -> absl::Status {
-      if (key == "name") {
-        SKIPSTONE_ASSIGN_OR_RETURN(experiment.name, Scalar(value, key));
-      } else if (key == "enabled") {
-        SKIPSTONE_ASSIGN_OR_RETURN(experiment.enabled, Bool(value, key));
-      } else if (key == "unit") {
-        SKIPSTONE_ASSIGN_OR_RETURN(experiment.unit, Scalar(value, key));
-      } else if (key == "salt") {
-        SKIPSTONE_ASSIGN_OR_RETURN(experiment.salt, Scalar(value, key));
-      } else if (key == "isolate_prefix_cache") {
-        SKIPSTONE_ASSIGN_OR_RETURN(experiment.isolate_prefix_cache, Bool(value, key));
-      } else if (key == "shadow") {
+      if (key == "shadow") {
         return Error(value, "experiments.shadow: shadow scoring is not available in this version");
-      } else if (key == "arms") {
-        if (!value.IsSequence()) return Error(value, "arms: a list is wanted");
-        for (const YAML::Node& arm : value) SKIPSTONE_RETURN_IF_ERROR(ReadArm(arm, experiment));
-      } else {
-        return Unknown(value, "experiments." + key);
       }
+      if (key != "arms") return ReadKey(value, "experiments." + key, keys, key);
+      if (!value.IsSequence()) return Error(value, "arms: a list is wanted");
+      for (const YAML::Node& arm : value) SKIPSTONE_RETURN_IF_ERROR(ReadArm(arm, experiment));
       return absl::OkStatus();
     };
     SKIPSTONE_RETURN_IF_ERROR(ForEachKey(node, "experiment", field));
@@ -217,7 +189,10 @@ class ConfigReader {
                         if (!list.IsSequence())
                           return Error(list, absl::StrFormat("%s: a list is wanted", key));
                         for (const YAML::Node& item : list) {
-                          SKIPSTONE_ASSIGN_OR_RETURN(const double bound, Positive(item, key));
+                          double bound = 0;
+                          FlagSet one;
+                          one.Add(key, Positive(&bound), "");
+                          SKIPSTONE_RETURN_IF_ERROR(ReadKey(item, key, one, key));
                           if (!bounds.empty() && bound <= bounds.back()) {
                             return Error(item, absl::StrFormat("%s: bounds must ascend", key));
                           }
@@ -232,6 +207,10 @@ class ConfigReader {
 };
 
 }  // namespace
+
+std::string ServerConfig::tenant_key() const {
+  return absl::AsciiStrToLower(fair_share.substr(fair_share.find(':') + 1));
+}
 
 absl::Status ReadConfigText(const std::string& text, const std::string& name,
                             ServerConfig& config) {

@@ -13,7 +13,9 @@
 #include "server/answer_bound.h"
 #include "server/experiments.h"
 #include "server/levels.h"
+#include "server/logging.h"
 #include "server/metrics.h"
+#include "server/server_config.h"
 #include "server/stall_watch.h"
 #include "server/validation_pool.h"
 #include "server/write_batches.h"
@@ -31,14 +33,12 @@ struct ModelInfo {
 // Made once, before the first request is served. All members are thread-safe.
 struct Serving {
   ModelInfo model;
-  EngineOptions limits;
+  EngineOptions engine_options;
+  ServerConfig config;
   std::shared_ptr<const Tokenizer> tokenizer;
   AnswerBound answer_bound{LongestTokenText(*tokenizer)};
   Levels levels;
   Experiments experiments;
-  std::string tenant_key;  // metadata that names a request's tenant; empty: all are one
-  PolicyConfig policy;
-  bool anybody_may_abort = false;  // else only the connection that a call came by
   Metrics& metrics;
   StallWatch& stall_watch;
   WriteBatches& write_batches;
@@ -47,6 +47,9 @@ struct Serving {
   std::unique_ptr<Engine> engine;
   // Last: it ends first, since its threads use the rest.
   std::unique_ptr<ValidationPool> validation;
+
+  // The end of a request is worth a line.
+  bool LogsRequests() const { return LogsAt(Severity::kInfo); }
 };
 
 }  // namespace skipstone::server

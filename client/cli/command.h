@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/flag_set.h"
 #include "client/call_options.h"
-#include "client/cli/flag_set.h"
 #include "client/cli/io.h"
 
 namespace skipstone::client {

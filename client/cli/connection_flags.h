@@ -7,8 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/flag_set.h"
 #include "client/call_options.h"
-#include "client/cli/flag_set.h"
 
 namespace skipstone::client {
 

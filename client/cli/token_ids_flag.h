@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/cli/flag_set.h"
+#include "base/flag_set.h"
 
 namespace skipstone::client {
 

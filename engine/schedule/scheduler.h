@@ -22,31 +22,13 @@
 #include <vector>
 
 #include "engine/schedule/kv_manager.h"
-#include "engine/schedule/model_work.h"
+#include "engine/schedule/scheduler_options.h"
 #include "engine/schedule/sequence.h"
 #include "engine/schedule/step_plan.h"
 #include "engine/schedule/wait_queue.h"
 #include "engine/step/sampling.h"
 
 namespace skipstone {
-
-// Rows of a step at the most, per unit of its budget: rows that stop early cost less than 1.
-inline constexpr int kMaxRowsPerWork = 2;
-
-struct SchedulerOptions {
-  // Work of one step, >= 1: decode rows, and prompt rows at what liveness leaves of them
-  // (SilentRowWork).
-  int max_batch_tokens = 512;
-  int max_sequences = 256;  // slots, >= 1
-  int page_tokens = 16;
-  int64_t num_pages = 0;
-  bool prefix_cache = true;
-  bool fair_share = false;  // between tenants, by tokens served
-  // More waiting sequences, or more pages in use, mean Overloaded().
-  int brownout_waiting = std::numeric_limits<int>::max();
-  int64_t brownout_pages = std::numeric_limits<int64_t>::max();
-  ModelWork work;
-};
 
 // What a committed step brought to one sequence.
 struct SequenceUpdate {
@@ -70,7 +52,8 @@ class Scheduler {
   bool Remove(SequenceId id);
   // The load is above one of the brown-out marks.
   bool Overloaded() const {
-    return waiting_.size() > options_.brownout_waiting || pool().used() > options_.brownout_pages;
+    return waiting_.size() > options_.brownout_waiting ||
+           pool().used() > options_.brownout_pages * static_cast<double>(pool().size());
   }
 
   // Empty if there is nothing to run. `recycled`: a plan that is done, whose memory is used again.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The server takes the configuration of each kustomization.
+"""The server takes the configuration of each kustomization, which alone knows its keys.
 
 Usage: server_config_test.py SOURCE_DIR SKIPSTONE_SERVER
 """

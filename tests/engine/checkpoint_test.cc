@@ -39,13 +39,11 @@ std::unique_ptr<Engine> StartEngine(const std::string& dir) {
   EXPECT_TRUE(runner.ok()) << runner.status();
   return Engine::Start(
       {.runner = *std::move(runner), .tokenizer = MakeSyntheticTokenizer(config.shape.vocab)},
-      {.max_batch_tokens = kRows,
-       .max_sequences = 32,
-       .page_tokens = 16,
-       .num_pages = kPages,
-       .num_layers = kLayers,
-       .vocab = config.shape.vocab,
-       .max_context = config.shape.max_context});
+      {.scheduler =
+           {.max_batch_tokens = kRows, .max_sequences = 32, .page_tokens = 16, .num_pages = kPages},
+       .limits = {.num_layers = kLayers,
+                  .vocab = config.shape.vocab,
+                  .max_context = config.shape.max_context}});
 }
 
 std::unique_ptr<Engine> StartEngine(const TestCheckpoint& checkpoint) {

@@ -59,14 +59,14 @@ class EngineTest : public testing::TestWithParam<int> {  // steps in flight
                              .tokenizer = MakeSyntheticTokenizer(kVocab),
                              .observer = &observer_,
                              .clock = clock},
-                            {.max_batch_tokens = 16,
-                             .max_sequences = 8,
-                             .max_queue = max_queue,
-                             .page_tokens = kPageTokens,
-                             .num_pages = num_pages,
-                             .num_layers = kLayers,
-                             .vocab = kVocab,
-                             .max_context = 64,
+                            {.scheduler = {.max_batch_tokens = 16,
+                                           .max_sequences = 8,
+                                           .page_tokens = kPageTokens,
+                                           .num_pages = num_pages},
+                             .limits = {.num_layers = kLayers,
+                                        .vocab = kVocab,
+                                        .max_context = 64,
+                                        .max_queue = max_queue},
                              .stall_timeout = std::chrono::seconds(10)});
   }
 

@@ -167,8 +167,8 @@ TEST_P(FaultInjectionTest, AFloodMeetsTheBoundInRequests) {
 
 TEST_P(FaultInjectionTest, AFloodMeetsTheBoundInTokens) {
   EngineOptions options = FakeEngine::Options();
-  options.max_queue = 100'000;
-  options.max_queue_tokens = 160;
+  options.limits.max_queue = 100'000;
+  options.limits.max_queue_tokens = 160;
   FakeEngine engine(options, Runner());
   Flood(engine, gate_, 53);  // prompts of 3 tokens
   EXPECT_TRUE(engine.WaitIdle());
@@ -226,8 +226,8 @@ class CancelStorm {
 
 TEST_P(FaultInjectionTest, ACancelStormEndsEachRequestOnce) {
   EngineOptions options = FakeEngine::Options();
-  options.num_pages = 60;
-  options.max_queue = CancelStorm::kRequests;
+  options.scheduler.num_pages = 60;
+  options.limits.max_queue = CancelStorm::kRequests;
   FakeEngine engine(options, Runner());
   CancelStorm storm(engine);
   storm.Run();
@@ -239,7 +239,7 @@ TEST_P(FaultInjectionTest, ACancelStormEndsEachRequestOnce) {
 
 TEST_P(FaultInjectionTest, APoolForOneMaximalSequenceServesMany) {
   EngineOptions options = FakeEngine::Options();
-  options.num_pages = 40;  // 4 layers of 10 blocks: 40 stored tokens
+  options.scheduler.num_pages = 40;  // 4 layers of 10 blocks: 40 stored tokens
   FakeEngine engine(options, Runner());
   gate_.Close();
   std::vector<std::shared_ptr<Recording>> recordings;
@@ -285,8 +285,8 @@ TEST_P(FaultInjectionTest, DeadlinesAndTimeLimitsUnderLoadEndEachRequestOnce) {
     clock_.Advance(std::chrono::milliseconds(10));
   };
   EngineOptions options = FakeEngine::Options();
-  options.num_pages = 60;
-  options.max_queue = 1000;
+  options.scheduler.num_pages = 60;
+  options.limits.max_queue = 1000;
   FakeEngine engine(options, runner, &clock_);
   std::mt19937 random(1);
   gate_.Close();
@@ -320,7 +320,7 @@ TEST_P(FaultInjectionTest, DeadlinesAndTimeLimitsUnderLoadEndEachRequestOnce) {
 
 TEST_P(FaultInjectionTest, ADrainInAStormGivesEveryoneAStatus) {
   EngineOptions options = FakeEngine::Options();
-  options.max_queue = 1 << 20;
+  options.limits.max_queue = 1 << 20;
   FakeEngine engine(options, Runner());
   constexpr int kMost = 4000;
   std::vector<std::vector<std::shared_ptr<Recording>>> recordings(kThreads);
@@ -434,10 +434,10 @@ TEST_P(FaultInjectionTest, StepsWaitForSinksThatAreFarBehind) {
   sinks.CloseFrom(1);
   constexpr int kTokens = 1000;
   EngineOptions options = FakeEngine::Options();
-  options.num_pages = 10000;
-  options.max_context = 2 * kTokens;
-  options.max_batch_tokens = 8;
-  const int limit = 16 * 2 * options.max_batch_tokens;
+  options.scheduler.num_pages = 10000;
+  options.limits.max_context = 2 * kTokens;
+  options.scheduler.max_batch_tokens = 8;
+  const int limit = 16 * 2 * options.scheduler.max_batch_tokens;
   FakeEngine engine(options, Runner());
   ASSERT_TRUE(
       engine->Submit(engine.Request("a", 5, kTokens), std::make_unique<HeldSink>(sinks, tokens))
@@ -503,7 +503,7 @@ TEST_P(FaultInjectionTest, WhateverEndsARequestItsTotalsAreWhatItHad) {
     clock_.Advance(std::chrono::milliseconds(10));
   };
   EngineOptions options = FakeEngine::Options();
-  options.max_sequences = 1;
+  options.scheduler.max_sequences = 1;
   FakeEngine engine(options, runner, &clock_);
   gate_.CloseFrom(5);
   auto running = engine.Submit(engine.Request("running", 3, 10));

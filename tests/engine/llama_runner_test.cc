@@ -48,13 +48,13 @@ std::unique_ptr<Engine> StartDemo(const Settings& s) {
                                  .liveness = s.liveness});
   EXPECT_TRUE(runner.ok()) << runner.status();
   return Engine::Start({.runner = *std::move(runner), .tokenizer = *std::move(tokenizer)},
-                       {.max_batch_tokens = s.max_batch_tokens,
-                        .max_sequences = 64,
-                        .page_tokens = s.page_tokens,
-                        .num_pages = s.num_pages,
-                        .num_layers = kLayers,
-                        .vocab = config.shape.vocab,
-                        .max_context = config.shape.max_context,
+                       {.scheduler = {.max_batch_tokens = s.max_batch_tokens,
+                                      .max_sequences = 64,
+                                      .page_tokens = s.page_tokens,
+                                      .num_pages = s.num_pages},
+                        .limits = {.num_layers = kLayers,
+                                   .vocab = config.shape.vocab,
+                                   .max_context = config.shape.max_context},
                         .eos_ids = config.eos_ids});
 }
 

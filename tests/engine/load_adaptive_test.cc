@@ -48,7 +48,7 @@ class LoadAdaptiveTest : public testing::TestWithParam<int> {  // steps in fligh
 
 TEST_P(LoadAdaptiveTest, StartsAtTheCeilingWhileTheQueueIsAboveItsMark) {
   EngineOptions options = FakeEngine::Options();
-  options.max_queue = 20;
+  options.limits.max_queue = 20;
   options.brownout_queue = 0.25;  // more than 5 waiting sequences
   FakeEngine engine(options, Runner());
   auto held = SubmitHeld(engine, engine.Request("held", 3, 4));
@@ -89,8 +89,8 @@ TEST_P(LoadAdaptiveTest, StartsAtTheCeilingWhileTheQueueIsAboveItsMark) {
 
 TEST_P(LoadAdaptiveTest, StartsAtTheCeilingWhileThePagesAreAboveTheirMark) {
   EngineOptions options = FakeEngine::Options();
-  options.num_pages = 100;
-  options.brownout_pages = 0.1;
+  options.scheduler.num_pages = 100;
+  options.scheduler.brownout_pages = 0.1;
   FakeEngine engine(options, Runner());
   auto held = SubmitHeld(engine, engine.Request("held", 13, 4));  // 16 pages
   EngineRequest request = engine.Request("a", 3, 2);
@@ -105,7 +105,7 @@ TEST_P(LoadAdaptiveTest, StartsAtTheCeilingWhileThePagesAreAboveTheirMark) {
 TEST_P(LoadAdaptiveTest, ShedsLayersWhereItWouldHavePreempted) {
   for (const bool may_shed : {false, true}) {
     EngineOptions options = FakeEngine::Options();
-    options.num_pages = 40;
+    options.scheduler.num_pages = 40;
     FakeEngine engine(options, Runner());
     gate_.Close();
     std::vector<EngineRequest> requests;
@@ -147,8 +147,8 @@ TEST_P(LoadAdaptiveTest, ShedsLayersWhereItWouldHavePreempted) {
 std::string StartOrder(bool fair_share, int in_flight, Gate& gate) {
   std::vector<SequenceId> started;
   EngineOptions options = FakeEngine::Options();
-  options.max_sequences = 1;
-  options.fair_share = fair_share;
+  options.scheduler.max_sequences = 1;
+  options.scheduler.fair_share = fair_share;
   FakeEngine engine(options, {.max_in_flight = in_flight, .on_launch = [&](const StepPlan& plan) {
                                 started.insert(started.end(), plan.started.begin(),
                                                plan.started.end());
@@ -184,10 +184,10 @@ TEST_P(LoadAdaptiveTest, TenantsTakeTurnsIfSharesAreFair) {
 std::vector<double> MixedSteps(Duration bound, FakeClock& clock) {
   std::vector<double> added_ms;
   EngineOptions options = FakeEngine::Options();
-  options.max_batch_tokens = 256;
-  options.num_pages = 10'000;
-  options.max_context = 2048;
-  options.itl_bound = bound;
+  options.scheduler.max_batch_tokens = 256;
+  options.scheduler.num_pages = 10'000;
+  options.limits.max_context = 2048;
+  options.scheduler.itl_bound = bound;
   Gate gate;
   gate.CloseFrom(6);  // a few steps without prefill come first
   FakeRunnerOptions runner;

@@ -159,14 +159,14 @@ inline ServedModel FakeServer::Model() {
       .num_layers = o.num_layers, .vocab = o.vocab, .max_context = o.max_context};
   model.info.config.eos_ids = o.eos_ids;
   model.options = EngineOptionsOf(config_);
-  model.options.max_batch_tokens = o.max_batch_tokens;
-  model.options.max_sequences = o.max_sequences;
-  model.options.max_queue = o.max_queue;
-  model.options.page_tokens = o.page_tokens;
-  model.options.num_pages = o.num_pages;
-  model.options.num_layers = o.num_layers;
-  model.options.vocab = o.vocab;
-  model.options.max_context = o.max_context;
+  model.options.scheduler.max_batch_tokens = o.max_batch_tokens;
+  model.options.scheduler.max_sequences = o.max_sequences;
+  model.options.limits.max_queue = o.max_queue;
+  model.options.scheduler.page_tokens = o.page_tokens;
+  model.options.scheduler.num_pages = o.num_pages;
+  model.options.limits.num_layers = o.num_layers;
+  model.options.limits.vocab = o.vocab;
+  model.options.limits.max_context = o.max_context;
   model.options.eos_ids = o.eos_ids;
   model.options.stall_timeout = o.stall_timeout;
   auto runner = std::make_unique<FakeRunner>(

@@ -26,11 +26,10 @@ class FakeServing {
     ModelInfo model;
     model.config.shape = {.num_layers = kLayers, .vocab = 100, .max_context = 64};
     serving_.reset(new Serving{.model = std::move(model),
+                               .config = config,
                                .tokenizer = MakeSyntheticTokenizer(100),
                                .levels = *std::move(levels),
                                .experiments = *std::move(experiments),
-                               .tenant_key = config.tenant_key(),
-                               .policy = config.policy,
                                .metrics = metrics_,
                                .stall_watch = stall_watch_,
                                .write_batches = write_batches_});

@@ -48,7 +48,7 @@ class OpenModelTest : public testing::Test {
     ServerConfig config;
     config.model = dir_.path();
     config.backend = "cpu";
-    config.kv_pages = 1000;
+    config.engine.scheduler.num_pages = 1000;
     return config;
   }
   // What --check says of `model`; empty if it is valid.

@@ -1,8 +1,7 @@
-// The YAML file and the settings that are flags as well.
+// The YAML file; its plain keys are in settings_test.
 #include "server/server_config.h"
 
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -15,100 +14,9 @@
 namespace skipstone::server {
 namespace {
 
-using std::chrono::microseconds;
-using std::chrono::milliseconds;
-using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-// A setting with a value that is not its default, one that is refused, and what then is wanted.
-struct SettingCase {
-  const char* key;
-  const char* value;
-  std::function<bool(const ServerConfig&)> applied;
-  const char* wrong = nullptr;
-  const char* wanted = nullptr;
-};
-
-const std::vector<SettingCase>& SettingCases() {
-  using C = ServerConfig;
-  static const auto* const cases = new std::vector<SettingCase>{
-      {"model", "synthetic:llama-2-7b",
-       [](const C& c) { return c.model == "synthetic:llama-2-7b"; }},
-      {"model_name", "mine", [](const C& c) { return c.model_name == "mine"; }},
-      {"listen", "127.0.0.1:7", [](const C& c) { return c.listen == "127.0.0.1:7"; }, "127.0.0.1",
-       "HOST:PORT"},
-      {"metrics_listen", "[::1]:0", [](const C& c) { return c.metrics_listen == "[::1]:0"; },
-       "localhost:65536", "HOST:PORT"},
-      {"health_listen", "0.0.0.0:8", [](const C& c) { return c.health_listen == "0.0.0.0:8"; },
-       ":8", "HOST:PORT"},
-      {"max_connections", "9", [](const C& c) { return c.max_connections == 9; }, "65537",
-       "from 1 to 65536"},
-      {"max_concurrent_streams", "8", [](const C& c) { return c.max_concurrent_streams == 8; }, "0",
-       "from 1"},
-      {"max_connection_age", "30m",
-       [](const C& c) { return c.max_connection_age == milliseconds(1800000); }, "old",
-       "a duration"},
-      {"max_connection_age_grace", "1m",
-       [](const C& c) { return c.max_connection_age_grace == milliseconds(60000); }, "25h",
-       "up to 24h"},
-      {"max_connection_idle", "90s",
-       [](const C& c) { return c.max_connection_idle == milliseconds(90000); }, "-1s",
-       "a duration"},
-      {"min_ping_interval", "10s",
-       [](const C& c) { return c.min_ping_interval == milliseconds(10000); }, "10", "a duration"},
-      {"grpc_memory", "64MiB", [](const C& c) { return c.grpc_memory_bytes == 64 << 20; }, "little",
-       "512MiB"},
-      {"allow_compressed_requests", "true", [](const C& c) { return c.allow_compressed_requests; },
-       "gzip", "true or false"},
-      {"backend", "cpu", [](const C& c) { return c.backend == "cpu"; }, "tpu", "auto, cpu, cuda"},
-      {"threads", "3", [](const C& c) { return c.threads == 3; }, "0", "1 to 1024"},
-      {"validation_threads", "3", [](const C& c) { return c.validation_threads == 3; }, "0",
-       "1 to 64"},
-      {"kv_memory", "4GiB", [](const C& c) { return c.kv_memory_bytes == int64_t{4} << 30; }, "4GB",
-       "512MiB"},
-      {"kv_pages", "77", [](const C& c) { return c.kv_pages == 77; }, "2147483648",
-       "from 1 to 2147483647"},
-      {"page_tokens", "32", [](const C& c) { return c.page_tokens == 32; }, "257", "1 to 256"},
-      {"max_batch_tokens", "8", [](const C& c) { return c.max_batch_tokens == 8; }, "many",
-       "1 to 32768"},
-      {"max_sequences", "5", [](const C& c) { return c.max_sequences == 5; }, "1.5", "1 to 8192"},
-      {"max_queue", "6", [](const C& c) { return c.max_queue == 6; }, "99999999999999999999",
-       "1 to 1000000"},
-      {"max_queue_tokens", "2097152", [](const C& c) { return c.max_queue_tokens == 1 << 21; }, "0",
-       "from 1"},
-      {"itl_bound", "1.5ms", [](const C& c) { return c.itl_bound == microseconds(1500); }, "50",
-       "a duration"},
-      {"brownout_queue", "0.25", [](const C& c) { return c.brownout_queue == 0.25; }, "half",
-       "a share"},
-      {"brownout_pages", "2", [](const C& c) { return c.brownout_pages == 2; }, "-0.5",
-       "above 1: never"},
-      {"fair_share", "metadata:X-Tenant",
-       [](const C& c) {
-         return c.fair_share == "metadata:X-Tenant" && c.tenant_key() == "x-tenant";
-       },
-       "x-tenant", "metadata:KEY"},
-      {"allow_abort", "any", [](const C& c) { return c.allow_abort == "any"; }, "all", "own, any"},
-      {"drain_timeout", "5m", [](const C& c) { return c.drain_timeout == milliseconds(300000); },
-       "25h", "up to 24h"},
-      {"drain_grace", "0s", [](const C& c) { return c.drain_grace == milliseconds(0); }, "-1s",
-       "a duration"},
-      {"stream_stall_timeout", "250ms",
-       [](const C& c) { return c.stream_stall_timeout == milliseconds(250); }, "60", "a duration"},
-      {"step_stall_timeout", "1h",
-       [](const C& c) { return c.step_stall_timeout == milliseconds(3600000); }, "soon",
-       "a duration"},
-      {"tuning_cache", "/tmp/t", [](const C& c) { return c.tuning_cache == "/tmp/t"; }},
-      {"log_level", "debug", [](const C& c) { return c.log_level == "debug"; }, "loud",
-       "debug, info, warn, error"},
-      {"log_format", "json", [](const C& c) { return c.log_format == "json"; }, "xml",
-       "text, json"},
-      {"liveness", "false", [](const C& c) { return !c.liveness; }, "maybe", "true or false"},
-      {"prefix_cache", "no", [](const C& c) { return !c.prefix_cache; }, "2", "true or false"},
-      {"default_level", "deep", [](const C& c) { return c.default_level == "deep"; }}};
-  return *cases;
-}
 
 absl::Status Read(const std::string& text, ServerConfig& config) {
   return ReadConfigText(text, "s.yaml", config);
@@ -119,123 +27,6 @@ std::string ErrorOf(const std::string& text) {
   const absl::Status status = Read(text, config);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
   return std::string(status.message());
-}
-
-TEST(ServerConfigTest, EverySettingHasACaseHere) {
-  std::set<std::string> keys;
-  for (const SettingCase& c : SettingCases()) keys.insert(c.key);
-  std::set<std::string> settings;
-  for (const Setting& setting : Settings()) settings.insert(setting.key);
-  EXPECT_EQ(keys, settings);
-}
-
-TEST(ServerConfigTest, EverySettingIsAKeyOfTheFile) {
-  for (const SettingCase& c : SettingCases()) {
-    ServerConfig config;
-    EXPECT_FALSE(c.applied(config)) << c.key << ": the case must differ from the default";
-    const absl::Status status = Read(absl::StrFormat("%s: '%s'", c.key, c.value), config);
-    EXPECT_TRUE(status.ok() && c.applied(config)) << c.key << ": " << status;
-  }
-}
-
-TEST(ServerConfigTest, EverySettingIsAppliedAsAFlag) {
-  for (const SettingCase& c : SettingCases()) {
-    ServerConfig config;
-    const absl::Status status = ApplySetting(c.key, c.value, config);
-    EXPECT_TRUE(status.ok() && c.applied(config)) << c.key << ": " << status;
-  }
-}
-
-// "--key..." up to the next flag.
-std::string HelpOf(const std::string& key) {
-  const std::string help = SettingsHelp();
-  const size_t begin = help.find("  --" + key);
-  EXPECT_NE(begin, std::string::npos) << key;
-  return help.substr(begin, help.find("\n  --", begin + 1) - begin);
-}
-
-TEST(ServerConfigTest, HelpTellsValuesAndDefaultOfEverySetting) {
-  for (const SettingCase& c : SettingCases()) {
-    const std::string help = HelpOf(c.key);
-    EXPECT_THAT(help, HasSubstr("default: "));
-    if (c.wanted != nullptr) {
-      EXPECT_THAT(help, HasSubstr(c.wanted));
-    }
-    // What it tells can be given, and is what one has without it.
-    const size_t at = help.find("(default: ");
-    if (at == std::string::npos || help.find("(default: none)") == at) continue;
-    ServerConfig config;
-    const std::string value = help.substr(at + 10, help.find(')', at) - at - 10);
-    EXPECT_TRUE(ApplySetting(c.key, value, config).ok()) << help;
-  }
-  EXPECT_THAT(HelpOf("listen"), HasSubstr("(default: 127.0.0.1:50051)"));
-  EXPECT_THAT(HelpOf("metrics_listen"), HasSubstr("(default: 0.0.0.0:9400)"));
-  EXPECT_THAT(HelpOf("drain_timeout"), HasSubstr("(default: 30s)"));
-  EXPECT_THAT(HelpOf("itl_bound"), HasSubstr("(default: 0)"));
-  EXPECT_THAT(HelpOf("grpc_memory"), HasSubstr("(default: 512MiB)"));
-  EXPECT_THAT(HelpOf("brownout_pages"), HasSubstr("(default: 0.95)"));
-  EXPECT_THAT(HelpOf("prefix_cache"), HasSubstr("(default: true)"));
-  EXPECT_THAT(HelpOf("threads"), HasSubstr("default: affinity"));
-  EXPECT_THAT(HelpOf("tuning_cache"), HasSubstr("(default: none)"));
-}
-
-TEST(ServerConfigTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
-  int refused = 0;
-  for (const SettingCase& c : SettingCases()) {
-    if (c.wrong == nullptr) continue;
-    ++refused;
-    EXPECT_THAT(
-        ErrorOf(absl::StrFormat("\n%s: '%s'", c.key, c.wrong)),
-        AllOf(StartsWith("s.yaml:2: "), HasSubstr(c.key), HasSubstr(c.wrong), HasSubstr(c.wanted)));
-  }
-  EXPECT_EQ(refused, 34);
-}
-
-TEST(ServerConfigTest, SizesHaveBinaryUnits) {
-  const std::map<std::string, int64_t> sizes = {{"1", 1},
-                                                {"12B", 12},
-                                                {"3KiB", 3072},
-                                                {"1.5MiB", 1572864},
-                                                {"2GiB", int64_t{2} << 30},
-                                                {"1TiB", int64_t{1} << 40}};
-  for (const auto& [text, bytes] : sizes) {
-    ServerConfig config;
-    ASSERT_TRUE(ApplySetting("kv_memory", text, config).ok()) << text;
-    EXPECT_EQ(config.kv_memory_bytes, bytes) << text;
-  }
-  for (const std::string wrong :
-       {"", "GiB", "0", "0.5B", "-1GiB", "nan", "inf", "1e30GiB", "1 G"}) {
-    ServerConfig config;
-    EXPECT_TRUE(absl::IsInvalidArgument(ApplySetting("kv_memory", wrong, config))) << wrong;
-    EXPECT_EQ(config.kv_memory_bytes, 0) << wrong;
-  }
-}
-
-TEST(ServerConfigTest, SharesAreNumbersFrom0) {
-  for (const std::string wrong : {"", "nan", "-1", "95%"}) {
-    ServerConfig config;
-    EXPECT_TRUE(absl::IsInvalidArgument(ApplySetting("brownout_pages", wrong, config))) << wrong;
-    EXPECT_EQ(config.brownout_pages, 0.95) << wrong;
-  }
-  ServerConfig config;
-  EXPECT_TRUE(ApplySetting("brownout_pages", "0", config).ok());
-  EXPECT_EQ(config.brownout_pages, 0);
-  EXPECT_TRUE(ApplySetting("brownout_pages", "inf", config).ok());
-  EXPECT_GT(config.brownout_pages, 1);
-}
-
-TEST(ServerConfigTest, FairShareNamesAMetadataKey) {
-  for (const std::string wrong : {"metadata:", "metadata: x", "metadata:x y",
-                                  "request.experiment_key", "metadata:caf\u00e9"}) {
-    ServerConfig config;
-    EXPECT_TRUE(absl::IsInvalidArgument(ApplySetting("fair_share", wrong, config))) << wrong;
-    EXPECT_EQ(config.tenant_key(), "") << wrong;
-  }
-  ServerConfig config;
-  ASSERT_TRUE(ApplySetting("fair_share", "metadata:x", config).ok());
-  EXPECT_EQ(config.tenant_key(), "x");
-  ASSERT_TRUE(ApplySetting("fair_share", "", config).ok());
-  EXPECT_EQ(config.tenant_key(), "") << "off";
 }
 
 TEST(ServerConfigTest, UnknownKeysNameTheLine) {
@@ -249,7 +40,6 @@ TEST(ServerConfigTest, UnknownKeysNameTheLine) {
               StartsWith("s.yaml:4: unknown key 'experiments.arm'"));
   EXPECT_THAT(ErrorOf(experiment + "  arms:\n  - name: a\n    wieght: 1"),
               StartsWith("s.yaml:6: unknown key 'arms.wieght'"));
-  EXPECT_TRUE(absl::IsNotFound(ApplySetting("levels", "x", *std::make_unique<ServerConfig>())));
 }
 
 TEST(ServerConfigTest, MistypedValuesNameTheLine) {
@@ -267,7 +57,7 @@ TEST(ServerConfigTest, MistypedValuesNameTheLine) {
       {"policy:\n  max_logprobs: 21", "s.yaml:2: max_logprobs: '21'"},
       {"policy:\n  max_logprobs: 1.5", "s.yaml:2: max_logprobs: '1.5'"},
       {"policy:\n  max_tenant_running: -1", "s.yaml:2: max_tenant_running: '-1'"},
-      {"policy:\n  max_tenant_queued: [1]", "s.yaml:2: max_tenant_queued: one value"},
+      {"policy:\n  max_tenant_queued: [1]", "s.yaml:2: policy.max_tenant_queued: one value"},
       {"policy:\n  share_prefix_cache_across_tenants: 2",
        "s.yaml:2: share_prefix_cache_across_tenants: '2'"},
       {"\nbrownout: 0.5", "s.yaml:2: brownout: a mapping"},
@@ -352,8 +142,8 @@ buckets: {step_rows: [1, 2.5, 1e3]}
   EXPECT_EQ(config.levels[1].spec, "attn:last=33%");
   EXPECT_FALSE(config.policy.allow_custom_skip);
   EXPECT_EQ(config.policy.max_skipped_attention, "75%");
-  EXPECT_EQ(config.brownout_queue, 0.75);
-  EXPECT_EQ(config.brownout_pages, 1);
+  EXPECT_EQ(config.engine.brownout_queue, 0.75);
+  EXPECT_EQ(config.engine.scheduler.brownout_pages, 1);
   EXPECT_EQ(config.fair_share, "metadata:x-tenant-id");
   ASSERT_EQ(config.experiments.size(), 1u);
   const ExperimentConfig& e = config.experiments[0];

@@ -68,14 +68,11 @@ class FakeEngine {
   static constexpr int kVocab = 100;
 
   static EngineOptions Options() {
-    return {.max_batch_tokens = 16,
-            .max_sequences = 8,
-            .max_queue = 100,
-            .page_tokens = 4,
-            .num_pages = 1000,
-            .num_layers = kLayers,
-            .vocab = kVocab,
-            .max_context = 64,
+    return {.scheduler = {.max_batch_tokens = 16,
+                          .max_sequences = 8,
+                          .page_tokens = 4,
+                          .num_pages = 1000},
+            .limits = {.num_layers = kLayers, .vocab = kVocab, .max_context = 64, .max_queue = 100},
             .stall_timeout = std::chrono::seconds(10)};
   }
 
@@ -83,12 +80,12 @@ class FakeEngine {
   explicit FakeEngine(const EngineOptions& options, FakeRunnerOptions runner = {},
                       const Clock* clock = nullptr)
       : clock_(clock != nullptr ? *clock : SystemClock()) {
-    runner.vocab = options.vocab;
-    runner.page_tokens = options.page_tokens;
-    runner.num_pages = options.num_pages;
-    runner.num_layers = options.num_layers;
+    runner.vocab = options.limits.vocab;
+    runner.page_tokens = options.scheduler.page_tokens;
+    runner.num_pages = options.scheduler.num_pages;
+    runner.num_layers = options.limits.num_layers;
     engine_ = Engine::Start({.runner = std::make_unique<FakeRunner>(std::move(runner)),
-                             .tokenizer = MakeSyntheticTokenizer(options.vocab),
+                             .tokenizer = MakeSyntheticTokenizer(options.limits.vocab),
                              .observer = &observer,
                              .clock = clock},
                             options);

@@ -1,25 +1,24 @@
 // skipstone-engine-bench: decode and prefill of the engine against the floors of the machine.
-#include <cstdio>
+#include <span>
 
 #include "absl/strings/str_format.h"
 #include "tools/bench/bench.h"
 
 int main(int argc, char** argv) {
-  const absl::StatusOr<skipstone::BenchOptions> options =
-      skipstone::ParseBenchOptions({argv + 1, argv + argc});
-  if (!options.ok()) {
-    absl::FPrintF(stderr, "%s\n", std::string(options.status().message()));
-    return 2;
+  skipstone::BenchOptions options;
+  skipstone::FlagSet flags;
+  options.AddTo(flags);
+  const std::span<const char* const> args(argv, argc);
+  constexpr char kUsage[] = "skipstone-engine-bench: the engine without gRPC, against its floors\n";
+  if (const auto exit = skipstone::ParseProgramFlags(flags, args, kUsage)) return *exit;
+  absl::Status status = options.Check();
+  const int failed = status.ok() ? 1 : 2;
+  if (status.ok()) {
+    const absl::StatusOr<skipstone::BenchResult> result = skipstone::RunBench(options);
+    status = result.status();
+    if (result.ok()) absl::PrintF("%s", options.json ? ToJson(*result) : ToTable(*result));
   }
-  if (options->help) {
-    absl::PrintF("%s", skipstone::BenchUsage());
-    return 0;
-  }
-  const absl::StatusOr<skipstone::BenchResult> result = skipstone::RunBench(*options);
-  if (!result.ok()) {
-    absl::FPrintF(stderr, "%s\n", std::string(result.status().message()));
-    return 1;
-  }
-  absl::PrintF("%s", options->json ? skipstone::ToJson(*result) : skipstone::ToTable(*result));
-  return 0;
+  if (status.ok()) return 0;
+  absl::FPrintF(stderr, "%s\n", std::string(status.message()));
+  return failed;
 }

@@ -7,11 +7,10 @@
 
 namespace skipstone {
 
-Replica::Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight,
-                 Duration itl_bound)
+Replica::Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight)
     : scheduler_(options),
       cost_(cost),
-      step_times_(itl_bound, options.max_batch_tokens),
+      step_times_(options.itl_bound, options.max_batch_tokens),
       max_in_flight_(max_in_flight) {}
 
 bool Replica::Add(SequenceSpec spec) {

@@ -23,10 +23,8 @@ namespace skipstone {
 // One thread.
 class Replica {
  public:
-  // `max_in_flight`: plans launched and not committed, as ModelRunner::max_in_flight. `itl_bound`:
-  // as StepTimes.
-  Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight,
-          Duration itl_bound = {});
+  // `max_in_flight`: plans launched and not committed, as ModelRunner::max_in_flight.
+  Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight);
 
   // Under load a sequence that allows it starts at its ceiling; returns whether this one does.
   bool Add(SequenceSpec spec);

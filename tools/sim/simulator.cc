@@ -28,8 +28,7 @@ Simulator::Simulator(const FleetOptions& options, const CostModel& cost, Workloa
       pages_(options.replicas),
       waiting_(options.replicas) {
   for (int i = 0; i < options.replicas; ++i) {
-    replicas_.push_back(std::make_unique<Replica>(options.scheduler, cost, options.max_in_flight,
-                                                  options.itl_bound));
+    replicas_.push_back(std::make_unique<Replica>(options.scheduler, cost, options.max_in_flight));
   }
   result_.gaps.resize(skips_.size());
   result_.total_pages = options.scheduler.num_pages * options.replicas;

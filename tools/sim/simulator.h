@@ -30,7 +30,6 @@ struct FleetOptions {
   Routing routing = Routing::kLeastLoaded;
   std::optional<SkipSet> ceiling;  // how far requests may be moved under load, where it contains
                                    // their set
-  Duration itl_bound{};            // what prefill may add to a step with decode rows; 0: no bound
 };
 
 struct SimRecord : RequestRecord {

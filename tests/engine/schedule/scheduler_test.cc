@@ -363,7 +363,7 @@ TEST(SchedulerTest, OverloadedAboveTheMarks) {
   }
   EXPECT_TRUE(scheduler.Overloaded()) << "two wait";
   options.brownout_waiting = 100;
-  options.brownout_pages = 7;
+  options.brownout_pages = 0.3;  // of 24 pages
   Scheduler pages(options);
   pages.Add(Spec(1, 8, 4));
   EXPECT_FALSE(pages.Overloaded());

@@ -20,7 +20,8 @@ SchedulerOptions OptionsOf(const TrafficSetting& setting) {
           .num_pages = setting.num_pages,
           .prefix_cache = setting.prefix_cache,
           .fair_share = setting.fair_share,
-          .brownout_waiting = setting.brownout_waiting};
+          .brownout_waiting = setting.brownout_waiting,
+          .brownout_pages = 2};
 }
 
 // Positions whose next prompt token gets a log-probability.

@@ -1,0 +1,134 @@
+// The settings of a server that are flags and keys of its YAML file under the same name. The struct
+// says type and default, its table the rest; everything else that knows a setting is made of them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "base/flag_set.h"
+#include "engine/engine_options.h"
+#include "engine/kv/page_pool.h"
+
+namespace skipstone::server {
+
+FlagValue Address(std::string* target);      // HOST:PORT
+FlagValue Bytes(int64_t* target);            // 4GiB, 512MiB
+FlagValue MetadataKey(std::string* target);  // metadata:KEY, or nothing
+FlagValue Switch(bool* target);              // as a flag it needs its value
+FlagValue UpTo24h(std::function<void(absl::Duration)> set, std::function<absl::Duration()> get);
+template <class D>
+FlagValue UpTo24h(D* target) {
+  return UpTo24h(
+      [=](absl::Duration d) {
+        *target = std::chrono::duration_cast<D>(absl::ToChronoNanoseconds(d));
+      },
+      [=] { return absl::FromChrono(*target); });
+}
+
+struct Settings {
+  std::string model;
+  std::string model_name;
+  std::string listen = "127.0.0.1:50051";
+  std::string metrics_listen = "0.0.0.0:9400";
+  std::string health_listen;
+  int max_connections = 0;
+  int max_concurrent_streams = 1024;
+  std::chrono::milliseconds max_connection_age{};
+  std::chrono::milliseconds max_connection_age_grace = std::chrono::minutes(5);
+  std::chrono::milliseconds max_connection_idle{};
+  std::chrono::milliseconds min_ping_interval = std::chrono::seconds(5);
+  int64_t grpc_memory_bytes = int64_t{512} << 20;
+  bool allow_compressed_requests = false;
+  std::string backend = "auto";
+  int threads = 0;
+  int validation_threads = 2;
+  int64_t kv_memory_bytes = 0;
+  EngineOptions engine;  // what the model says of it is not known yet
+  std::string fair_share;
+  std::string allow_abort = "own";
+  std::chrono::milliseconds drain_timeout = std::chrono::seconds(30);
+  std::chrono::milliseconds drain_grace = std::chrono::seconds(2);
+  std::chrono::milliseconds stream_stall_timeout = std::chrono::seconds(60);
+  std::string tuning_cache;
+  std::string log_level = "info";
+  std::string log_format = "text";
+  bool liveness = true;
+  std::string default_level = "full";
+
+  // A row for each, to a FlagSet. A template only so that not everybody who includes this compiles
+  // it.
+  template <class Flags>
+  void AddTo(Flags& flags) {
+    SchedulerOptions& scheduler = engine.scheduler;
+    RequestLimits& limits = engine.limits;
+    flags.Add("model", &model, "Hugging Face directory, or synthetic:llama-2-7b and the like");
+    flags.Add("model_name", &model_name,
+              "name in metrics and GetModel; default: last part of --model");
+    flags.Add("listen", Address(&listen), "address of the gRPC service; port 0: any");
+    flags.Add("metrics_listen", Address(&metrics_listen), "address of /metrics; port 0: any");
+    flags.Add("health_listen", Address(&health_listen), "plaintext port with grpc.health.v1 only");
+    flags.Add("max_connections", InRange(&max_connections, 1, 65536),
+              "open connections to the gRPC port; default: from ulimit -n");
+    flags.Add("max_concurrent_streams", InRange(&max_concurrent_streams, 1, 1000000),
+              "calls at once of one connection; more wait at the client");
+    flags.Add("max_connection_age", UpTo24h(&max_connection_age),
+              "then a client is told to connect again; 0: never");
+    flags.Add("max_connection_age_grace", UpTo24h(&max_connection_age_grace),
+              "how long calls may go on after that");
+    flags.Add("max_connection_idle", UpTo24h(&max_connection_idle),
+              "a connection without calls is closed after it; 0: never");
+    flags.Add("min_ping_interval", UpTo24h(&min_ping_interval),
+              "clients that ping more often are disconnected");
+    flags.Add("grpc_memory", Bytes(&grpc_memory_bytes),
+              "what messages and buffers of gRPC are to stay below");
+    flags.Add("allow_compressed_requests", Switch(&allow_compressed_requests),
+              "true: take gzip and deflate, which inflate without limit");
+    flags.Add("backend", OneOf(&backend, {"auto", "cpu", "cuda"}), "device that computes");
+    flags.Add("threads", InRange(&threads, 1, 1024),
+              "CPU threads; default: affinity and cgroup limits");
+    flags.Add("validation_threads", InRange(&validation_threads, 1, 64),
+              "threads that parse and tokenise requests");
+    flags.Add("kv_memory", Bytes(&kv_memory_bytes),
+              "memory for K/V pages; default: a share of what is free");
+    flags.Add("kv_pages", InRange(&scheduler.num_pages, 1, PagePool::kMaxPages),
+              "number of K/V pages, wins over --kv_memory; default: from it");
+    flags.Add("page_tokens", InRange(&scheduler.page_tokens, 1, 256), "tokens of one K/V page");
+    // A step's rows, up to twice as many, stay within 65536.
+    flags.Add("max_batch_tokens", InRange(&scheduler.max_batch_tokens, 1, 32768),
+              "work of one step, in prompt rows without skipping");
+    flags.Add("max_sequences", InRange(&scheduler.max_sequences, 1, 8192),
+              "sequences that run at once");
+    flags.Add("max_queue", InRange(&limits.max_queue, 1, 1000000), "sequences that may wait");
+    flags.Add("max_queue_tokens", InRange(&limits.max_queue_tokens, 1, int64_t{1} << 40),
+              "prompt tokens that may wait");
+    flags.Add("itl_bound", UpTo24h(&scheduler.itl_bound),
+              "what prefill may add to a step in which others decode; 0: no bound");
+    flags.Add("brownout_queue", ShareOf(&engine.brownout_queue),
+              "share of --max_queue above which adaptive requests start at their ceiling");
+    flags.Add("brownout_pages", ShareOf(&scheduler.brownout_pages),
+              "share of the K/V pages in use above which they do");
+    flags.Add("fair_share", MetadataKey(&fair_share),
+              "metadata:KEY names a request's tenant, tenants share fairly");
+    flags.Add("allow_abort", OneOf(&allow_abort, {"own", "any"}),
+              "own: a call is aborted over its own connection only; any: by anybody");
+    flags.Add("drain_timeout", UpTo24h(&drain_timeout),
+              "how long running requests may take after SIGTERM");
+    flags.Add("drain_grace", UpTo24h(&drain_grace),
+              "how long new requests are taken after SIGTERM");
+    flags.Add("stream_stall_timeout", UpTo24h(&stream_stall_timeout),
+              "a reader that takes nothing for so long is aborted");
+    flags.Add("step_stall_timeout", UpTo24h(&engine.stall_timeout),
+              "a step that takes longer turns liveness NOT_SERVING");
+    flags.Add("tuning_cache", &tuning_cache, "file for what the CUDA backend tuned at start");
+    flags.Add("log_level", OneOf(&log_level, {"debug", "info", "warn", "error"}),
+              "severity from which on lines are written");
+    flags.Add("log_format", OneOf(&log_format, {"text", "json"}), "form of the lines");
+    flags.Add("liveness", Switch(&liveness), "false: run dead rows too (for tests)");
+    flags.Add("prefix_cache", Switch(&scheduler.prefix_cache), "share K/V pages of equal prefixes");
+    flags.Add("default_level", &default_level, "level of requests that choose none");
+  }
+};
+
+}  // namespace skipstone::server
