@@ -60,16 +60,10 @@ BackendUsage CudaBackend::Usage() const {
           .recorded_steps = graphs_.size()};
 }
 
-// Page copies and updates come with the step's rows.
+// Page updates come with the step's rows.
 void CudaBackend::Upload(const StepInput& part) {
   upload_.Upload(part, stream_.get(), error_);
-  const int copies = static_cast<int>(part.page_copies.size());
   const int updates = static_cast<int>(part.page_updates.size());
-  Note(LaunchPageCopy({.step = device_step_,
-                       .pages = buffers_.pages.as<void>(),
-                       .page_bytes = PageBytes(limits_.page_tokens)},
-                      copies, stream_.get()),
-       "page_copy");
   Note(LaunchPageUpdate({.step = device_step_,
                          .table = buffers_.page_table.as<int32_t>(),
                          .num_layers = shape_.num_layers,
@@ -86,13 +80,9 @@ void CudaBackend::BeginStep(const StepInput& step) {
   // A step that brings more than one upload holds: its first changes go ahead.
   StepInput rest = step;
   const auto most = static_cast<size_t>(upload_.max_deltas());
-  while (rest.page_copies.size() > most || rest.page_updates.size() > most) {
-    StepInput part;
-    part.page_copies = rest.page_copies.first(std::min(most, rest.page_copies.size()));
-    part.page_updates = rest.page_updates.first(std::min(most, rest.page_updates.size()));
-    Upload(part);
-    rest.page_copies = rest.page_copies.subspan(part.page_copies.size());
-    rest.page_updates = rest.page_updates.subspan(part.page_updates.size());
+  while (rest.page_updates.size() > most) {
+    Upload({.page_updates = rest.page_updates.first(most)});
+    rest.page_updates = rest.page_updates.subspan(most);
   }
   Upload(rest);
   slots_.Start(step.slot_starts, stream_.get(), error_);

@@ -52,12 +52,12 @@ SkinnyArgs CudaBackend::SkinnyOf(const RowSource& source, const DeviceWeight& we
 
 void CudaBackend::QkvStore(int layer, WeightId norm, WeightId qkv) {
   const LayerRows& rows = step_.layers[layer];
-  const RowSource attention = LayerRowsOf(ListKind::kAttention, layer);
+  const RowSource source = LayerRowsOf(ListKind::kKv, layer);
   const DeviceWeight& weight = weights_[qkv.index];
-  Norm(attention, Bound(rows.attention_rows.count), norm);
-  const int bound = Bound(std::max(rows.query_rows.count, rows.kv_rows.count));
+  const int bound = Bound(rows.kv_rows.count);
+  Norm(source, bound, norm);
   if (!Skinny(bound)) return QkvByLibrary(layer, weight);
-  Note(LaunchSkinnyQkv(SkinnyOf(attention, weight, buffers_.normed.as<void>()),
+  Note(LaunchSkinnyQkv(SkinnyOf(source, weight, buffers_.normed.as<void>()),
                        {.layer = layer,
                         .heads = heads_,
                         .pages = buffers_.pages_view,

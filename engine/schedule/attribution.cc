@@ -1,21 +1,8 @@
 #include "engine/schedule/attribution.h"
 
-#include <algorithm>
 #include <numeric>
 
 namespace skipstone {
-
-int Attribution::GroupOf(const SequenceChunk& chunk) {
-  const bool logits = chunk.logits_rows > 0;
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    const Group& group = groups_[i];
-    if (group.logits == logits && (group.skip == chunk.skip || *group.skip == *chunk.skip)) {
-      return static_cast<int>(i);
-    }
-  }
-  groups_.push_back({.skip = chunk.skip, .logits = logits});
-  return static_cast<int>(groups_.size()) - 1;
-}
 
 void Attribution::CountUsers() {
   users_.assign(groups_[0].skip->num_layers(), {});
@@ -52,17 +39,18 @@ void Attribution::Weigh(Group& group) const {
 
 std::span<const double> Attribution::Shares(const StepPlan& plan) {
   groups_.clear();
-  group_of_.clear();
-  for (const SequenceChunk& chunk : plan.chunks) {
-    group_of_.push_back(GroupOf(chunk));
-    ++groups_[group_of_.back()].chunks;
+  for (const SkipSet& skip : plan.sets) {
+    groups_.push_back({.skip = &skip, .logits = false});
+    groups_.push_back({.skip = &skip, .logits = true});
   }
+  for (const SequenceChunk& chunk : plan.chunks) ++groups_[GroupOf(chunk)].chunks;
   CountUsers();
-  for (Group& group : groups_) Weigh(group);
+  for (Group& group : groups_) {
+    if (group.chunks > 0) Weigh(group);
+  }
   shares_.clear();
-  for (size_t i = 0; i < plan.chunks.size(); ++i) {
-    const SequenceChunk& chunk = plan.chunks[i];
-    const Group& group = groups_[group_of_[i]];
+  for (const SequenceChunk& chunk : plan.chunks) {
+    const Group& group = groups_[GroupOf(chunk)];
     const double context = chunk.first_position + chunk.num_rows;
     shares_.push_back(group.weights + chunk.logits_rows * group.live_row +
                       (chunk.num_rows - chunk.logits_rows) * group.silent_row +

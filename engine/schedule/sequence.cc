@@ -39,7 +39,7 @@ void Sequence::PlanRows(int rows, StepPlan* plan) {
   const int end = begin + rows;
   SequenceChunk chunk{.sequence = spec.id,
                       .slot = slot,
-                      .skip = &skip,
+                      .set = plan->SetOf(skip),
                       .first_position = begin,
                       .num_rows = rows,
                       .first_token = static_cast<int32_t>(plan->tokens.size())};

@@ -38,7 +38,7 @@ class AttentionKernelsTest : public KernelTest {
 
   void Run(const Shape& shape, const std::vector<Chunk>& chunks, int target_items) {
     std::vector<int32_t> positions, slots;
-    std::vector<StepInput::Run> runs;
+    std::vector<RowRun> runs;
     std::vector<int> stored(kSlots, 0);
     for (const Chunk& chunk : chunks) {
       runs.push_back({static_cast<int32_t>(positions.size()), chunk.count});

@@ -150,7 +150,7 @@ Failure PlanChecks::CheckBudget(const StepPlan& plan) const {
   double work = 0;
   int rows = 0;
   for (const SequenceChunk& chunk : plan.chunks) {
-    const double silent = SilentRowWork(options_.work, *chunk.skip);
+    const double silent = SilentRowWork(options_.work, plan.SkipOf(chunk));
     work += (chunk.num_rows - chunk.logits_rows) * silent + chunk.logits_rows;
     rows += chunk.num_rows;
   }
@@ -241,12 +241,11 @@ Failure PlanChecks::CheckWrites(const Scheduler& scheduler, const StepPlan& plan
 Failure PlanChecks::CheckRowLists(const StepPlan& plan) {
   rows_.Build(plan);
   const StepInput input = rows_.input();
-  const bool all_last = std::ranges::all_of(
-      plan.chunks, [](const SequenceChunk& chunk) { return IsLastAttentionSet(*chunk.skip); });
+  const bool all_last = std::ranges::all_of(plan.sets, IsLastAttentionSet);
   for (int layer = 0; layer < std::ssize(input.layers); ++layer) {
     std::set<Key> kv, query, mlp;
     for (const SequenceChunk& chunk : plan.chunks) {
-      const SkipSet& skip = *chunk.skip;
+      const SkipSet& skip = plan.SkipOf(chunk);
       int k = -1;
       for (int l = 0; l < skip.num_layers(); ++l) k = skip.KeepsAttention(l) ? l : k;
       for (int i = 0; i < chunk.num_rows; ++i) {
