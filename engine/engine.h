@@ -18,6 +18,7 @@
 #include "engine/engine_observer.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"
+#include "engine/queue_meter.h"
 #include "engine/request.h"
 #include "engine/request_limits.h"
 #include "engine/schedule/attribution.h"
@@ -96,10 +97,10 @@ class Engine {
   bool Drain(Time deadline);
 
   EngineLoad load() const;
-  // For a request that Submit refused for want of room: how long until the queue drains so far that
-  // it may fit behind those that were told the same before, at the rate of the last seconds. At
-  // most PromisedPlaces::kLongest.
-  Duration RetryAfter(const EngineRequest& request);
+  // For what Submit refused for want of room: how long until the queue drains so far that it may
+  // fit behind those that were told the same before, at the rate of the last seconds. At most
+  // PromisedPlaces::kLongest.
+  Duration RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant);
   RequestLimits limits() const;
   // OK; INTERNAL after a device error, or if a drain found a thread that hangs; UNAVAILABLE while a
   // step or a call of a sink has been running for longer than stall_timeout.

@@ -34,11 +34,12 @@ void LiveRequest::OnScheduled(Time time, int cached_tokens, const SkipSet& skip)
                      .skip = skip_});
 }
 
-bool LiveRequest::OnUpdate(int index, const SequenceUpdate& update, Time time) {
+bool LiveRequest::OnUpdate(const SequenceUpdate& update, Time time) {
+  const int index = update.output_index;
   if (done_ || outputs_[index].finished) return false;
   std::vector<AppliedRange>& applied = outputs_[index].applied;
   applied.insert(applied.end(), update.applied.begin(), update.applied.end());
-  OutputDelta delta = PromptDelta(index, update);
+  OutputDelta delta = PromptDelta(update);
   bool matched = false;
   if (update.sampled) matched = AddToken(index, *update.sampled, time, &delta);
   const bool ends = matched || update.end != SequenceEnd::kNone;
@@ -46,11 +47,11 @@ bool LiveRequest::OnUpdate(int index, const SequenceUpdate& update, Time time) {
   Deliver(std::move(delta));
   if (!ends) return false;
   if (matched) {
-    Finish(index, FinishReason::kStopString, std::nullopt, update.preemptions);
+    EndOutput(index, FinishReason::kStopString, std::nullopt, update.preemptions);
   } else if (update.end == SequenceEnd::kStopToken) {
-    Finish(index, FinishReason::kStop, update.sampled->sampled.id, update.preemptions);
+    EndOutput(index, FinishReason::kStop, update.sampled->sampled.id, update.preemptions);
   } else {
-    Finish(index, LengthReason(outputs_[index]), std::nullopt, update.preemptions);
+    EndOutput(index, LengthReason(outputs_[index]), std::nullopt, update.preemptions);
   }
   return matched;
 }
@@ -64,7 +65,7 @@ void LiveRequest::OnEnd(int index, FinishReason reason, int preemptions) {
     sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size()), .skip = skip_});
   }
   Deliver({.index = index, .text = outputs_[index].text.Flush()});
-  Finish(index, reason, std::nullopt, preemptions);
+  EndOutput(index, reason, std::nullopt, preemptions);
 }
 
 void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outcome) {
@@ -128,7 +129,8 @@ GeneratedToken LiveRequest::Generated(const TokenLogprob& token, const LogitsRes
   return generated;
 }
 
-OutputDelta LiveRequest::PromptDelta(int index, const SequenceUpdate& update) {
+OutputDelta LiveRequest::PromptDelta(const SequenceUpdate& update) {
+  const int index = update.output_index;
   OutputDelta delta{.index = index};
   // The first prompt token follows nothing: it has no log-probability. A prompt that has no other
   // comes with the first sampled token.
@@ -184,8 +186,8 @@ FinishReason LiveRequest::LengthReason(const Output& output) const {
                                                     : FinishReason::kContextFull;
 }
 
-void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> stop_token,
-                         int preemptions) {
+void LiveRequest::EndOutput(int index, FinishReason reason, std::optional<int32_t> stop_token,
+                            int preemptions) {
   Output& output = outputs_[index];
   output.finished = true;
   ++finished_outputs_;

@@ -1,5 +1,6 @@
 // A request between Submit and OnDone: turns what the step thread reports into text, timings and
-// calls of the sink. Only its output thread calls it, off the critical path of the steps.
+// calls of the sink. Only its output thread calls it, off the critical path of the steps. Its
+// sequences are the step thread's.
 #pragma once
 
 #include <atomic>
@@ -17,7 +18,7 @@
 
 namespace skipstone {
 
-class LiveRequest {
+class LiveRequest : public SequenceGroup {
  public:
   struct Context {
     const Tokenizer& tokenizer;
@@ -38,9 +39,9 @@ class LiveRequest {
   // The first of its sequences was scheduled at `time`, with so many tokens from the prefix cache;
   // all start with `skip`.
   void OnScheduled(Time time, int cached_tokens, const SkipSet& skip);
-  // A step committed at `time` brought this to output `index`. Returns true if the text matched a
-  // stop string, so that the sequence must end now.
-  bool OnUpdate(int index, const SequenceUpdate& update, Time time);
+  // A step committed at `time` brought this to one of its outputs. Returns true if the text matched
+  // a stop string, so that the sequence must end now.
+  bool OnUpdate(const SequenceUpdate& update, Time time);
   // Output `index` ends early, with what it has (time limit, abort).
   void OnEnd(int index, FinishReason reason, int preemptions);
   // Every output has finished.
@@ -63,12 +64,13 @@ class LiveRequest {
   TokenText TextOf(const TokenLogprob& token, bool with_logprob) const;
   GeneratedToken Generated(const TokenLogprob& token, const LogitsResult& result,
                            bool with_logprob) const;
-  OutputDelta PromptDelta(int index, const SequenceUpdate& update);
+  OutputDelta PromptDelta(const SequenceUpdate& update);
   bool AddToken(int index, const LogitsResult& sampled, Time time, OutputDelta* delta);
   void Deliver(OutputDelta delta);
   // Brings the running parts of timing_ up to now.
   void ReadClocks();
-  void Finish(int index, FinishReason reason, std::optional<int32_t> stop_token, int preemptions);
+  void EndOutput(int index, FinishReason reason, std::optional<int32_t> stop_token,
+                 int preemptions);
   FinishReason LengthReason(const Output& output) const;
   // Of the tokens that it has stored so far, a layer.
   int64_t BlocksOf(const Output& output) const;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <variant>
 
 #include "absl/status/status.h"
 #include "base/clock.h"
@@ -13,23 +14,40 @@
 
 namespace skipstone {
 
-// Requests are shared by the step thread (which names them), the output thread (which runs their
-// code) and the table of live ids; whichever lets go last frees them.
+// Requests are shared by the step thread (whose sequences name them), the output thread (which runs
+// their code) and the table of live ids; whichever lets go last frees them.
 using LiveRequestPtr = std::shared_ptr<LiveRequest>;
 
-struct OutputEvent {
-  enum class Kind { kScheduled, kUpdate, kEndOutput, kDone };
-  Kind kind = Kind::kScheduled;
-  LiveRequestPtr request;
-  int index = 0;
+// The first of its sequences started, with so many tokens from the prefix cache; all start with
+// `skip`.
+struct Scheduled {
   Time time{};
-  int cached_tokens = 0;                           // kScheduled
-  SkipSet skip;                                    // kScheduled
-  SequenceUpdate update;                           // kUpdate
-  FinishReason reason = FinishReason::kTimeLimit;  // kEndOutput
-  int preemptions = 0;                             // kEndOutput
-  absl::Status status;                             // kDone
-  std::optional<Outcome> outcome;                  // kDone
+  int cached_tokens = 0;
+  SkipSet skip;
+};
+
+// A step that was committed at `time` brought this to one of its outputs.
+struct Updated {
+  Time time{};
+  SequenceUpdate update;
+};
+
+// An output ends early, with what it has.
+struct OutputEnded {
+  int index = 0;
+  FinishReason reason = FinishReason::kTimeLimit;
+  int preemptions = 0;
+};
+
+// The request ends. `outcome` unset: by its outputs' reasons.
+struct RequestEnded {
+  absl::Status status;
+  std::optional<Outcome> outcome;
+};
+
+struct OutputEvent {
+  LiveRequestPtr request;
+  std::variant<Scheduled, Updated, OutputEnded, RequestEnded> what;
 };
 
 }  // namespace skipstone

@@ -11,11 +11,27 @@ int64_t SecondOf(Time time) {
 
 }  // namespace
 
+QueueMeter::Amount AmountOf(const EngineRequest& request) {
+  return {.sequences = request.n,
+          .prompt_tokens = request.n * static_cast<int64_t>(request.prompt.size())};
+}
+
+QueueMeter::Amount& QueueMeter::Amount::operator+=(const Amount& other) {
+  sequences += other.sequences;
+  prompt_tokens += other.prompt_tokens;
+  return *this;
+}
+
+QueueMeter::Amount& QueueMeter::Amount::operator-=(const Amount& other) {
+  sequences -= other.sequences;
+  prompt_tokens -= other.prompt_tokens;
+  return *this;
+}
+
 void QueueMeter::Enter(const Amount& amount, const std::string& tenant) {
   MutexLock lock(mutex_);
   waiting_of_[tenant] += amount.sequences;
-  waiting_.sequences += amount.sequences;
-  waiting_.prompt_tokens += amount.prompt_tokens;
+  waiting_ += amount;
 }
 
 void QueueMeter::GiveUp(const Amount& amount, const std::string& tenant) {
@@ -24,8 +40,7 @@ void QueueMeter::GiveUp(const Amount& amount, const std::string& tenant) {
     it->second -= amount.sequences;
     if (it->second <= 0) waiting_of_.erase(it);
   }
-  waiting_.sequences -= amount.sequences;
-  waiting_.prompt_tokens -= amount.prompt_tokens;
+  waiting_ -= amount;
 }
 
 void QueueMeter::Start(const Amount& amount, Time now, const std::string& tenant) {
@@ -34,8 +49,7 @@ void QueueMeter::Start(const Amount& amount, Time now, const std::string& tenant
   const int64_t index = SecondOf(now);
   Second& second = seconds_[index % kSeconds];
   if (second.index != index) second = {.index = index};
-  second.left.sequences += amount.sequences;
-  second.left.prompt_tokens += amount.prompt_tokens;
+  second.left += amount;
 }
 
 QueueMeter::Amount QueueMeter::waiting() const {
@@ -58,8 +72,7 @@ Duration QueueMeter::TimeToDrain(const Amount& amount, Time now) const {
     waiting = waiting_.sequences;
     for (const Second& second : seconds_) {
       if (second.index <= SecondOf(now) - kSeconds) continue;
-      left.sequences += second.left.sequences;
-      left.prompt_tokens += second.left.prompt_tokens;
+      left += second.left;
       first = std::min(first, second.index);
     }
   }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "engine/request.h"
 
 namespace skipstone {
 
@@ -18,6 +19,9 @@ class QueueMeter {
   struct Amount {
     int sequences = 0;
     int64_t prompt_tokens = 0;
+
+    Amount& operator+=(const Amount& other);
+    Amount& operator-=(const Amount& other);
   };
 
   void Enter(const Amount& amount, const std::string& tenant = {});
@@ -45,5 +49,8 @@ class QueueMeter {
   std::unordered_map<std::string, int> waiting_of_ ABSL_GUARDED_BY(mutex_);  // none of 0
   std::array<Second, kSeconds> seconds_ ABSL_GUARDED_BY(mutex_);
 };
+
+// What it adds to the queue.
+QueueMeter::Amount AmountOf(const EngineRequest& request);
 
 }  // namespace skipstone

@@ -47,7 +47,7 @@ absl::Status CudaBackend::Allocate(const StepLimits& limits) {
   SKIPSTONE_ASSIGN_OR_RETURN(buffers_, StepBuffers::Allocate(shape_, limits, split_));
   SKIPSTONE_ASSIGN_OR_RETURN(slots_, SlotUploads::Create(shape_, limits.max_slots));
   SKIPSTONE_ASSIGN_OR_RETURN(upload_, StepUpload::Create(StepWriter(shape_, limits, split_)));
-  SKIPSTONE_ASSIGN_OR_RETURN(results_, StepResults::Create(limits, shape_.vocab));
+  SKIPSTONE_ASSIGN_OR_RETURN(results_, ResultDownload::Create(limits, shape_.vocab));
   SKIPSTONE_ASSIGN_OR_RETURN(products_, RowProducts::Create(shape_, limits, options_.tuning_cache));
   device_step_ = upload_.device_step();
   return absl::OkStatus();

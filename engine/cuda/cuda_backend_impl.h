@@ -89,7 +89,7 @@ class CudaBackend final : public Backend {
   StepBuffers buffers_;
   SlotUploads slots_;
   StepUpload upload_;
-  StepResults results_;
+  ResultDownload results_;
   std::optional<RowProducts> products_;
   StepGraphs graphs_;
   DeviceError error_;

@@ -6,6 +6,24 @@
 #include "base/check.h"
 
 namespace skipstone {
+namespace {
+
+std::vector<SequenceId> PastOf(const std::set<std::pair<Time, SequenceId>>& expiries, Time now) {
+  std::vector<SequenceId> ids;
+  for (auto it = expiries.begin(); it != expiries.end() && it->first <= now; ++it) {
+    ids.push_back(it->second);
+  }
+  return ids;
+}
+
+// The first output of its request, of a later one; null if there is none.
+Sequence* LeaderOf(const Sequence& sequence) {
+  if (sequence.spec.output_index == 0 || !sequence.spec.group) return nullptr;
+  Sequence* const first = sequence.spec.group->sequences.front();
+  return first->spec.output_index == 0 ? first : nullptr;
+}
+
+}  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
@@ -28,9 +46,8 @@ void Scheduler::Add(SequenceSpec spec) {
   longest_prompt_ = std::max(longest_prompt_, sequence.PromptTokens());
   if (sequence.spec.deadline != kNever) deadlines_.emplace(sequence.spec.deadline, id);
   if (sequence.spec.time_limit != kNever) time_limits_.emplace(sequence.spec.time_limit, id);
-  // The outputs of a request follow each other in id.
-  const int index = sequence.spec.output_index;
-  const Sequence* leader = index > 0 ? Find(id - index) : nullptr;
+  if (sequence.spec.group) sequence.spec.group->sequences.push_back(&sequence);
+  Sequence* const leader = LeaderOf(sequence);
   waiting_.Add(sequence, leader && !kv_.PromptEntered(*leader) ? leader : nullptr);
 }
 
@@ -43,6 +60,7 @@ bool Scheduler::Remove(SequenceId id) {
   waiting_.End(sequence);
   deadlines_.erase({sequence.spec.deadline, id});
   time_limits_.erase({sequence.spec.time_limit, id});
+  if (sequence.spec.group) std::erase(sequence.spec.group->sequences, &sequence);
   sequences_.erase(it);
   return true;
 }
@@ -253,10 +271,13 @@ Sequence* Scheduler::InSlot(const SequenceChunk& chunk) const {
 SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
                                       const SequenceChunk& chunk,
                                       std::span<const LogitsResult> results) {
+  const SequenceSpec& spec = sequence.spec;
   const auto broken = std::ranges::find(results, false, &LogitsResult::finite);
   if (broken != results.end()) {
     const auto rows_after = static_cast<int>(results.end() - broken);
-    return {.id = sequence.spec.id,
+    return {.id = spec.id,
+            .group = spec.group,
+            .output_index = spec.output_index,
             .end = SequenceEnd::kNonFinite,
             .position = chunk.first_position + chunk.num_rows - rows_after,
             .skip = sequence.skip,
@@ -265,12 +286,11 @@ SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
   // Preempted since, the pages that the step wrote are not the sequence's any more.
   if (sequence.running() && sequence.start_plan <= plan_id) {
     kv_.EnterBlocks(sequence, chunk.first_position + chunk.num_rows);
-    if (kv_.PromptEntered(sequence)) waiting_.ReleaseFollowers(sequence.spec.id);
+    if (kv_.PromptEntered(sequence)) WaitQueue::ReleaseFollowers(sequence);
     // What a prompt has entered may be what the blocked sequence lacks.
     if (chunk.first_position < sequence.PromptTokens()) blocked_ = nullptr;
   }
-  const SequenceSpec& spec = sequence.spec;
-  SequenceUpdate update{.id = spec.id};
+  SequenceUpdate update{.id = spec.id, .group = spec.group, .output_index = spec.output_index};
   update.preemptions = sequence.preemptions;
   const size_t targets = results.size() - (chunk.samples ? 1 : 0);
   update.prompt.assign(results.begin(), results.begin() + targets);
@@ -285,6 +305,12 @@ SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
   return update;
 }
 
+std::vector<SequenceId> Scheduler::PastDeadline(Time now) const { return PastOf(deadlines_, now); }
+
+std::vector<SequenceId> Scheduler::PastTimeLimit(Time now) const {
+  return PastOf(time_limits_, now);
+}
+
 std::vector<SequenceId> Scheduler::Unreachable(Time now, double prefill_rate) {
   std::vector<SequenceId> ids;
   if (prefill_rate <= 0) return ids;
@@ -294,7 +320,7 @@ std::vector<SequenceId> Scheduler::Unreachable(Time now, double prefill_rate) {
   for (const auto& [deadline, id] : deadlines_) {
     if (deadline >= now + least(longest_prompt_)) break;
     Sequence& sequence = *sequences_.at(id);
-    if (sequence.running() || sequence.preemptions > 0) continue;
+    if (!sequence.never_ran()) continue;
     if (deadline >= now + least(sequence.WorkOf(sequence.RowsLeft()))) continue;
     kv_.Adopt(sequence);  // what the prefix cache has need not run
     if (deadline < now + least(sequence.WorkOf(sequence.RowsLeft()))) ids.push_back(id);

@@ -3,6 +3,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/check.h"
+
 namespace skipstone {
 
 Sequence::Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
@@ -12,6 +14,19 @@ Sequence::Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
   } else {
     next_prompt_logprob = this->spec.prompt_logprobs >= 0 ? 0 : PromptTokens();
   }
+}
+
+void Sequence::MoveTo(SequenceState next) {
+  using enum SequenceState;
+  const bool to_run_or_end = next == kRunning || next == kEnded;
+  const bool legal[] = {next == kFollowing || next == kWaiting,  // from kNew
+                        next == kWaiting || next == kEnded,      // from kFollowing
+                        to_run_or_end,                           // from kWaiting
+                        next == kPreempted || next == kEnded,    // from kRunning
+                        to_run_or_end,                           // from kPreempted
+                        false};                                  // from kEnded
+  SKIPSTONE_CHECK(legal[static_cast<int>(state_)]);
+  state_ = next;
 }
 
 int Sequence::RowsWithin(double work) const {

@@ -13,9 +13,9 @@ std::vector<const StepPlan*> PointersTo(std::span<const StepPlan> plans) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<StepMeter::StepTimes>> StepMeter::Execute(
+absl::StatusOr<std::vector<StepMeter::Lap>> StepMeter::Execute(
     std::span<const StepPlan* const> plans) {
-  std::vector<StepTimes> times(plans.size());
+  std::vector<Lap> times(plans.size());
   size_t launched = 0;
   for (size_t done = 0; done < plans.size(); ++done) {
     for (; launched < plans.size() && launched < done + runner_.max_in_flight(); ++launched) {
@@ -29,14 +29,14 @@ absl::StatusOr<std::vector<StepMeter::StepTimes>> StepMeter::Execute(
   return times;
 }
 
-absl::Status StepMeter::Run(std::span<const StepPlan> plans) {
+absl::Status StepMeter::RunUnmeasured(std::span<const StepPlan> plans) {
   return Execute(PointersTo(plans)).status();
 }
 
 absl::Status StepMeter::MeasureAll(std::span<const StepPlan> plans, Phase* phase) {
   SKIPSTONE_RETURN_IF_ERROR(DropStageTimes());
   const Time start = SystemClock().Now();
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<StepTimes> times, Execute(PointersTo(plans)));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> times, Execute(PointersTo(plans)));
   Sample sample{.seconds = Seconds(times.back().done - start), .ceilings = ceilings_};
   std::vector<StageCost> costs;
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -56,7 +56,7 @@ absl::Status StepMeter::MeasureEach(std::span<const StepPlan> plans, Phase* phas
   if (lead > 0) order.insert(order.begin(), order[0]);
   SKIPSTONE_RETURN_IF_ERROR(DropStageTimes());
   const Time start = SystemClock().Now();
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<StepTimes> times, Execute(order));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> times, Execute(order));
   for (size_t i = 0; i < order.size(); ++i) {
     const std::vector<StageCost> costs = CostsOf(*order[i]);
     AddStageCosts(costs, phase);

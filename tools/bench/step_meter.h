@@ -29,8 +29,7 @@ class StepMeter {
   // Of the samples to come; zeros: they get no floors.
   void set_ceilings(const Ceilings& ceilings) { ceilings_ = ceilings; }
 
-  // Without a sample.
-  absl::Status Run(std::span<const StepPlan> plans);
+  absl::Status RunUnmeasured(std::span<const StepPlan> plans);
   // One sample: from the first launch to the last result.
   absl::Status MeasureAll(std::span<const StepPlan> plans, Phase* phase);
   // A sample for each plan: the time from the result before it to its own. Where steps overlap the
@@ -38,12 +37,12 @@ class StepMeter {
   absl::Status MeasureEach(std::span<const StepPlan> plans, Phase* phase);
 
  private:
-  struct StepTimes {
+  struct Lap {
     double launch_seconds = 0;  // of the host, within Launch
     Time done;
   };
 
-  absl::StatusOr<std::vector<StepTimes>> Execute(std::span<const StepPlan* const> plans);
+  absl::StatusOr<std::vector<Lap>> Execute(std::span<const StepPlan* const> plans);
   std::vector<StageCost> CostsOf(const StepPlan& plan);
   void SetCost(std::span<const StageCost> costs, Sample* sample) const;
   void AddStageCosts(std::span<const StageCost> costs, Phase* phase) const;

@@ -30,12 +30,12 @@ void StepUpload::Upload(const StepInput& step, cudaStream_t stream, DeviceError&
   error.Note(half.copied.Record(stream), "copy of a step");
 }
 
-absl::StatusOr<StepResults> StepResults::Create(const StepLimits& limits, int vocab) {
+absl::StatusOr<ResultDownload> ResultDownload::Create(const StepLimits& limits, int vocab) {
   const int64_t rows = limits.max_logits_rows;
   const int64_t result_bytes = rows * static_cast<int64_t>(sizeof(DeviceLogitsResult));
   const int64_t top_bytes =
       rows * StepWriter::kMaxTop * static_cast<int64_t>(sizeof(DeviceTokenLogprob));
-  StepResults made;
+  ResultDownload made;
   made.vocab_ = vocab;
   SKIPSTONE_ASSIGN_OR_RETURN(made.results_, DeviceMemory::Allocate(result_bytes, "results"));
   SKIPSTONE_ASSIGN_OR_RETURN(made.top_, DeviceMemory::Allocate(top_bytes, "results"));
@@ -47,8 +47,8 @@ absl::StatusOr<StepResults> StepResults::Create(const StepLimits& limits, int vo
   return made;
 }
 
-void StepResults::Enqueue(std::span<const LogitsRow> rows, int32_t num_top, cudaStream_t stream,
-                          DeviceError& error) {
+void ResultDownload::Enqueue(std::span<const LogitsRow> rows, int32_t num_top, cudaStream_t stream,
+                             DeviceError& error) {
   SKIPSTONE_CHECK(in_flight_.size() < halves_.size());
   Half& half = halves_[next_];
   const auto copy = [&](const PinnedMemory& to, const DeviceMemory& from, size_t bytes) {
@@ -64,7 +64,7 @@ void StepResults::Enqueue(std::span<const LogitsRow> rows, int32_t num_top, cuda
   next_ = 1 - next_;
 }
 
-void StepResults::Wait(std::vector<LogitsResult>* results, DeviceError& error) {
+void ResultDownload::Wait(std::vector<LogitsResult>* results, DeviceError& error) {
   SKIPSTONE_CHECK(!in_flight_.empty());
   const Step step = std::move(in_flight_.front());
   in_flight_.pop_front();

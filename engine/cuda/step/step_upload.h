@@ -38,9 +38,9 @@ class StepUpload {
 };
 
 // What the sampler leaves on the device, and its way to the host.
-class StepResults {
+class ResultDownload {
  public:
-  static absl::StatusOr<StepResults> Create(const StepLimits& limits, int vocab);
+  static absl::StatusOr<ResultDownload> Create(const StepLimits& limits, int vocab);
 
   DeviceLogitsResult* device_results() const { return results_.as<DeviceLogitsResult>(); }
   DeviceTokenLogprob* device_top() const { return top_.as<DeviceTokenLogprob>(); }

@@ -50,7 +50,7 @@ class AttentionKernelsTest : public KernelTest {
     }
     const int rows = static_cast<int>(positions.size());
     const RowList all{.begin = 0, .count = rows};
-    const LayerRows layers[] = {{all, all, all, all}};
+    const LayerRows layers[] = {{all, all, all}};
     const StepHeader* step = Upload({.num_layers = 1, .vocab = 8},
                                     {.tokens = positions,
                                      .positions = positions,

@@ -70,7 +70,7 @@ class Decoder {
       }
     }
     const RowList all{.begin = 0, .count = kSlots};
-    const std::vector<LayerRows> layers(kShape.num_layers, LayerRows{all, all, all, all});
+    const std::vector<LayerRows> layers(kShape.num_layers, LayerRows{all, all, all});
     const StepInput input{.tokens = tokens,
                           .positions = positions,
                           .slots = slots,

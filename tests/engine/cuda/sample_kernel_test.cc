@@ -50,7 +50,7 @@ class SampleKernelTest : public KernelTest {
                       .top_n = top_n});
     }
     const StepHeader* step = Upload(kShape, {.logits = rows});
-    StepResults results = *StepResults::Create({.max_logits_rows = kSlots}, kVocab);
+    ResultDownload results = *ResultDownload::Create({.max_logits_rows = kSlots}, kVocab);
     const DeviceArray<float> device_logits(logits);
     const DeviceArray<float> scratch(std::vector<float>(logits.size()));
     ASSERT_EQ(LaunchSample({.step = step,

@@ -22,11 +22,10 @@ std::pair<LayerBits, LayerBits> Below(const SkipSet& skip, int layer) {
 
 // A later output of a request that may still wait for the first one to enter their prompt: that is
 // over when the first one draws, unless it was preempted meanwhile.
-bool MayFollow(const Scheduler& scheduler, const Sequence& sequence) {
-  const int index = sequence.spec.output_index;
-  if (index == 0) return false;
-  const Sequence* leader = scheduler.Find(sequence.spec.id - index);
-  return leader != nullptr && (leader->output.empty() || leader->preemptions > 0);
+bool MayFollow(const Sequence& sequence) {
+  if (sequence.spec.output_index == 0) return false;
+  const Sequence& first = *sequence.spec.group->sequences.front();
+  return first.spec.output_index == 0 && (first.output.empty() || first.preemptions > 0);
 }
 
 // A class of priority is a head start of 30 s; equals go by id.
@@ -118,7 +117,7 @@ void PlanChecks::Before(const Scheduler& scheduler, std::span<const SequenceId> 
   for (const SequenceId id : live) {
     const Sequence& sequence = *scheduler.Find(id);
     if (!sequence.running()) {
-      if (!MayFollow(scheduler, sequence)) waiting_.push_back(id);
+      if (!MayFollow(sequence)) waiting_.push_back(id);
       continue;
     }
     if (!sequence.AllPlanned() && sequence.DecodeReady()) decode_ready_.push_back(id);
