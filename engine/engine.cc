@@ -310,18 +310,12 @@ Duration Engine::Impl::RetryAfter(const QueueMeter::Amount& amount, const std::s
 
 void Engine::Impl::Handle(OutputEvent& event) {
   LiveRequest& request = *event.request;
-  if (const auto* ended = std::get_if<RequestEnded>(&event.what)) {
-    return Retire(event.request, *ended);
-  }
-  if (const auto* scheduled = std::get_if<Scheduled>(&event.what)) {
-    return request.OnScheduled(scheduled->time, scheduled->cached_tokens, scheduled->skip);
-  }
-  if (const auto* ended = std::get_if<OutputEnded>(&event.what)) {
-    request.OnEnd(ended->index, ended->reason, ended->preemptions);
-  } else if (const auto* updated = std::get_if<Updated>(&event.what)) {
-    const SequenceUpdate& update = updated->update;
-    if (request.OnUpdate(update, updated->time) && update.end == SequenceEnd::kNone) {
-      loop_.Post(EndOutput{event.request, update.output_index});
+  if (const auto* end = std::get_if<RequestEnded>(&event.what)) return Retire(event.request, *end);
+  if (const auto* scheduled = std::get_if<Scheduled>(&event.what)) request.On(*scheduled);
+  if (const auto* ended = std::get_if<OutputEnded>(&event.what)) request.On(*ended);
+  if (const auto* updated = std::get_if<Updated>(&event.what)) {
+    if (request.On(*updated) && updated->update.end == SequenceEnd::kNone) {
+      loop_.Post(EndOutput{event.request, updated->update.output_index});
     }
   }
   if (request.AllFinished()) Retire(event.request, {});
@@ -334,7 +328,7 @@ void Engine::Impl::Retire(const LiveRequestPtr& request, const RequestEnded& end
     MutexLock lock(mutex_);
     live_.Leave(request);
   }
-  request->OnDone(end.status, end.outcome);
+  request->On(end);
   ended_.NotifyAll();
 }
 

@@ -18,6 +18,33 @@
 
 namespace skipstone {
 
+// The first of its sequences started, with so many tokens from the prefix cache; all start with
+// `skip`.
+struct Scheduled {
+  Time time{};
+  int cached_tokens = 0;
+  SkipSet skip;
+};
+
+// A step that was committed at `time` brought this to one of its outputs.
+struct Updated {
+  Time time{};
+  SequenceUpdate update;
+};
+
+// An output ends early, with what it has.
+struct OutputEnded {
+  int index = 0;
+  FinishReason reason = FinishReason::kTimeLimit;
+  int preemptions = 0;
+};
+
+// The request ends. `outcome` unset: by its outputs' reasons.
+struct RequestEnded {
+  absl::Status status;
+  std::optional<Outcome> outcome;
+};
+
 class LiveRequest : public SequenceGroup {
  public:
   struct Context {
@@ -36,18 +63,14 @@ class LiveRequest : public SequenceGroup {
     attributed_.fetch_add(time.count(), std::memory_order_relaxed);
   }
 
-  // The first of its sequences was scheduled at `time`, with so many tokens from the prefix cache;
-  // all start with `skip`.
-  void OnScheduled(Time time, int cached_tokens, const SkipSet& skip);
-  // A step committed at `time` brought this to one of its outputs. Returns true if the text matched
-  // a stop string, so that the sequence must end now.
-  bool OnUpdate(const SequenceUpdate& update, Time time);
-  // Output `index` ends early, with what it has (time limit, abort).
-  void OnEnd(int index, FinishReason reason, int preemptions);
+  void On(const Scheduled& scheduled);
+  // Returns true if the text matched a stop string, so that the sequence must end now.
+  bool On(const Updated& updated);
+  void On(const OutputEnded& ended);
   // Every output has finished.
   bool AllFinished() const { return finished_outputs_ == static_cast<int>(outputs_.size()); }
-  // The last call: tells the sink and the observer. `outcome` unset: by the outputs' reasons.
-  void OnDone(const absl::Status& status, std::optional<Outcome> outcome);
+  // The last call: tells the sink and the observer.
+  void On(const RequestEnded& ended);
   bool done() const { return done_; }
 
  private:

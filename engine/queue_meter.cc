@@ -16,22 +16,10 @@ QueueMeter::Amount AmountOf(const EngineRequest& request) {
           .prompt_tokens = request.n * static_cast<int64_t>(request.prompt.size())};
 }
 
-QueueMeter::Amount& QueueMeter::Amount::operator+=(const Amount& other) {
-  sequences += other.sequences;
-  prompt_tokens += other.prompt_tokens;
-  return *this;
-}
-
-QueueMeter::Amount& QueueMeter::Amount::operator-=(const Amount& other) {
-  sequences -= other.sequences;
-  prompt_tokens -= other.prompt_tokens;
-  return *this;
-}
-
 void QueueMeter::Enter(const Amount& amount, const std::string& tenant) {
   MutexLock lock(mutex_);
   waiting_of_[tenant] += amount.sequences;
-  waiting_ += amount;
+  waiting_.Add(amount);
 }
 
 void QueueMeter::GiveUp(const Amount& amount, const std::string& tenant) {
@@ -40,7 +28,7 @@ void QueueMeter::GiveUp(const Amount& amount, const std::string& tenant) {
     it->second -= amount.sequences;
     if (it->second <= 0) waiting_of_.erase(it);
   }
-  waiting_ -= amount;
+  waiting_.Add(amount, -1);
 }
 
 void QueueMeter::Start(const Amount& amount, Time now, const std::string& tenant) {
@@ -49,7 +37,7 @@ void QueueMeter::Start(const Amount& amount, Time now, const std::string& tenant
   const int64_t index = SecondOf(now);
   Second& second = seconds_[index % kSeconds];
   if (second.index != index) second = {.index = index};
-  second.left += amount;
+  second.left.Add(amount);
 }
 
 QueueMeter::Amount QueueMeter::waiting() const {
@@ -72,7 +60,7 @@ Duration QueueMeter::TimeToDrain(const Amount& amount, Time now) const {
     waiting = waiting_.sequences;
     for (const Second& second : seconds_) {
       if (second.index <= SecondOf(now) - kSeconds) continue;
-      left += second.left;
+      left.Add(second.left);
       first = std::min(first, second.index);
     }
   }

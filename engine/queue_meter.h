@@ -20,8 +20,10 @@ class QueueMeter {
     int sequences = 0;
     int64_t prompt_tokens = 0;
 
-    Amount& operator+=(const Amount& other);
-    Amount& operator-=(const Amount& other);
+    void Add(const Amount& more, int times = 1) {
+      sequences += times * more.sequences;
+      prompt_tokens += times * more.prompt_tokens;
+    }
   };
 
   void Enter(const Amount& amount, const std::string& tenant = {});

@@ -47,7 +47,7 @@ Duration QueueRoom::RetryAfter(const QueueMeter::Amount& amount, const std::stri
                                Time now) {
   const QueueMeter::Amount promised = promised_.Outstanding(now);
   QueueMeter::Amount waiting = queue_.waiting();
-  waiting += promised;
+  waiting.Add(promised);
   QueueMeter::Amount excess = ExcessOver(waiting, amount);
   const int more = promised.sequences + amount.sequences;
   if (const int most = limits_.max_tenant_running; most > 0) {

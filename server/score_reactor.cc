@@ -60,7 +60,7 @@ class ScoreReactor : public WatchedUnaryReactor {
       return;
     }
     QueueMeter::Amount rest;  // for which there must be room when the call is sent again
-    for (const EngineRequest& item : *items) rest += AmountOf(item);
+    for (const EngineRequest& item : *items) rest.Add(AmountOf(item));
     Begin(items->size());
     for (size_t i = 0; i < items->size(); ++i) {
       const QueueMeter::Amount amount = AmountOf((*items)[i]);
@@ -68,7 +68,7 @@ class ScoreReactor : public WatchedUnaryReactor {
           call_.guard().Submit(*call_.serving().engine, std::move((*items)[i]),
                                std::make_unique<ItemSink>(*this, static_cast<int>(i)));
       if (taken.ok()) {
-        rest -= amount;
+        rest.Add(amount, -1);
         continue;
       }
       // Before those that were taken are told to end, whose status is not the call's.

@@ -36,20 +36,14 @@ class Attribution {
     double silent_row = 0;  // and one that does not
     int attend_layers = 0;
   };
-  struct Users {
-    int kv = 0, query = 0, mlp = 0;
-  };
 
   static size_t GroupOf(const SequenceChunk& chunk) {
     return 2 * chunk.set + (chunk.logits_rows > 0 ? 1 : 0);
   }
-  void CountUsers();
-  void Weigh(Group& group) const;
+  void WeighLayer(int layer);
 
   const ModelWork work_;
   std::vector<Group> groups_;  // by GroupOf
-  std::vector<Users> users_;   // by layer: chunks that need the weights
-  int head_users_ = 0;
   std::vector<double> shares_;
 };
 

@@ -1,34 +1,28 @@
 #include "engine/schedule/row_lists.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace skipstone {
 
 void RowLists::Build(const StepPlan& plan) {
   plan_ = &plan;
-  tokens_.clear();
-  positions_.clear();
-  slots_.clear();
-  logits_.clear();
-  plan_order_.clear();
-  runs_.clear();
-  layers_.clear();
-  index_.clear();
-  rows_eliminated_ = 0;
-  MakeGroups(plan);
-  MakeParts(plan);
+  CountGroups(plan);
   OrderGroups();
-  for (const int32_t i : part_order_) {
-    FillRows(plan, parts_[i]);
-    if (groups_[parts_[i].group].logits) FillLogits(plan, parts_[i]);
+  int32_t results = 0;
+  for (const SequenceChunk& chunk : plan.chunks) {
+    const int32_t silent = chunk.num_rows - chunk.logits_rows;
+    FillRows(chunk, groups_[2 * chunk.set], 0, silent, 0);
+    FillRows(chunk, groups_[2 * chunk.set + 1], silent, chunk.logits_rows, results);
+    results += chunk.logits_rows;
   }
+  index_.clear();
   // The bound of all index lists, so that pointers into it stay valid.
   index_.reserve(tokens_.size() * 3 * num_layers_);
+  layers_.clear();
   for (int layer = 0; layer < num_layers_; ++layer) layers_.push_back(ListsOf(layer));
 }
 
-void RowLists::MakeGroups(const StepPlan& plan) {
+void RowLists::CountGroups(const StepPlan& plan) {
   groups_.clear();
   for (const SkipSet& skip : plan.sets) {
     for (const bool logits : {false, true}) {
@@ -36,35 +30,23 @@ void RowLists::MakeGroups(const StepPlan& plan) {
           {.skip = &skip, .logits = logits, .runs = RowsRun(skip, logits || !liveness_)});
     }
   }
-}
-
-void RowLists::MakeParts(const StepPlan& plan) {
-  parts_.clear();
-  int32_t results = 0;
   for (const SequenceChunk& chunk : plan.chunks) {
     const int32_t silent = chunk.num_rows - chunk.logits_rows;
-    if (silent > 0) AddPart(chunk, /*logits=*/false, 0, results);
-    if (chunk.logits_rows > 0) AddPart(chunk, /*logits=*/true, silent, results);
-    results += chunk.logits_rows;
+    groups_[2 * chunk.set].count += silent;
+    groups_[2 * chunk.set].chunks += silent > 0 ? 1 : 0;
+    groups_[2 * chunk.set + 1].count += chunk.logits_rows;
+    groups_[2 * chunk.set + 1].chunks += chunk.logits_rows > 0 ? 1 : 0;
   }
-}
-
-void RowLists::AddPart(const SequenceChunk& chunk, bool logits, int32_t offset, int32_t results) {
-  const int32_t index = 2 * chunk.set + (logits ? 1 : 0);
-  Group& group = groups_[index];
-  const int32_t count = logits ? chunk.logits_rows : chunk.num_rows - chunk.logits_rows;
-  group.count += count;
-  if (!group.runs) return;
-  ++group.parts;
-  parts_.push_back({&chunk, index, count, offset, results});
 }
 
 void RowLists::OrderGroups() {
   group_order_.clear();
+  rows_eliminated_ = 0;
   for (int32_t i = 0; i < std::ssize(groups_); ++i) {
     const Group& group = groups_[i];
-    if (group.parts > 0) group_order_.push_back(i);
-    if (!liveness_ || group.logits || group.count == 0) continue;
+    if (group.count == 0) continue;
+    if (group.runs) group_order_.push_back(i);
+    if (!liveness_ || group.logits) continue;
     rows_eliminated_ += int64_t{group.count} * SublayersEliminated(*group.skip);
   }
   std::ranges::sort(group_order_, [this](int32_t i, int32_t j) {
@@ -76,46 +58,50 @@ void RowLists::OrderGroups() {
     if (a_last == b_last) return i < j;
     return a.logits ? a_last < b_last : a_last > b_last;
   });
-  int32_t row = 0;
-  int32_t place = 0;
+  int32_t rows = 0, logits = 0, runs = 0;
   for (const int32_t i : group_order_) {
     Group& group = groups_[i];
-    group.begin = row;
-    row += group.count;
-    place += std::exchange(group.parts, place);  // from now on the place of its next part
+    group.begin = group.next_row = rows;
+    group.next_run = runs;
+    rows += group.count;
+    runs += group.chunks;
+    if (group.logits) logits = rows;
   }
-  part_order_.resize(place);
-  for (int32_t i = 0; i < std::ssize(parts_); ++i)
-    part_order_[groups_[parts_[i].group].parts++] = i;
+  tokens_.resize(rows);
+  positions_.resize(rows);
+  slots_.resize(rows);
+  logits_.resize(logits);
+  plan_order_.resize(logits);
+  runs_.resize(runs);
 }
 
-void RowLists::FillRows(const StepPlan& plan, const Part& part) {
-  const SequenceChunk& chunk = *part.chunk;
-  runs_.push_back({static_cast<int32_t>(tokens_.size()), part.count});
-  for (int32_t i = part.offset; i < part.offset + part.count; ++i) {
-    tokens_.push_back(plan.tokens[chunk.first_token + i]);
-    positions_.push_back(chunk.first_position + i);
-    slots_.push_back(chunk.slot);
+void RowLists::FillRows(const SequenceChunk& chunk, Group& group, int32_t first, int32_t count,
+                        int32_t results) {
+  if (count == 0 || !group.runs) return;
+  runs_[group.next_run++] = {group.next_row, count};
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t row = group.next_row++;
+    tokens_[row] = plan_->tokens[chunk.first_token + first + i];
+    positions_[row] = chunk.first_position + first + i;
+    slots_[row] = chunk.slot;
+    if (!group.logits) continue;
+    logits_[row] = LogitsOf(chunk, first + i);
+    plan_order_[row] = results + i;
   }
 }
 
-void RowLists::FillLogits(const StepPlan& plan, const Part& part) {
-  const SequenceChunk& chunk = *part.chunk;
-  for (int32_t i = 0; i < part.count; ++i) {
-    const int32_t row = part.offset + i;
-    const bool last = row == chunk.num_rows - 1;
-    LogitsRow logits{.slot = chunk.slot, .position = chunk.first_position + row};
-    if (last && chunk.samples) {
-      logits.sample = true;
-      logits.top_n = chunk.sample_top_n;
-    } else {
-      // Within the chunk the next token is the next row's; behind it the plan appended it.
-      logits.target = plan.tokens[chunk.first_token + row + 1];
-      logits.top_n = chunk.prompt_top_n;
-    }
-    logits_.push_back(logits);
-    plan_order_.push_back(part.results + i);
+// What is wanted of a row of the chunk that needs logits.
+LogitsRow RowLists::LogitsOf(const SequenceChunk& chunk, int32_t row) const {
+  LogitsRow logits{.slot = chunk.slot, .position = chunk.first_position + row};
+  if (chunk.samples && row == chunk.num_rows - 1) {
+    logits.sample = true;
+    logits.top_n = chunk.sample_top_n;
+  } else {
+    // Within the chunk the next token is the next row's; behind it the plan appended it.
+    logits.target = plan_->tokens[chunk.first_token + row + 1];
+    logits.top_n = chunk.prompt_top_n;
   }
+  return logits;
 }
 
 LayerRows RowLists::ListsOf(int layer) {

@@ -38,25 +38,20 @@ class RowLists {
     const SkipSet* skip;
     bool logits;
     bool runs;
-    int32_t parts = 0;
-    int32_t begin = 0;  // first row, in row order
-    int32_t count = 0;
-  };
-  // Consecutive rows of one chunk in one group.
-  struct Part {
-    const SequenceChunk* chunk;
-    int32_t group;
-    int32_t count;
-    int32_t offset;   // of the first row within the chunk
-    int32_t results;  // of the chunk's first logits row among the plan's
+    int32_t count = 0;     // rows
+    int32_t chunks = 0;    // that have such rows
+    int32_t begin = 0;     // first row, in row order
+    int32_t next_row = 0;  // of the chunk that is filled in next
+    int32_t next_run = 0;
   };
 
-  void MakeGroups(const StepPlan& plan);
-  void MakeParts(const StepPlan& plan);
-  void AddPart(const SequenceChunk& chunk, bool logits, int32_t offset, int32_t results);
+  void CountGroups(const StepPlan& plan);
   void OrderGroups();
-  void FillRows(const StepPlan& plan, const Part& part);
-  void FillLogits(const StepPlan& plan, const Part& part);
+  // Rows of one chunk in one group; `results`: place of the first one, if it needs logits, among
+  // the plan's logits rows.
+  void FillRows(const SequenceChunk& chunk, Group& group, int32_t first, int32_t count,
+                int32_t results);
+  LogitsRow LogitsOf(const SequenceChunk& chunk, int32_t row) const;
   LayerRows ListsOf(int layer);
   RowList MakeList(bool LayerParts::*part);
 
@@ -66,8 +61,6 @@ class RowLists {
   std::vector<Group> groups_;         // 2 * set + (1: need logits)
   std::vector<int32_t> group_order_;  // groups that run, in row order
   std::vector<LayerParts> in_layer_;  // what a layer does with each of them
-  std::vector<Part> parts_;           // by first appearance
-  std::vector<int32_t> part_order_;   // parts in row order
   std::vector<int32_t> tokens_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> slots_;

@@ -251,10 +251,12 @@ std::span<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
     results = results.subspan(chunk.logits_rows);
     Sequence* sequence = InSlot(chunk);
     if (sequence == nullptr) continue;  // ended meanwhile: an overrun row
-    SequenceUpdate update = CommitChunk(*sequence, plan.id, chunk, rows);
-    if (update.end != SequenceEnd::kNone) Remove(update.id);
-    if (update.sampled || !update.prompt.empty() || update.end != SequenceEnd::kNone) {
-      updates_.push_back(std::move(update));
+    SequenceUpdate& update = updates_.emplace_back();
+    CommitChunk(*sequence, plan.id, chunk, rows, &update);
+    if (update.end != SequenceEnd::kNone) {
+      Remove(update.id);
+    } else if (!update.sampled && update.prompt.empty()) {
+      updates_.pop_back();
     }
   }
   return updates_;
@@ -268,41 +270,40 @@ Sequence* Scheduler::InSlot(const SequenceChunk& chunk) const {
   return it == sequences_.end() ? nullptr : it->second.get();
 }
 
-SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
-                                      const SequenceChunk& chunk,
-                                      std::span<const LogitsResult> results) {
+void Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk,
+                            std::span<const LogitsResult> results, SequenceUpdate* update) {
   const SequenceSpec& spec = sequence.spec;
+  update->id = spec.id;
+  update->group = spec.group;
+  update->output_index = spec.output_index;
+  update->preemptions = sequence.preemptions;
   const auto broken = std::ranges::find(results, false, &LogitsResult::finite);
   if (broken != results.end()) {
-    const auto rows_after = static_cast<int>(results.end() - broken);
-    return {.id = spec.id,
-            .group = spec.group,
-            .output_index = spec.output_index,
-            .end = SequenceEnd::kNonFinite,
-            .position = chunk.first_position + chunk.num_rows - rows_after,
-            .skip = sequence.skip,
-            .preemptions = sequence.preemptions};
+    update->end = SequenceEnd::kNonFinite;
+    update->position =
+        chunk.first_position + chunk.num_rows - static_cast<int>(results.end() - broken);
+    update->skip = sequence.skip;
+    return;
   }
   // Preempted since, the pages that the step wrote are not the sequence's any more.
   if (sequence.running() && sequence.start_plan <= plan_id) {
     kv_.EnterBlocks(sequence, chunk.first_position + chunk.num_rows);
-    if (kv_.PromptEntered(sequence)) WaitQueue::ReleaseFollowers(sequence);
+    if (!sequence.followers.empty() && kv_.PromptEntered(sequence)) {
+      WaitQueue::ReleaseFollowers(sequence);
+    }
     // What a prompt has entered may be what the blocked sequence lacks.
     if (chunk.first_position < sequence.PromptTokens()) blocked_ = nullptr;
   }
-  SequenceUpdate update{.id = spec.id, .group = spec.group, .output_index = spec.output_index};
-  update.preemptions = sequence.preemptions;
   const size_t targets = results.size() - (chunk.samples ? 1 : 0);
-  update.prompt.assign(results.begin(), results.begin() + targets);
+  update->prompt.assign(results.begin(), results.begin() + targets);
   if (chunk.samples) {
-    update.sampled = results.back();
-    update.applied = sequence.TakeApplied();
-    update.end = sequence.AddToken(results.back().sampled.id);
+    update->sampled = results.back();
+    update->applied = sequence.TakeApplied();
+    update->end = sequence.AddToken(results.back().sampled.id);
     waiting_.Serve(sequence, 1);
   } else if (spec.scores() && chunk.first_position + chunk.num_rows == sequence.RowsWanted()) {
-    update.end = SequenceEnd::kScored;
+    update->end = SequenceEnd::kScored;
   }
-  return update;
 }
 
 std::vector<SequenceId> Scheduler::PastDeadline(Time now) const { return PastOf(deadlines_, now); }

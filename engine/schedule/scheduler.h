@@ -125,8 +125,8 @@ class Scheduler {
   void StopRunning(Sequence& sequence);
   int64_t ReservedPages() const;
   Sequence* InSlot(const SequenceChunk& chunk) const;
-  SequenceUpdate CommitChunk(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk,
-                             std::span<const LogitsResult> results);
+  void CommitChunk(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk,
+                   std::span<const LogitsResult> results, SequenceUpdate* update);
 
   const SchedulerOptions options_;
   KvManager kv_;

@@ -8,7 +8,7 @@
 namespace skipstone {
 
 Sequence::Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
-    : spec(std::move(spec)), skip(this->spec.skip), pages(pool, this->spec.skip, page_tokens) {
+    : spec(std::move(spec)), pages(pool, this->spec.skip, page_tokens), skip(this->spec.skip) {
   if (this->spec.scores()) {
     next_prompt_logprob = this->spec.score_from - 1;
   } else {
@@ -52,9 +52,10 @@ int Sequence::SheddableLayers() const {
 void Sequence::PlanRows(int rows, StepPlan* plan) {
   const int begin = planned;
   const int end = begin + rows;
+  set = plan->SetOf(skip, set);
   SequenceChunk chunk{.sequence = spec.id,
                       .slot = slot,
-                      .set = plan->SetOf(skip),
+                      .set = set,
                       .first_position = begin,
                       .num_rows = rows,
                       .first_token = static_cast<int32_t>(plan->tokens.size())};

@@ -15,7 +15,7 @@
 #include "engine/kv/sequence_pages.h"
 #include "engine/schedule/sequence_spec.h"
 #include "engine/schedule/step_plan.h"
-#include "engine/skip/applied_range.h"
+#include "engine/skip/skip_set.h"
 
 namespace skipstone {
 
@@ -107,7 +107,6 @@ class Sequence {
   std::vector<AppliedRange> TakeApplied();
 
   const SequenceSpec spec;
-  SkipSet skip;  // in force for the rows planned next
   std::vector<int32_t> output;
   SequencePages pages;
   PrefixIndex::Cursor cursor;  // the blocks that it adopted from the prefix cache or entered there
@@ -119,6 +118,8 @@ class Sequence {
   bool at_newcomers_expense = false;  // its tenant's first, where shares are fair: see WaitQueue
   double silent_row_work = 1;  // work of a row that needs no logits, in such rows without skipping
   uint64_t start_plan = 0;     // id of the plan that started it last
+  SkipSet skip;                // in force for the rows planned next
+  int32_t set = 0;             // its place among the sets of the last plan
   int32_t slot = -1;           // while it runs
   int planned = 0;
   int in_flight = 0;       // tokens that planned, uncommitted steps sample: 0 to 2

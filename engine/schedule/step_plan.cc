@@ -6,7 +6,7 @@
 namespace skipstone {
 
 // There are few, as many as levels in use: a scan beats a hash.
-int32_t StepPlan::SetOf(const SkipSet& skip) {
+int32_t StepPlan::FindOrAdd(const SkipSet& skip) {
   const auto known = std::ranges::find(sets, skip);
   const auto place = static_cast<int32_t>(known - sets.begin());
   if (known == sets.end()) sets.push_back(skip);

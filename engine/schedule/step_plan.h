@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -49,10 +50,15 @@ struct StepPlan {
 
   bool empty() const { return chunks.empty(); }
   const SkipSet& SkipOf(const SequenceChunk& chunk) const { return sets[chunk.set]; }
-  // The place of `skip` among the sets, which it joins if it is new.
-  int32_t SetOf(const SkipSet& skip);
+  // The place of `skip` among the sets, which it joins if it is new. `likely`: where it may be.
+  int32_t SetOf(const SkipSet& skip, int32_t likely = 0) {
+    return likely < std::ssize(sets) && sets[likely] == skip ? likely : FindOrAdd(skip);
+  }
   // Empty again, with the memory it has.
   void Clear();
+
+ private:
+  int32_t FindOrAdd(const SkipSet& skip);
 };
 
 }  // namespace skipstone
