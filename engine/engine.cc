@@ -30,6 +30,22 @@ SchedulerOptions SchedulerOptionsOf(const EngineOptions& options) {
   return scheduler;
 }
 
+// How a request ends that is no longer wanted.
+EndRequest EndFor(Engine::CancelReason reason) {
+  switch (reason) {
+    case Engine::CancelReason::kAbort:
+      return {.finish_outputs = true};
+    case Engine::CancelReason::kStreamStalled:
+      return {.status = absl::CancelledError("the client stopped reading"),
+              .outcome = Outcome::kAborted};
+    case Engine::CancelReason::kDeadline:
+      return {.status = DeadlinePassed(), .outcome = Outcome::kDeadline};
+    case Engine::CancelReason::kClientGone:
+      break;
+  }
+  return {.status = absl::CancelledError("cancelled"), .outcome = Outcome::kCancelled};
+}
+
 absl::Status CutByDrain() {
   return absl::UnavailableError("the server shut down before the request ended");
 }
@@ -53,7 +69,7 @@ class Engine::Impl {
                 parts.output_batches),
         loop_(std::move(parts.runner), SchedulerOptionsOf(options), observer_, clock_, output_),
         room_(options.limits, loop_.queue(), live_) {
-    output_.set_on_room([this] { loop_.Post({.kind = StepCommand::Kind::kWake}); });
+    output_.set_on_room([this] { loop_.Post(Wake()); });
   }
 
   // Before anything else.
@@ -67,17 +83,16 @@ class Engine::Impl {
   bool Drain(Time deadline);
   absl::Status health() const;
   EngineLoad load() const { return loop_.load(); }
-  Duration RetryAfter(const EngineRequest& request);
+  Duration RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant);
 
  private:
   std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
   int ResolveMaxTokens(const EngineRequest& request) const;
   absl::Status CanTake(const EngineRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool EndRequests(const LiveCalls::Requests& requests, CancelReason reason);
+  bool EndRequests(const LiveCalls::Requests& requests, EndRequest end);
   void EndWithoutSteps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Handle(OutputEvent& event);
-  void Finish(const LiveRequestPtr& request, const absl::Status& status,
-              std::optional<Outcome> outcome);
+  void Retire(const LiveRequestPtr& request, const RequestEnded& end);
 
   const EngineOptions options_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
@@ -132,7 +147,7 @@ absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<Request
   if (request.deadline <= clock_.Now()) {
     return absl::DeadlineExceededError("the request's deadline has passed before it was queued");
   }
-  StepCommand add{.kind = StepCommand::Kind::kAdd, .sequences = MakeSequences(request)};
+  AddRequest add{.sequences = MakeSequences(request)};
   MutexLock lock(mutex_);
   SKIPSTONE_RETURN_IF_ERROR(CanTake(request));
   add.request = std::make_shared<LiveRequest>(
@@ -199,7 +214,7 @@ bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason, ui
     live_.Close(request_id, call);
   }
   ended_.NotifyAll();
-  return EndRequests(requests, reason);
+  return EndRequests(requests, EndFor(reason));
 }
 
 bool Engine::Impl::Abort(const std::string& request_id, const std::optional<std::string>& owner) {
@@ -208,27 +223,10 @@ bool Engine::Impl::Abort(const std::string& request_id, const std::optional<std:
     MutexLock lock(mutex_);
     requests = live_.OwnedBy(owner, request_id);
   }
-  return EndRequests(requests, CancelReason::kAbort);
+  return EndRequests(requests, EndFor(CancelReason::kAbort));
 }
 
-bool Engine::Impl::EndRequests(const LiveCalls::Requests& requests, CancelReason reason) {
-  StepCommand end{.kind = StepCommand::Kind::kEndRequest};
-  end.finish_outputs = reason == CancelReason::kAbort;
-  switch (reason) {
-    case CancelReason::kClientGone:
-    case CancelReason::kAbort:
-      end.status = absl::CancelledError("cancelled");
-      end.outcome = Outcome::kCancelled;
-      break;
-    case CancelReason::kStreamStalled:
-      end.status = absl::CancelledError("the client stopped reading");
-      end.outcome = Outcome::kAborted;
-      break;
-    case CancelReason::kDeadline:
-      end.status = DeadlinePassed();
-      end.outcome = Outcome::kDeadline;
-      break;
-  }
+bool Engine::Impl::EndRequests(const LiveCalls::Requests& requests, EndRequest end) {
   for (const LiveRequestPtr& request : requests) {
     end.request = request;
     loop_.Post(end);
@@ -242,13 +240,7 @@ bool Engine::Impl::Drain(Time deadline) {
   while (!live_.empty() && ended_.WaitUntil(mutex_, deadline)) {
   }
   if (live_.empty()) return true;
-  StepCommand end{.kind = StepCommand::Kind::kEndRequest};
-  end.status = CutByDrain();
-  end.outcome = Outcome::kError;
-  for (const LiveRequestPtr& request : live_.All()) {
-    end.request = request;
-    loop_.Post(end);
-  }
+  EndRequests(live_.All(), {.status = CutByDrain(), .outcome = Outcome::kError});
   Time told = SystemClock().Now() + options_.end_timeout;
   while (!live_.empty() && ended_.WaitUntil(mutex_, told)) {
   }
@@ -269,10 +261,7 @@ void Engine::Impl::EndWithoutSteps() {
                                            Seconds(options_.end_timeout), requests.size()));
   std::vector<OutputEvent> ends;
   for (const LiveRequestPtr& request : requests) {
-    ends.push_back({.kind = OutputEvent::Kind::kDone,
-                    .request = request,
-                    .status = CutByDrain(),
-                    .outcome = Outcome::kError});
+    ends.push_back({request, RequestEnded{CutByDrain(), Outcome::kError}});
   }
   output_.Push(ends);
 }
@@ -294,42 +283,32 @@ absl::Status Engine::Impl::health() const {
   return absl::OkStatus();
 }
 
-Duration Engine::Impl::RetryAfter(const EngineRequest& request) {
+Duration Engine::Impl::RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant) {
   MutexLock lock(mutex_);
-  return room_.RetryAfter(request, clock_.Now());
+  return room_.RetryAfter(amount, tenant, clock_.Now());
 }
 
 void Engine::Impl::Handle(OutputEvent& event) {
   LiveRequest& request = *event.request;
-  switch (event.kind) {
-    case OutputEvent::Kind::kScheduled:
-      return request.OnScheduled(event.time, event.cached_tokens, event.skip);
-    case OutputEvent::Kind::kUpdate:
-      if (request.OnUpdate(event.index, event.update, event.time) &&
-          event.update.end == SequenceEnd::kNone) {
-        loop_.Post({.kind = StepCommand::Kind::kEndOutput,
-                    .request = event.request,
-                    .index = event.index});
-      }
-      break;
-    case OutputEvent::Kind::kEndOutput:
-      request.OnEnd(event.index, event.reason, event.preemptions);
-      break;
-    case OutputEvent::Kind::kDone:
-      return Finish(event.request, event.status, event.outcome);
+  if (const auto* end = std::get_if<RequestEnded>(&event.what)) return Retire(event.request, *end);
+  if (const auto* scheduled = std::get_if<Scheduled>(&event.what)) request.On(*scheduled);
+  if (const auto* ended = std::get_if<OutputEnded>(&event.what)) request.On(*ended);
+  if (const auto* updated = std::get_if<Updated>(&event.what)) {
+    if (request.On(*updated) && updated->update.end == SequenceEnd::kNone) {
+      loop_.Post(EndOutput{event.request, updated->update.output_index});
+    }
   }
-  if (request.AllFinished()) Finish(event.request, absl::OkStatus(), std::nullopt);
+  if (request.AllFinished()) Retire(event.request, {});
 }
 
-void Engine::Impl::Finish(const LiveRequestPtr& request, const absl::Status& status,
-                          std::optional<Outcome> outcome) {
+void Engine::Impl::Retire(const LiveRequestPtr& request, const RequestEnded& end) {
   if (request->done()) return;
   {
     // Before the client learns of the end, so that it may use the id again at once.
     MutexLock lock(mutex_);
     live_.Leave(request);
   }
-  request->OnDone(status, outcome);
+  request->On(end);
   ended_.NotifyAll();
 }
 
@@ -353,7 +332,9 @@ bool Engine::Abort(const std::string& request_id, const std::optional<std::strin
 }
 bool Engine::Drain(Time deadline) { return impl_->Drain(deadline); }
 EngineLoad Engine::load() const { return impl_->load(); }
-Duration Engine::RetryAfter(const EngineRequest& request) { return impl_->RetryAfter(request); }
+Duration Engine::RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant) {
+  return impl_->RetryAfter(amount, tenant);
+}
 absl::Status Engine::health() const { return impl_->health(); }
 
 }  // namespace skipstone

@@ -20,6 +20,7 @@
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"
 #include "engine/output_batches.h"
+#include "engine/queue_meter.h"
 #include "engine/request.h"
 
 namespace skipstone {
@@ -67,10 +68,10 @@ class Engine {
   bool Drain(Time deadline);
 
   EngineLoad load() const;
-  // For a request that Submit refused for want of room: how long until the queue drains so far that
-  // it may fit behind those that were told the same before, at the rate of the last seconds. At
-  // most PromisedPlaces::kLongest.
-  Duration RetryAfter(const EngineRequest& request);
+  // For what Submit refused for want of room: how long until the queue drains so far that it may
+  // fit behind those that were told the same before, at the rate of the last seconds. At most
+  // PromisedPlaces::kLongest.
+  Duration RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant);
   // OK; INTERNAL after a device error, or if a drain found a thread that hangs; UNAVAILABLE while a
   // step or a call of a sink has been running for longer than stall_timeout.
   absl::Status health() const;

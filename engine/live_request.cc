@@ -23,51 +23,54 @@ LiveRequest::LiveRequest(EngineRequest request, std::unique_ptr<RequestSink> sin
   }
 }
 
-void LiveRequest::OnScheduled(Time time, int cached_tokens, const SkipSet& skip) {
+void LiveRequest::On(const Scheduled& scheduled) {
   if (scheduled_ || done_) return;
-  scheduled_ = time;
-  skip_ = skip;
-  timing_.queue = time - request_.arrival;
-  cached_tokens_ = cached_tokens;
+  scheduled_ = scheduled.time;
+  skip_ = scheduled.skip;
+  timing_.queue = scheduled.time - request_.arrival;
+  cached_tokens_ = scheduled.cached_tokens;
   sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size()),
-                     .cached_prompt_tokens = cached_tokens,
+                     .cached_prompt_tokens = cached_tokens_,
                      .skip = skip_});
 }
 
-bool LiveRequest::OnUpdate(int index, const SequenceUpdate& update, Time time) {
+bool LiveRequest::On(const Updated& updated) {
+  const SequenceUpdate& update = updated.update;
+  const int index = update.output_index;
   if (done_ || outputs_[index].finished) return false;
   std::vector<AppliedRange>& applied = outputs_[index].applied;
   applied.insert(applied.end(), update.applied.begin(), update.applied.end());
-  OutputDelta delta = PromptDelta(index, update);
+  OutputDelta delta = PromptDelta(update);
   bool matched = false;
-  if (update.sampled) matched = AddToken(index, *update.sampled, time, &delta);
+  if (update.sampled) matched = AddToken(index, *update.sampled, updated.time, &delta);
   const bool ends = matched || update.end != SequenceEnd::kNone;
   if (ends && !matched) delta.text += outputs_[index].text.Flush();
   Deliver(std::move(delta));
   if (!ends) return false;
   if (matched) {
-    Finish(index, FinishReason::kStopString, std::nullopt, update.preemptions);
+    EndOutput(index, FinishReason::kStopString, std::nullopt, update.preemptions);
   } else if (update.end == SequenceEnd::kStopToken) {
-    Finish(index, FinishReason::kStop, update.sampled->sampled.id, update.preemptions);
+    EndOutput(index, FinishReason::kStop, update.sampled->sampled.id, update.preemptions);
   } else {
-    Finish(index, LengthReason(outputs_[index]), std::nullopt, update.preemptions);
+    EndOutput(index, LengthReason(outputs_[index]), std::nullopt, update.preemptions);
   }
   return matched;
 }
 
-void LiveRequest::OnEnd(int index, FinishReason reason, int preemptions) {
+void LiveRequest::On(const OutputEnded& ended) {
+  const int index = ended.index;
   if (done_ || outputs_[index].finished) return;
-  any_time_limit_ |= reason == FinishReason::kTimeLimit;
-  any_aborted_ |= reason == FinishReason::kAborted;
+  any_time_limit_ |= ended.reason == FinishReason::kTimeLimit;
+  any_aborted_ |= ended.reason == FinishReason::kAborted;
   // It ends in the queue; clients are told what was taken before they are told its end.
   if (!scheduled_ && finished_outputs_ == 0) {
     sink_->OnAccepted({.prompt_tokens = static_cast<int>(request_.prompt.size()), .skip = skip_});
   }
   Deliver({.index = index, .text = outputs_[index].text.Flush()});
-  Finish(index, reason, std::nullopt, preemptions);
+  EndOutput(index, ended.reason, std::nullopt, ended.preemptions);
 }
 
-void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outcome) {
+void LiveRequest::On(const RequestEnded& ended) {
   if (done_) return;
   done_ = true;
   ReadClocks();
@@ -80,12 +83,12 @@ void LiveRequest::OnDone(const absl::Status& status, std::optional<Outcome> outc
                                  .prompt_tokens = totals.prompt_tokens,
                                  .completion_tokens = totals.completion_tokens,
                                  .kv_pages_omitted = pages_omitted_};
-  observation.outcome = outcome.value_or(any_aborted_      ? Outcome::kAborted
-                                         : any_time_limit_ ? Outcome::kTimeLimit
-                                                           : Outcome::kOk);
+  observation.outcome = ended.outcome.value_or(any_aborted_      ? Outcome::kAborted
+                                               : any_time_limit_ ? Outcome::kTimeLimit
+                                                                 : Outcome::kOk);
   for (const Output& output : outputs_) observation.outputs += output.tokens > 0;
   observer_.OnRequestDone(observation);
-  sink_->OnDone(status, totals);
+  sink_->OnDone(ended.status, totals);
   sink_.reset();
 }
 
@@ -128,7 +131,8 @@ GeneratedToken LiveRequest::Generated(const TokenLogprob& token, const LogitsRes
   return generated;
 }
 
-OutputDelta LiveRequest::PromptDelta(int index, const SequenceUpdate& update) {
+OutputDelta LiveRequest::PromptDelta(const SequenceUpdate& update) {
+  const int index = update.output_index;
   OutputDelta delta{.index = index};
   // The first prompt token follows nothing: it has no log-probability. A prompt that has no other
   // comes with the first sampled token.
@@ -184,8 +188,8 @@ FinishReason LiveRequest::LengthReason(const Output& output) const {
                                                     : FinishReason::kContextFull;
 }
 
-void LiveRequest::Finish(int index, FinishReason reason, std::optional<int32_t> stop_token,
-                         int preemptions) {
+void LiveRequest::EndOutput(int index, FinishReason reason, std::optional<int32_t> stop_token,
+                            int preemptions) {
   Output& output = outputs_[index];
   output.finished = true;
   ++finished_outputs_;

@@ -1,5 +1,6 @@
 // A request between Submit and OnDone: turns what the step thread reports into text, timings and
-// calls of the sink. Only its output thread calls it, off the critical path of the steps.
+// calls of the sink. Only its output thread calls it, off the critical path of the steps. Its
+// sequences are the step thread's.
 #pragma once
 
 #include <atomic>
@@ -17,7 +18,34 @@
 
 namespace skipstone {
 
-class LiveRequest {
+// The first of its sequences started, with so many tokens from the prefix cache; all start with
+// `skip`.
+struct Scheduled {
+  Time time{};
+  int cached_tokens = 0;
+  SkipSet skip;
+};
+
+// A step that was committed at `time` brought this to one of its outputs.
+struct Updated {
+  Time time{};
+  SequenceUpdate update;
+};
+
+// An output ends early, with what it has.
+struct OutputEnded {
+  int index = 0;
+  FinishReason reason = FinishReason::kTimeLimit;
+  int preemptions = 0;
+};
+
+// The request ends. `outcome` unset: by its outputs' reasons.
+struct RequestEnded {
+  absl::Status status;
+  std::optional<Outcome> outcome;
+};
+
+class LiveRequest : public SequenceGroup {
  public:
   struct Context {
     const Tokenizer& tokenizer;
@@ -35,18 +63,14 @@ class LiveRequest {
     attributed_.fetch_add(time.count(), std::memory_order_relaxed);
   }
 
-  // The first of its sequences was scheduled at `time`, with so many tokens from the prefix cache;
-  // all start with `skip`.
-  void OnScheduled(Time time, int cached_tokens, const SkipSet& skip);
-  // A step committed at `time` brought this to output `index`. Returns true if the text matched a
-  // stop string, so that the sequence must end now.
-  bool OnUpdate(int index, const SequenceUpdate& update, Time time);
-  // Output `index` ends early, with what it has (time limit, abort).
-  void OnEnd(int index, FinishReason reason, int preemptions);
+  void On(const Scheduled& scheduled);
+  // Returns true if the text matched a stop string, so that the sequence must end now.
+  bool On(const Updated& updated);
+  void On(const OutputEnded& ended);
   // Every output has finished.
   bool AllFinished() const { return finished_outputs_ == static_cast<int>(outputs_.size()); }
-  // The last call: tells the sink and the observer. `outcome` unset: by the outputs' reasons.
-  void OnDone(const absl::Status& status, std::optional<Outcome> outcome);
+  // The last call: tells the sink and the observer.
+  void On(const RequestEnded& ended);
   bool done() const { return done_; }
 
  private:
@@ -63,12 +87,13 @@ class LiveRequest {
   TokenText TextOf(const TokenLogprob& token, bool with_logprob) const;
   GeneratedToken Generated(const TokenLogprob& token, const LogitsResult& result,
                            bool with_logprob) const;
-  OutputDelta PromptDelta(int index, const SequenceUpdate& update);
+  OutputDelta PromptDelta(const SequenceUpdate& update);
   bool AddToken(int index, const LogitsResult& sampled, Time time, OutputDelta* delta);
   void Deliver(OutputDelta delta);
   // Brings the running parts of timing_ up to now.
   void ReadClocks();
-  void Finish(int index, FinishReason reason, std::optional<int32_t> stop_token, int preemptions);
+  void EndOutput(int index, FinishReason reason, std::optional<int32_t> stop_token,
+                 int preemptions);
   FinishReason LengthReason(const Output& output) const;
   // Of the tokens that it has stored so far, a layer.
   int64_t BlocksOf(const Output& output) const;

@@ -6,7 +6,10 @@
 namespace skipstone {
 namespace {
 
-int64_t ResultsOf(const OutputEvent& event) { return 1 + std::ssize(event.update.prompt); }
+int64_t ResultsOf(const OutputEvent& event) {
+  const auto* updated = std::get_if<Updated>(&event.what);
+  return 1 + (updated == nullptr ? 0 : std::ssize(updated->update.prompt));
+}
 
 }  // namespace
 

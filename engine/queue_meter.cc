@@ -11,11 +11,15 @@ int64_t SecondOf(Time time) {
 
 }  // namespace
 
+QueueMeter::Amount AmountOf(const EngineRequest& request) {
+  return {.sequences = request.n,
+          .prompt_tokens = request.n * static_cast<int64_t>(request.prompt.size())};
+}
+
 void QueueMeter::Enter(const Amount& amount, const std::string& tenant) {
   MutexLock lock(mutex_);
   waiting_of_[tenant] += amount.sequences;
-  waiting_.sequences += amount.sequences;
-  waiting_.prompt_tokens += amount.prompt_tokens;
+  waiting_.Add(amount);
 }
 
 void QueueMeter::GiveUp(const Amount& amount, const std::string& tenant) {
@@ -24,8 +28,7 @@ void QueueMeter::GiveUp(const Amount& amount, const std::string& tenant) {
     it->second -= amount.sequences;
     if (it->second <= 0) waiting_of_.erase(it);
   }
-  waiting_.sequences -= amount.sequences;
-  waiting_.prompt_tokens -= amount.prompt_tokens;
+  waiting_.Add(amount, -1);
 }
 
 void QueueMeter::Start(const Amount& amount, Time now, const std::string& tenant) {
@@ -34,8 +37,7 @@ void QueueMeter::Start(const Amount& amount, Time now, const std::string& tenant
   const int64_t index = SecondOf(now);
   Second& second = seconds_[index % kSeconds];
   if (second.index != index) second = {.index = index};
-  second.left.sequences += amount.sequences;
-  second.left.prompt_tokens += amount.prompt_tokens;
+  second.left.Add(amount);
 }
 
 QueueMeter::Amount QueueMeter::waiting() const {
@@ -58,8 +60,7 @@ Duration QueueMeter::TimeToDrain(const Amount& amount, Time now) const {
     waiting = waiting_.sequences;
     for (const Second& second : seconds_) {
       if (second.index <= SecondOf(now) - kSeconds) continue;
-      left.sequences += second.left.sequences;
-      left.prompt_tokens += second.left.prompt_tokens;
+      left.Add(second.left);
       first = std::min(first, second.index);
     }
   }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "engine/request.h"
 
 namespace skipstone {
 
@@ -18,6 +19,11 @@ class QueueMeter {
   struct Amount {
     int sequences = 0;
     int64_t prompt_tokens = 0;
+
+    void Add(const Amount& more, int times = 1) {
+      sequences += times * more.sequences;
+      prompt_tokens += times * more.prompt_tokens;
+    }
   };
 
   void Enter(const Amount& amount, const std::string& tenant = {});
@@ -45,5 +51,8 @@ class QueueMeter {
   std::unordered_map<std::string, int> waiting_of_ ABSL_GUARDED_BY(mutex_);  // none of 0
   std::array<Second, kSeconds> seconds_ ABSL_GUARDED_BY(mutex_);
 };
+
+// What it adds to the queue.
+QueueMeter::Amount AmountOf(const EngineRequest& request);
 
 }  // namespace skipstone

@@ -5,18 +5,9 @@
 #include "absl/strings/str_format.h"
 
 namespace skipstone {
-namespace {
-
-QueueMeter::Amount AmountOf(const EngineRequest& request) {
-  return {.sequences = request.n,
-          .prompt_tokens = request.n * static_cast<int64_t>(request.prompt.size())};
-}
-
-}  // namespace
 
 QueueMeter::Amount QueueRoom::ExcessOver(const QueueMeter::Amount& waiting,
-                                         const EngineRequest& request) const {
-  const QueueMeter::Amount more = AmountOf(request);
+                                         const QueueMeter::Amount& more) const {
   QueueMeter::Amount excess{.sequences = waiting.sequences + more.sequences - limits_.max_queue};
   if (waiting.prompt_tokens > 0) {
     excess.prompt_tokens = waiting.prompt_tokens + more.prompt_tokens - limits_.max_queue_tokens;
@@ -26,7 +17,7 @@ QueueMeter::Amount QueueRoom::ExcessOver(const QueueMeter::Amount& waiting,
 
 absl::Status QueueRoom::Check(const EngineRequest& request) const {
   const QueueMeter::Amount waiting = queue_.waiting();
-  const QueueMeter::Amount excess = ExcessOver(waiting, request);
+  const QueueMeter::Amount excess = ExcessOver(waiting, AmountOf(request));
   if (excess.sequences > 0) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("the queue is full: %d sequences wait, the limit is %d", waiting.sequences,
@@ -52,23 +43,23 @@ absl::Status QueueRoom::Check(const EngineRequest& request) const {
   return absl::OkStatus();
 }
 
-Duration QueueRoom::RetryAfter(const EngineRequest& request, Time now) {
+Duration QueueRoom::RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant,
+                               Time now) {
   const QueueMeter::Amount promised = promised_.Outstanding(now);
   QueueMeter::Amount waiting = queue_.waiting();
-  waiting.sequences += promised.sequences;
-  waiting.prompt_tokens += promised.prompt_tokens;
-  QueueMeter::Amount excess = ExcessOver(waiting, request);
-  const int more = promised.sequences + request.n;
+  waiting.Add(promised);
+  QueueMeter::Amount excess = ExcessOver(waiting, amount);
+  const int more = promised.sequences + amount.sequences;
   if (const int most = limits_.max_tenant_running; most > 0) {
-    excess.sequences = std::max(excess.sequences, live_.SequencesOf(request.tenant) + more - most);
+    excess.sequences = std::max(excess.sequences, live_.SequencesOf(tenant) + more - most);
   }
   if (const int most = limits_.max_tenant_queued; most > 0) {
-    excess.sequences = std::max(excess.sequences, queue_.waiting_of(request.tenant) + more - most);
+    excess.sequences = std::max(excess.sequences, queue_.waiting_of(tenant) + more - most);
   }
   excess.sequences = std::max(1, excess.sequences);
   excess.prompt_tokens = std::max<int64_t>(1, excess.prompt_tokens);
   const Duration wait = std::min(queue_.TimeToDrain(excess, now), PromisedPlaces::kLongest);
-  promised_.Promise(AmountOf(request), now, now + wait);
+  promised_.Promise(amount, now, now + wait);
   return wait;
 }
 

@@ -8,7 +8,6 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
-#include "engine/skip/applied_range.h"
 #include "engine/skip/skip_set.h"
 
 namespace skipstone {

@@ -3,11 +3,9 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <optional>
-#include <string>
-#include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,21 +18,32 @@
 #include "engine/output_threads.h"
 #include "engine/queue_meter.h"
 #include "engine/schedule/attribution.h"
-#include "engine/schedule/scheduler.h"
-#include "engine/schedule/step_times.h"
+#include "engine/schedule/planner.h"
 
 namespace skipstone {
 
-struct StepCommand {
-  enum class Kind { kAdd, kEndOutput, kEndRequest, kWake };
-  Kind kind = Kind::kAdd;
+struct AddRequest {
   LiveRequestPtr request;
-  std::vector<SequenceSpec> sequences;  // kAdd: one per output; ids are set by the step thread
-  int index = 0;                        // kEndOutput
-  bool finish_outputs = false;          // kEndRequest: as aborted outputs, then OK
-  absl::Status status;                  // kEndRequest
-  std::optional<Outcome> outcome;       // kEndRequest
+  std::vector<SequenceSpec> sequences;  // one per output; id and group are set by the step thread
 };
+
+// A stop string was found in its text.
+struct EndOutput {
+  LiveRequestPtr request;
+  int index = 0;
+};
+
+struct EndRequest {
+  LiveRequestPtr request;
+  absl::Status status;
+  std::optional<Outcome> outcome;
+  bool finish_outputs = false;  // as aborted outputs, then OK
+};
+
+// There may be something to do.
+struct Wake {};
+
+using StepCommand = std::variant<Wake, AddRequest, EndOutput, EndRequest>;
 
 // How a request ends whose deadline passed.
 absl::Status DeadlinePassed();
@@ -44,7 +53,7 @@ class StepLoop {
   StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
            EngineObserver& observer, const Clock& clock, OutputThreads& output);
 
-  // Runs until Stop was called and its commands are done, or Abandon. On its own thread.
+  // Steps until Stop was called and its commands are done, or Abandon. On its own thread.
   void Run();
 
   // Thread-safe.
@@ -61,50 +70,46 @@ class StepLoop {
   Time step_started() const { return step_started_.load(std::memory_order_relaxed); }
 
  private:
-  struct Owner {
-    LiveRequestPtr request;
-    int index;
-  };
-  struct InFlight {
-    StepPlan plan;
-    std::vector<double> shares;  // of the chunks in the step's time
-    Time launched;
-  };
-
-  void Apply(StepCommand& command);
-  void AddRequest(StepCommand& command);
-  void EndRequest(StepCommand& command);
-  int RemoveSequence(SequenceId id);
+  // One round. False: it was the last one.
+  bool Step();
+  // Waits for commands if there is nothing else to do. False: no more will come, and all is done.
+  bool TakeCommands();
   void Expire(Time now);
+  // Null: nothing more can be launched now.
+  Planner::Step* Plan() { return output_.Full() ? nullptr : planner_.Next(); }
+  // False, as Collect's: abandoned meanwhile.
+  bool Launch(Planner::Step& step);
+  bool Collect(StepResults* results);
+  void Commit(const StepResults& results);
+
+  void Apply(const Wake&) {}
+  void Apply(AddRequest& command);
+  void Apply(const EndOutput& command);
+  void Apply(const EndRequest& command);
+  // What sinks have not taken yet bounds what is computed for them.
+  bool NothingToPlan() { return scheduler().Any() == nullptr || output_.Full(); }
+  int RemoveSequence(const Sequence& sequence);
   void DropUnreachable(Time now);
-  void ExpireDeadline(SequenceId id, const absl::Status& status);
+  void Fail(const absl::Status& status);
   // Around each call of the runner. False: abandoned meanwhile.
   void EnterDevice() ABSL_LOCKS_EXCLUDED(mutex_);
   bool LeaveDevice() ABSL_LOCKS_EXCLUDED(mutex_);
-  bool LaunchSteps();
   void ReportStarts(const StepPlan& plan, Time now);
-  bool CollectStep();
-  void AttributeTime(const InFlight& step, Duration duration);
-  void Publish();
-  void Fail(const absl::Status& status);
-  void FailRequest(const LiveRequestPtr& request, const absl::Status& status);
+  void AttributeTime(const Planner::Step& step, Duration duration);
+  // Hands over the events, and the load they leave.
+  void Report() ABSL_LOCKS_EXCLUDED(mutex_);
+  const Scheduler& scheduler() const { return planner_.scheduler(); }
 
   std::unique_ptr<ModelRunner> runner_;
   const BackendUsage backend_usage_;
-  Scheduler scheduler_;
+  Planner planner_;
   Attribution attribution_;
-  StepTimes step_times_;
   EngineObserver& observer_;
   const Clock& clock_;
   OutputThreads& output_;
   Mailbox<StepCommand> commands_;
-  std::deque<InFlight> in_flight_;
-  InFlight spare_;  // whose memory the next step takes
-  std::unordered_map<SequenceId, Owner> owners_;
-  std::unordered_map<LiveRequest*, std::vector<SequenceId>> sequences_;
   std::vector<OutputEvent> outgoing_;
   SequenceId next_sequence_ = 1;
-  Time last_collected_{};
   Time next_reach_check_{};
   QueueMeter queue_;
   std::atomic<Time> step_started_{kNever};

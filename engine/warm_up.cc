@@ -34,7 +34,7 @@ class Planner {
     }
     plan_.chunks.push_back({.sequence = static_cast<SequenceId>(slot),
                             .slot = slot,
-                            .skip = &skip,
+                            .set = plan_.SetOf(skip),
                             .num_rows = rows,
                             .first_token = static_cast<int32_t>(plan_.tokens.size()),
                             .logits_rows = logits_rows,

@@ -30,9 +30,10 @@ uint64_t RandomBits() {
 }
 
 // Bounded, as the engine's time is an estimate. Jitter parts those who were refused together.
-std::string PushbackMs(const Serving& serving, const EngineRequest& refused) {
+std::string PushbackMs(const Serving& serving, const QueueMeter::Amount& refused,
+                       const std::string& tenant) {
   const double jitter = 0.75 + 0.5 * 0x1.0p-64 * static_cast<double>(RandomBits());
-  const double ms = Milliseconds(serving.engine->RetryAfter(refused)) * jitter;
+  const double ms = Milliseconds(serving.engine->RetryAfter(refused, tenant)) * jitter;
   return absl::StrFormat("%d", static_cast<int>(std::clamp(ms, 20.0, 10000.0)));
 }
 
@@ -122,7 +123,8 @@ absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::str
   request.id = id.empty() ? MakeRequestId() : id;
   request.call = NextCall();
   request.owner = context_.peer();
-  SKIPSTONE_ASSIGN_OR_RETURN(request.tenant, TenantOf(serving));
+  SKIPSTONE_ASSIGN_OR_RETURN(tenant_, TenantOf(serving));
+  request.tenant = tenant_;
   request.skip = choice.level.skip;
   request.ceiling = choice.ceiling;
   request.arrival = arrival_;
@@ -175,15 +177,16 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
 }
 
 void AddPushback(grpc::ServerContextBase& context, const absl::Status& status,
-                 const Serving& serving, const EngineRequest& refused) {
+                 const Serving& serving, const QueueMeter::Amount& refused,
+                 const std::string& tenant) {
   context.AddTrailingMetadata("grpc-retry-pushback-ms",
-                              IsNeverFits(status) ? "-1" : PushbackMs(serving, refused));
+                              IsNeverFits(status) ? "-1" : PushbackMs(serving, refused, tenant));
 }
 
 grpc::Status Admission::Refuse(const absl::Status& status, const Serving* serving,
-                               const EngineRequest& refused) {
+                               const QueueMeter::Amount& refused) {
   if (absl::IsResourceExhausted(status) && serving != nullptr) {
-    AddPushback(context_, status, *serving, refused);
+    AddPushback(context_, status, *serving, refused, tenant_);
   }
   if (serving != nullptr) {
     // A level that does not exist must not become a label.

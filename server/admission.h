@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/queue_meter.h"
 #include "engine/request.h"
 #include "server/convert.h"
 #include "server/serving.h"
@@ -34,7 +35,7 @@ class Admission {
   // Counts a refusal, says in the trailing metadata when to come back, and converts the status.
   // `refused`: what the engine had no room for.
   grpc::Status Refuse(const absl::Status& status, const Serving* serving,
-                      const EngineRequest& refused = {});
+                      const QueueMeter::Amount& refused = {.sequences = 1});
 
  private:
   struct Choice {
@@ -53,7 +54,8 @@ class Admission {
 
   grpc::ServerContextBase& context_;
   const Time arrival_;
-  RequestLabels labels_;  // as far as they are known
+  RequestLabels labels_;  // as far as they are known, and so is the tenant
+  std::string tenant_;
 };
 
 // 128 random bits: nobody guesses another's id.
@@ -61,7 +63,8 @@ std::string MakeRequestId();
 PromptRules RulesOf(const Serving& serving);
 // Says in the trailing metadata of a RESOURCE_EXHAUSTED when to come back, -1 for never.
 void AddPushback(grpc::ServerContextBase& context, const absl::Status& status,
-                 const Serving& serving, const EngineRequest& refused = {});
+                 const Serving& serving, const QueueMeter::Amount& refused,
+                 const std::string& tenant = {});
 // UNAVAILABLE while there is no model or the server drains.
 absl::Status CheckServing(const Serving* serving);
 

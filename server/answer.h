@@ -66,7 +66,7 @@ class AnsweredCall : public WatchedUnaryReactor {
   void Read(absl::Status status) {
     // It wants no place in the engine's queue, so none is promised to it.
     if (absl::IsResourceExhausted(status)) {
-      AddPushback(call_.context(), status, call_.serving(), {.n = 0});
+      AddPushback(call_.context(), status, call_.serving(), {.sequences = 0});
     }
     Request request;
     Response response;

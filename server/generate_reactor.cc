@@ -39,13 +39,14 @@ absl::StatusOr<Prepared> Prepare(IncomingCall& call, const absl::Status& status)
 
 // On an error, which is the call's refusal, the engine holds nothing of the call; otherwise the
 // receiver may be gone on return.
-grpc::Status Submit(IncomingCall& call, const Prepared& prepared, EventReceiver& receiver) {
-  const EngineRequest& request = prepared.admitted.request;
+grpc::Status Submit(IncomingCall& call, Prepared& prepared, EventReceiver& receiver) {
+  EngineRequest& request = prepared.admitted.request;
   auto sink =
       std::make_unique<GenerateSink>(prepared.request, prepared.admitted, call.serving(), receiver);
-  // A copy, since the refusal is told by what was refused.
-  const absl::Status status = call.guard().Submit(*call.serving().engine, request, std::move(sink));
-  return status.ok() ? grpc::Status::OK : call.Refuse(status, request);
+  const QueueMeter::Amount amount = AmountOf(request);
+  const absl::Status status =
+      call.guard().Submit(*call.serving().engine, std::move(request), std::move(sink));
+  return status.ok() ? grpc::Status::OK : call.Refuse(status, amount);
 }
 
 class UnaryReactor : public WatchedUnaryReactor, public EventReceiver {
@@ -166,7 +167,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 
  private:
   void Read(const absl::Status& status) {
-    const auto prepared = Prepare(call_, status);
+    auto prepared = Prepare(call_, status);
     if (!prepared.ok()) {
       Finish(call_.Refuse(prepared.status()));
       return;

@@ -28,7 +28,8 @@ class IncomingCall {
   void OnCancel();
 
   // Of what the engine did not take.
-  grpc::Status Refuse(const absl::Status& status, const EngineRequest& refused = {}) {
+  grpc::Status Refuse(const absl::Status& status,
+                      const QueueMeter::Amount& refused = {.sequences = 1}) {
     return admission_.Refuse(status, &serving_, refused);
   }
 

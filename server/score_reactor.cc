@@ -1,7 +1,6 @@
 #include "server/score_reactor.h"
 
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -18,19 +17,6 @@
 
 namespace skipstone::server {
 namespace {
-
-// Stands for the items from `first` on, for which there must be room when the call is sent again.
-EngineRequest RestOf(const std::string& tenant, const std::vector<size_t>& prompt_tokens,
-                     size_t first) {
-  const auto begin = prompt_tokens.begin() + static_cast<std::ptrdiff_t>(first);
-  const auto left = static_cast<size_t>(prompt_tokens.end() - begin);
-  const size_t tokens = std::accumulate(begin, prompt_tokens.end(), size_t{0});
-  EngineRequest rest;
-  rest.prompt.resize((tokens + left - 1) / left);  // their mean
-  rest.n = static_cast<int>(left);
-  rest.tenant = tenant;
-  return rest;
-}
 
 // An error of one item, which it names. Others are the call's: a full queue, its deadline.
 absl::Status OfItem(size_t index, const absl::Status& status) {
@@ -82,18 +68,21 @@ class ScoreReactor : public WatchedUnaryReactor {
       FinishWatched(call_.Refuse(items.status()));
       return;
     }
-    const std::string tenant = items->front().tenant;
-    std::vector<size_t> prompt_tokens;
-    for (const EngineRequest& item : *items) prompt_tokens.push_back(item.prompt.size());
+    QueueMeter::Amount rest;  // for which there must be room when the call is sent again
+    for (const EngineRequest& item : *items) rest.Add(AmountOf(item));
     Begin(items->size());
     for (size_t i = 0; i < items->size(); ++i) {
       (*items)[i].more_follow = i + 1 < items->size();
+      const QueueMeter::Amount amount = AmountOf((*items)[i]);
       const absl::Status taken =
           OfItem(i, call_.guard().Submit(*call_.serving().engine, std::move((*items)[i]),
                                          std::make_unique<ItemSink>(*this, static_cast<int>(i))));
-      if (taken.ok()) continue;
+      if (taken.ok()) {
+        rest.Add(amount, -1);
+        continue;
+      }
       // Before those that were taken are told to end, whose status is not the call's.
-      ItemsEnded(0, call_.Refuse(taken, RestOf(tenant, prompt_tokens, i)));
+      ItemsEnded(0, call_.Refuse(taken, rest));
       call_.guard().Withdraw();
       ItemsEnded(static_cast<int>(items->size() - i) + 1, grpc::Status::OK);
       return;

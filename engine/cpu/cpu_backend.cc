@@ -198,7 +198,6 @@ void CpuBackend::BeginStep(const StepInput& step) {
   SKIPSTONE_CHECK(std::ssize(step.tokens) <= limits_.max_rows);
   SKIPSTONE_CHECK(std::ssize(step.logits) <= limits_.max_logits_rows);
   step_ = step;
-  pages_.Copy(step.page_copies);
   pages_.Update(step.page_updates);
   for (const SlotStart& start : step.slot_starts) slots_[start.slot] = SamplingState(start);
   results_.assign(step.logits.size(), {});
@@ -227,7 +226,7 @@ void CpuBackend::Norm(const RowList& rows, WeightId norm, WeightId weights) {
 
 void CpuBackend::QkvStore(int layer, WeightId norm, WeightId qkv) {
   const LayerRows& rows = step_.layers[layer];
-  Norm(rows.attention_rows, norm, qkv);
+  Norm(rows.kv_rows, norm, qkv);
   const MatMulJob jobs[] = {
       {.rows = rows.query_rows, .input = &normed_, .weight = Matrix2d(qkv, 0), .output = &queries_},
       {.rows = rows.kv_rows, .input = &normed_, .weight = Matrix2d(qkv, 1), .output = &keys_},

@@ -1,7 +1,5 @@
 #include "engine/cpu/page_store.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 
@@ -25,13 +23,6 @@ absl::Status PageStore::Allocate(const ModelShape& shape, const StepLimits& limi
         absl::StrFormat("no address space for %d K/V pages of %d bytes", num_pages_, page_bytes));
   }
   return absl::OkStatus();
-}
-
-void PageStore::Copy(std::span<const PageCopy> copies) {
-  float* pages = pages_.as<float>();
-  for (const PageCopy& copy : copies) {
-    std::copy_n(pages + copy.from * page_floats_, page_floats_, pages + copy.to * page_floats_);
-  }
 }
 
 void PageStore::Update(std::span<const PageUpdate> updates) {

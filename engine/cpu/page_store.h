@@ -17,7 +17,6 @@ class PageStore {
   // RESOURCE_EXHAUSTED if the address space is refused. No memory is used until it is touched.
   absl::Status Allocate(const ModelShape& shape, const StepLimits& limits);
 
-  void Copy(std::span<const PageCopy> copies);
   void Update(std::span<const PageUpdate> updates);
 
   enum class Part { kKey, kValue };

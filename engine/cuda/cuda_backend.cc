@@ -67,16 +67,10 @@ BackendUsage CudaBackend::Usage() const {
           .recorded_steps = graphs_.size()};
 }
 
-// Page copies and updates come with the step's rows.
+// Page updates come with the step's rows.
 void CudaBackend::Upload(const StepInput& part) {
   upload_.Upload(part, stream_.get(), error_);
-  const int copies = static_cast<int>(part.page_copies.size());
   const int updates = static_cast<int>(part.page_updates.size());
-  Note(LaunchPageCopy({.step = device_step_,
-                       .pages = buffers_.pages.as<void>(),
-                       .page_bytes = PageBytes(limits_.page_tokens)},
-                      copies, stream_.get()),
-       "page_copy");
   Note(LaunchPageUpdate({.step = device_step_,
                          .table = buffers_.page_table.as<int32_t>(),
                          .num_layers = shape_.num_layers,
@@ -93,13 +87,9 @@ void CudaBackend::BeginStep(const StepInput& step) {
   // A step that brings more than one upload holds: its first changes go ahead.
   StepInput rest = step;
   const auto most = static_cast<size_t>(upload_.max_deltas());
-  while (rest.page_copies.size() > most || rest.page_updates.size() > most) {
-    StepInput part;
-    part.page_copies = rest.page_copies.first(std::min(most, rest.page_copies.size()));
-    part.page_updates = rest.page_updates.first(std::min(most, rest.page_updates.size()));
-    Upload(part);
-    rest.page_copies = rest.page_copies.subspan(part.page_copies.size());
-    rest.page_updates = rest.page_updates.subspan(part.page_updates.size());
+  while (rest.page_updates.size() > most) {
+    Upload({.page_updates = rest.page_updates.first(most)});
+    rest.page_updates = rest.page_updates.subspan(most);
   }
   Upload(rest);
   slots_.Start(step.slot_starts, stream_.get(), error_);
@@ -145,12 +135,12 @@ SkinnyArgs CudaBackend::SkinnyOf(const RowSource& source, const DeviceWeight& we
 
 void CudaBackend::QkvStore(int layer, WeightId norm, WeightId qkv) {
   const LayerRows& rows = step_.layers[layer];
-  const RowSource attention = LayerRowsOf(ListKind::kAttention, layer);
+  const RowSource source = LayerRowsOf(ListKind::kKv, layer);
   const DeviceWeight& weight = weights_[qkv.index];
-  Norm(attention, Bound(rows.attention_rows.count), norm);
-  const int bound = Bound(std::max(rows.query_rows.count, rows.kv_rows.count));
+  const int bound = Bound(rows.kv_rows.count);
+  Norm(source, bound, norm);
   if (!Skinny(bound)) return QkvByLibrary(layer, weight);
-  Note(LaunchSkinnyQkv(SkinnyOf(attention, weight, buffers_.normed.as<void>()),
+  Note(LaunchSkinnyQkv(SkinnyOf(source, weight, buffers_.normed.as<void>()),
                        {.layer = layer,
                         .heads = heads_,
                         .pages = buffers_.pages_view,

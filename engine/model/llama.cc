@@ -7,7 +7,7 @@ void Forward(const StepInput& step, const Weights& weights, Backend& backend) {
   for (int l = 0; l < static_cast<int>(step.layers.size()); ++l) {
     const LayerRows& rows = step.layers[l];
     const LayerWeights& w = weights.layers[l];
-    if (!rows.attention_rows.empty()) {
+    if (!rows.kv_rows.empty()) {
       backend.QkvStore(l, w.attention_norm, w.qkv);
       backend.Attend(l);
       backend.ProjectAdd(l, Sublayer::kAttention, w.o);

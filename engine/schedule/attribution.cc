@@ -1,68 +1,49 @@
 #include "engine/schedule/attribution.h"
 
-#include <algorithm>
 #include <numeric>
 
 namespace skipstone {
 
-int Attribution::GroupOf(const SequenceChunk& chunk) {
-  const bool logits = chunk.logits_rows > 0;
-  for (size_t i = 0; i < groups_.size(); ++i) {
-    const Group& group = groups_[i];
-    if (group.logits == logits && (group.skip == chunk.skip || *group.skip == *chunk.skip)) {
-      return static_cast<int>(i);
-    }
-  }
-  groups_.push_back({.skip = chunk.skip, .logits = logits});
-  return static_cast<int>(groups_.size()) - 1;
-}
-
-void Attribution::CountUsers() {
-  users_.assign(groups_[0].skip->num_layers(), {});
-  head_users_ = 0;
+// Adds what a layer costs each group.
+void Attribution::WeighLayer(int layer) {
+  int kv = 0, query = 0, mlp = 0;  // chunks that need the weights
   for (const Group& group : groups_) {
-    if (group.logits) head_users_ += group.chunks;
-    for (int layer = 0; layer < static_cast<int>(users_.size()); ++layer) {
-      const LayerParts parts = PartsOf(*group.skip, layer, group.logits);
-      Users& users = users_[layer];
-      if (parts.kv) users.kv += group.chunks;
-      if (parts.query) users.query += group.chunks;
-      if (parts.mlp) users.mlp += group.chunks;
-    }
-  }
-}
-
-void Attribution::Weigh(Group& group) const {
-  const auto row_bytes = [&](const LayerParts& parts) {
-    return BytesOf(work_, parts) / work_.rows_per_read;
-  };
-  for (int layer = 0; layer < static_cast<int>(users_.size()); ++layer) {
     const LayerParts parts = PartsOf(*group.skip, layer, group.logits);
-    const Users& users = users_[layer];
-    if (parts.kv) group.weights += work_.kv_bytes / users.kv;
-    if (parts.query) group.weights += work_.query_bytes / users.query;
-    if (parts.mlp) group.weights += work_.mlp_bytes / users.mlp;
-    group.attend_layers += parts.query ? 1 : 0;
-    group.live_row += row_bytes(PartsOf(*group.skip, layer, true));
-    group.silent_row += row_bytes(PartsOf(*group.skip, layer, false));
+    if (parts.kv) kv += group.chunks;
+    if (parts.query) query += group.chunks;
+    if (parts.mlp) mlp += group.chunks;
   }
-  if (group.logits) group.weights += work_.head_bytes / head_users_;
-  group.live_row += work_.head_bytes / work_.rows_per_read;
+  for (Group& group : groups_) {
+    if (group.chunks == 0) continue;
+    const LayerParts parts = PartsOf(*group.skip, layer, group.logits);
+    if (parts.kv) group.weights += work_.kv_bytes / kv;
+    if (parts.query) group.weights += work_.query_bytes / query;
+    if (parts.mlp) group.weights += work_.mlp_bytes / mlp;
+    group.attend_layers += parts.query ? 1 : 0;
+    group.live_row += BytesOf(work_, PartsOf(*group.skip, layer, true)) / work_.rows_per_read;
+    group.silent_row += BytesOf(work_, PartsOf(*group.skip, layer, false)) / work_.rows_per_read;
+  }
 }
 
 std::span<const double> Attribution::Shares(const StepPlan& plan) {
   groups_.clear();
-  group_of_.clear();
-  for (const SequenceChunk& chunk : plan.chunks) {
-    group_of_.push_back(GroupOf(chunk));
-    ++groups_[group_of_.back()].chunks;
+  for (const SkipSet& skip : plan.sets) {
+    groups_.push_back({.skip = &skip, .logits = false});
+    groups_.push_back({.skip = &skip, .logits = true});
   }
-  CountUsers();
-  for (Group& group : groups_) Weigh(group);
+  int head_users = 0;
+  for (const SequenceChunk& chunk : plan.chunks) {
+    ++groups_[GroupOf(chunk)].chunks;
+    head_users += chunk.logits_rows > 0 ? 1 : 0;
+  }
+  for (int layer = 0; layer < plan.sets[0].num_layers(); ++layer) WeighLayer(layer);
+  for (Group& group : groups_) {
+    if (group.logits && group.chunks > 0) group.weights += work_.head_bytes / head_users;
+    group.live_row += work_.head_bytes / work_.rows_per_read;
+  }
   shares_.clear();
-  for (size_t i = 0; i < plan.chunks.size(); ++i) {
-    const SequenceChunk& chunk = plan.chunks[i];
-    const Group& group = groups_[group_of_[i]];
+  for (const SequenceChunk& chunk : plan.chunks) {
+    const Group& group = groups_[GroupOf(chunk)];
     const double context = chunk.first_position + chunk.num_rows;
     shares_.push_back(group.weights + chunk.logits_rows * group.live_row +
                       (chunk.num_rows - chunk.logits_rows) * group.silent_row +

@@ -25,29 +25,25 @@ class Attribution {
   std::span<const double> Shares(const StepPlan& plan);
 
  private:
-  // Chunks that need the same weights.
+  // The chunks of one skip set of which some rows need logits, or those of which none does: they
+  // need the same weights.
   struct Group {
     const SkipSet* skip;
-    bool logits;  // some of their rows need logits
+    bool logits;
     int chunks = 0;
     double weights = 0;     // bytes, one chunk's part
     double live_row = 0;    // bytes that one row costs which needs logits
     double silent_row = 0;  // and one that does not
     int attend_layers = 0;
   };
-  struct Users {
-    int kv = 0, query = 0, mlp = 0;
-  };
 
-  int GroupOf(const SequenceChunk& chunk);
-  void CountUsers();
-  void Weigh(Group& group) const;
+  static size_t GroupOf(const SequenceChunk& chunk) {
+    return 2 * chunk.set + (chunk.logits_rows > 0 ? 1 : 0);
+  }
+  void WeighLayer(int layer);
 
   const ModelWork work_;
-  std::vector<Group> groups_;
-  std::vector<Users> users_;  // by layer: chunks that need the weights
-  int head_users_ = 0;
-  std::vector<int> group_of_;  // by chunk
+  std::vector<Group> groups_;  // by GroupOf
   std::vector<double> shares_;
 };
 

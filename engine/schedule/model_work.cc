@@ -15,13 +15,6 @@ double SilentRowBytes(const ModelWork& work, const SkipSet& skip) {
 
 }  // namespace
 
-LayerParts PartsOf(const SkipSet& skip, int layer, bool needs_logits) {
-  const int last = skip.LastKeptAttention();
-  return {.kv = skip.KeepsAttention(layer) && (needs_logits || layer <= last),
-          .query = skip.KeepsAttention(layer) && (needs_logits || layer < last),
-          .mlp = skip.KeepsMlp(layer) && (needs_logits || layer < last)};
-}
-
 double BytesOf(const ModelWork& work, const LayerParts& parts) {
   return (parts.kv ? work.kv_bytes : 0) + (parts.query ? work.query_bytes : 0) +
          (parts.mlp ? work.mlp_bytes : 0);

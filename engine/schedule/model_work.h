@@ -1,7 +1,7 @@
 // What the parts of a model weigh, and what a row of a skip set costs of them.
 #pragma once
 
-#include "engine/skip/skip_set.h"
+#include "engine/skip/liveness.h"
 
 namespace skipstone {
 
@@ -15,12 +15,6 @@ struct ModelWork {
   // Rows whose multiply-adds take as long as reading the weights they meet.
   double rows_per_read = 1;
 };
-
-// Which parts of a layer a row runs (SEMANTICS "Row liveness").
-struct LayerParts {
-  bool kv, query, mlp;
-};
-LayerParts PartsOf(const SkipSet& skip, int layer, bool needs_logits);
 
 // Weights that a row meets in such a layer.
 double BytesOf(const ModelWork& work, const LayerParts& parts);

@@ -1,5 +1,5 @@
-// Lowers a step plan to rows in execution order and the row lists of every layer (SEMANTICS "Row
-// liveness"). This is the one place where a skip set turns into work that is or is not done.
+// Lowers a step plan to rows in execution order and the row lists of every layer, as
+// skip/liveness has it: here a skip set turns into work that is or is not done.
 //
 // Row order: rows that need logits by ascending k, then the others by descending k, with k the last
 // layer whose attention the row's request keeps. For every mix of attn:last=K sets each list of
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/schedule/step_plan.h"
+#include "engine/skip/liveness.h"
 #include "engine/step/step_input.h"
 
 namespace skipstone {
@@ -36,46 +37,36 @@ class RowLists {
   struct Group {
     const SkipSet* skip;
     bool logits;
-    int last_kept;  // k
-    int32_t parts = 0;
-    int32_t begin = 0;  // first row, in row order
-    int32_t count = 0;
+    bool runs;
+    int32_t count = 0;     // rows
+    int32_t chunks = 0;    // that have such rows
+    int32_t begin = 0;     // first row, in row order
+    int32_t next_row = 0;  // of the chunk that is filled in next
+    int32_t next_run = 0;
   };
-  // Consecutive rows of one chunk in one group.
-  struct Part {
-    const SequenceChunk* chunk;
-    int32_t group;
-    int32_t count;
-    int32_t offset;   // of the first row within the chunk
-    int32_t results;  // of the chunk's first logits row among the plan's
-  };
-  enum class ListKind { kKv, kQuery, kMlp };
 
-  void MakeParts(const StepPlan& plan);
-  void AddPart(const SequenceChunk& chunk, bool logits, int32_t offset, int32_t results);
-  int32_t GroupOf(const SkipSet& skip, bool logits);
+  void CountGroups(const StepPlan& plan);
   void OrderGroups();
-  void CountEliminated(const Group& group);
-  void FillRows(const StepPlan& plan, const Part& part);
-  void FillLogits(const StepPlan& plan, const Part& part);
-  bool TakesPart(const Group& group, int layer, ListKind kind) const;
-  // Whether the rows that store keys are those that query.
-  bool SameRows(int layer) const;
-  RowList MakeList(int layer, ListKind kind);
+  // Rows of one chunk in one group; `results`: place of the first one, if it needs logits, among
+  // the plan's logits rows.
+  void FillRows(const SequenceChunk& chunk, Group& group, int32_t first, int32_t count,
+                int32_t results);
+  LogitsRow LogitsOf(const SequenceChunk& chunk, int32_t row) const;
+  LayerRows ListsOf(int layer);
+  RowList MakeList(bool LayerParts::*part);
 
   const int num_layers_;
   const bool liveness_;
   const StepPlan* plan_ = nullptr;
-  std::vector<Group> groups_;         // by first appearance
-  std::vector<int32_t> group_order_;  // groups in row order
-  std::vector<Part> parts_;           // by first appearance
-  std::vector<int32_t> part_order_;   // parts in row order
+  std::vector<Group> groups_;         // 2 * set + (1: need logits)
+  std::vector<int32_t> group_order_;  // groups that run, in row order
+  std::vector<LayerParts> in_layer_;  // what a layer does with each of them
   std::vector<int32_t> tokens_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> slots_;
   std::vector<LogitsRow> logits_;
   std::vector<int32_t> plan_order_;
-  std::vector<StepInput::Run> runs_;
+  std::vector<RowRun> runs_;
   std::vector<LayerRows> layers_;
   std::vector<int32_t> index_;  // of all lists that are not ranges; never reallocated in Build
   int64_t rows_eliminated_ = 0;

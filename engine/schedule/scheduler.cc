@@ -6,6 +6,24 @@
 #include "base/check.h"
 
 namespace skipstone {
+namespace {
+
+std::vector<SequenceId> PastOf(const std::set<std::pair<Time, SequenceId>>& expiries, Time now) {
+  std::vector<SequenceId> ids;
+  for (auto it = expiries.begin(); it != expiries.end() && it->first <= now; ++it) {
+    ids.push_back(it->second);
+  }
+  return ids;
+}
+
+// The first output of its request, of a later one; null if there is none.
+Sequence* LeaderOf(const Sequence& sequence) {
+  if (sequence.spec.output_index == 0 || !sequence.spec.group) return nullptr;
+  Sequence* const first = sequence.spec.group->sequences.front();
+  return first->spec.output_index == 0 ? first : nullptr;
+}
+
+}  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
@@ -28,9 +46,8 @@ void Scheduler::Add(SequenceSpec spec) {
   longest_prompt_ = std::max(longest_prompt_, sequence.PromptTokens());
   if (sequence.spec.deadline != kNever) deadlines_.emplace(sequence.spec.deadline, id);
   if (sequence.spec.time_limit != kNever) time_limits_.emplace(sequence.spec.time_limit, id);
-  // The outputs of a request follow each other in id.
-  const int index = sequence.spec.output_index;
-  const Sequence* leader = index > 0 ? Find(id - index) : nullptr;
+  if (sequence.spec.group) sequence.spec.group->sequences.push_back(&sequence);
+  Sequence* const leader = LeaderOf(sequence);
   waiting_.Add(sequence, leader && !kv_.PromptEntered(*leader) ? leader : nullptr);
 }
 
@@ -43,6 +60,7 @@ bool Scheduler::Remove(SequenceId id) {
   waiting_.End(sequence);
   deadlines_.erase({sequence.spec.deadline, id});
   time_limits_.erase({sequence.spec.time_limit, id});
+  if (sequence.spec.group) std::erase(sequence.spec.group->sequences, &sequence);
   sequences_.erase(it);
   return true;
 }
@@ -233,10 +251,12 @@ std::span<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
     results = results.subspan(chunk.logits_rows);
     Sequence* sequence = InSlot(chunk);
     if (sequence == nullptr) continue;  // ended meanwhile: an overrun row
-    SequenceUpdate update = CommitChunk(*sequence, plan.id, chunk, rows);
-    if (update.end != SequenceEnd::kNone) Remove(update.id);
-    if (update.sampled || !update.prompt.empty() || update.end != SequenceEnd::kNone) {
-      updates_.push_back(std::move(update));
+    SequenceUpdate& update = updates_.emplace_back();
+    CommitChunk(*sequence, plan.id, chunk, rows, &update);
+    if (update.end != SequenceEnd::kNone) {
+      Remove(update.id);
+    } else if (!update.sampled && update.prompt.empty()) {
+      updates_.pop_back();
     }
   }
   return updates_;
@@ -250,39 +270,46 @@ Sequence* Scheduler::InSlot(const SequenceChunk& chunk) const {
   return it == sequences_.end() ? nullptr : it->second.get();
 }
 
-SequenceUpdate Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id,
-                                      const SequenceChunk& chunk,
-                                      std::span<const LogitsResult> results) {
+void Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk,
+                            std::span<const LogitsResult> results, SequenceUpdate* update) {
+  const SequenceSpec& spec = sequence.spec;
+  update->id = spec.id;
+  update->group = spec.group;
+  update->output_index = spec.output_index;
+  update->preemptions = sequence.preemptions;
   const auto broken = std::ranges::find(results, false, &LogitsResult::finite);
   if (broken != results.end()) {
-    const auto rows_after = static_cast<int>(results.end() - broken);
-    return {.id = sequence.spec.id,
-            .end = SequenceEnd::kNonFinite,
-            .position = chunk.first_position + chunk.num_rows - rows_after,
-            .skip = sequence.skip,
-            .preemptions = sequence.preemptions};
+    update->end = SequenceEnd::kNonFinite;
+    update->position =
+        chunk.first_position + chunk.num_rows - static_cast<int>(results.end() - broken);
+    update->skip = sequence.skip;
+    return;
   }
   // Preempted since, the pages that the step wrote are not the sequence's any more.
   if (sequence.running() && sequence.start_plan <= plan_id) {
     kv_.EnterBlocks(sequence, chunk.first_position + chunk.num_rows);
-    if (kv_.PromptEntered(sequence)) waiting_.ReleaseFollowers(sequence.spec.id);
+    if (!sequence.followers.empty() && kv_.PromptEntered(sequence)) {
+      WaitQueue::ReleaseFollowers(sequence);
+    }
     // What a prompt has entered may be what the blocked sequence lacks.
     if (chunk.first_position < sequence.PromptTokens()) blocked_ = nullptr;
   }
-  const SequenceSpec& spec = sequence.spec;
-  SequenceUpdate update{.id = spec.id};
-  update.preemptions = sequence.preemptions;
   const size_t targets = results.size() - (chunk.samples ? 1 : 0);
-  update.prompt.assign(results.begin(), results.begin() + targets);
+  update->prompt.assign(results.begin(), results.begin() + targets);
   if (chunk.samples) {
-    update.sampled = results.back();
-    update.applied = sequence.TakeApplied();
-    update.end = sequence.AddToken(results.back().sampled.id);
+    update->sampled = results.back();
+    update->applied = sequence.TakeApplied();
+    update->end = sequence.AddToken(results.back().sampled.id);
     waiting_.Serve(sequence, 1);
   } else if (spec.scores() && chunk.first_position + chunk.num_rows == sequence.RowsWanted()) {
-    update.end = SequenceEnd::kScored;
+    update->end = SequenceEnd::kScored;
   }
-  return update;
+}
+
+std::vector<SequenceId> Scheduler::PastDeadline(Time now) const { return PastOf(deadlines_, now); }
+
+std::vector<SequenceId> Scheduler::PastTimeLimit(Time now) const {
+  return PastOf(time_limits_, now);
 }
 
 std::vector<SequenceId> Scheduler::Unreachable(Time now, double prefill_rate) {
@@ -294,7 +321,7 @@ std::vector<SequenceId> Scheduler::Unreachable(Time now, double prefill_rate) {
   for (const auto& [deadline, id] : deadlines_) {
     if (deadline >= now + least(longest_prompt_)) break;
     Sequence& sequence = *sequences_.at(id);
-    if (sequence.running() || sequence.preemptions > 0) continue;
+    if (!sequence.never_ran()) continue;
     if (deadline >= now + least(sequence.WorkOf(sequence.RowsLeft()))) continue;
     kv_.Adopt(sequence);  // what the prefix cache has need not run
     if (deadline < now + least(sequence.WorkOf(sequence.RowsLeft()))) ids.push_back(id);

@@ -33,6 +33,8 @@ namespace skipstone {
 // What a committed step brought to one sequence.
 struct SequenceUpdate {
   SequenceId id = 0;
+  std::shared_ptr<SequenceGroup> group;
+  int output_index = 0;
   std::vector<LogitsResult> prompt;     // log-probabilities of prompt tokens, in order
   std::optional<LogitsResult> sampled;  // the new token
   std::vector<AppliedRange> applied;    // skip sets that came into force up to this token
@@ -66,14 +68,20 @@ class Scheduler {
   void LimitPrefill(double work) { prefill_limit_ = work; }
 
   // Sequences whose deadline, or time limit, has come.
-  std::vector<SequenceId> PastDeadline(Time now) const { return PastOf(deadlines_, now); }
-  std::vector<SequenceId> PastTimeLimit(Time now) const { return PastOf(time_limits_, now); }
+  std::vector<SequenceId> PastDeadline(Time now) const;
+  std::vector<SequenceId> PastTimeLimit(Time now) const;
   // Sequences that wait and cannot have their first token by their deadline, not even if they
   // started now, alone, at so much prefill work per second. At 0 none.
   std::vector<SequenceId> Unreachable(Time now, double prefill_rate);
 
   // Null if it has ended.
   const Sequence* Find(SequenceId id) const;
+  // Whose chunk of an uncommitted plan it is; null if that has ended.
+  const Sequence* Of(const SequenceChunk& chunk) const { return InSlot(chunk); }
+  // Any that has not ended; null if there is none.
+  const Sequence* Any() const {
+    return sequences_.empty() ? nullptr : &*sequences_.begin()->second;
+  }
   const PagePool& pool() const { return kv_.pool(); }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return waiting_.size(); }
@@ -86,13 +94,6 @@ class Scheduler {
     int rows;
   };
 
-  static std::vector<SequenceId> PastOf(const Expiries& expiries, Time now) {
-    std::vector<SequenceId> ids;
-    for (auto it = expiries.begin(); it != expiries.end() && it->first <= now; ++it) {
-      ids.push_back(it->second);
-    }
-    return ids;
-  }
   static int RowsFor(const Sequence& sequence, const Budget& budget) {
     return std::min(sequence.RowsWithin(budget.work), budget.rows);
   }
@@ -107,8 +108,8 @@ class Scheduler {
   void StopRunning(Sequence& sequence);
   int64_t ReservedPages() const;
   Sequence* InSlot(const SequenceChunk& chunk) const;
-  SequenceUpdate CommitChunk(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk,
-                             std::span<const LogitsResult> results);
+  void CommitChunk(Sequence& sequence, uint64_t plan_id, const SequenceChunk& chunk,
+                   std::span<const LogitsResult> results, SequenceUpdate* update);
 
   const SchedulerOptions options_;
   KvManager kv_;

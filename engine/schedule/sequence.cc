@@ -3,15 +3,30 @@
 #include <iterator>
 #include <utility>
 
+#include "base/check.h"
+
 namespace skipstone {
 
 Sequence::Sequence(SequenceSpec spec, PagePool& pool, int page_tokens)
-    : spec(std::move(spec)), skip(this->spec.skip), pages(pool, this->spec.skip, page_tokens) {
+    : spec(std::move(spec)), pages(pool, this->spec.skip, page_tokens), skip(this->spec.skip) {
   if (this->spec.scores()) {
     next_prompt_logprob = this->spec.score_from - 1;
   } else {
     next_prompt_logprob = this->spec.prompt_logprobs >= 0 ? 0 : PromptTokens();
   }
+}
+
+void Sequence::MoveTo(SequenceState next) {
+  using enum SequenceState;
+  const bool to_run_or_end = next == kRunning || next == kEnded;
+  const bool legal[] = {next == kFollowing || next == kWaiting,  // from kNew
+                        next == kWaiting || next == kEnded,      // from kFollowing
+                        to_run_or_end,                           // from kWaiting
+                        next == kPreempted || next == kEnded,    // from kRunning
+                        to_run_or_end,                           // from kPreempted
+                        false};                                  // from kEnded
+  SKIPSTONE_CHECK(legal[static_cast<int>(state_)]);
+  state_ = next;
 }
 
 int Sequence::RowsWithin(double work) const {
@@ -37,9 +52,10 @@ int Sequence::SheddableLayers() const {
 void Sequence::PlanRows(int rows, StepPlan* plan) {
   const int begin = planned;
   const int end = begin + rows;
+  set = plan->SetOf(skip, set);
   SequenceChunk chunk{.sequence = spec.id,
                       .slot = slot,
-                      .skip = &skip,
+                      .set = set,
                       .first_position = begin,
                       .num_rows = rows,
                       .first_token = static_cast<int32_t>(plan->tokens.size())};

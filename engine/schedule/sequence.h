@@ -1,53 +1,34 @@
-// One output of one request, as the scheduler sees it: what was asked, how far it got, and the
-// pages and slot it holds. The step thread owns it. Positions count its tokens: prompt, then
-// output. length() includes a token that a launched step is sampling; planned is the number of
-// positions whose rows have been planned.
+// One output of one request, as the scheduler sees it: what was asked, where it stands, how far it
+// got, and the pages and slot it holds. The step thread owns it. Positions count its tokens:
+// prompt, then output. length() includes a token that a launched step is sampling; planned is the
+// number of positions whose rows have been planned.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <optional>
-#include <string>
 #include <tuple>
 #include <vector>
 
 #include "base/clock.h"
 #include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"
+#include "engine/schedule/sequence_spec.h"
 #include "engine/schedule/step_plan.h"
-#include "engine/skip/applied_range.h"
 #include "engine/skip/skip_set.h"
-#include "engine/step/sampling.h"
 
 namespace skipstone {
 
 struct Tenant;
 
-struct SequenceSpec {
-  SequenceId id = 0;
-  std::vector<int32_t> prompt;
-  SkipSet skip;                    // that it starts with
-  std::optional<SkipSet> ceiling;  // a superset: attention may be shed from the top within it
-  SamplingParams sampling;
-  int output_index = 0;
-  int max_tokens = 1;  // >= 1 and within context and pool; not used when scoring
-  int score_from = 0;  // >= 1: only log-probabilities of prompt[score_from...], no token is drawn
-  int logprobs = -1;
-  int prompt_logprobs = -1;
-  std::vector<int32_t> stop_ids;  // end-of-sequence and stop tokens
-  std::string cache_salt;         // shares cached prefixes only with equal salts
-  std::string tenant;             // whose share it takes, where shares are fair
-  int priority = 0;
-  Time arrival{};
-  Time deadline = kNever;
-  Time time_limit = kNever;
-
-  bool scores() const { return score_from > 0; }
+enum class SequenceState {
+  kNew,        // not in the scheduler yet
+  kFollowing,  // waits behind the first output of its request
+  kWaiting,    // waits for its first start
+  kRunning,    // has a slot
+  kPreempted,  // waits for its next start
+  kEnded,
 };
-
-// kNonFinite: the model's logits were not finite.
-enum class SequenceEnd { kNone, kStopToken, kLength, kScored, kNonFinite };
 
 // Waiting that one class of priority outweighs: long against the time to first token that a class
 // is about, short against the patience of a client. Since it is finite, nothing starves: what
@@ -89,7 +70,11 @@ class Sequence {
     if (i + 1 == output.size()) return last_token;
     return i < output.size() ? output[i] : kSampledToken;
   }
-  bool running() const { return slot >= 0; }
+  SequenceState state() const { return state_; }
+  bool running() const { return state_ == SequenceState::kRunning; }
+  bool never_ran() const { return state_ < SequenceState::kRunning; }
+  // Checks that the step is legal. Whoever queues, starts and ends sequences calls: the WaitQueue.
+  void MoveTo(SequenceState next);
   // The first position whose row needs logits: nothing from there on may come from the cache.
   int FirstLogitsRow() const {
     const bool prompt_rows = spec.scores() || spec.prompt_logprobs >= 0;
@@ -122,17 +107,20 @@ class Sequence {
   std::vector<AppliedRange> TakeApplied();
 
   const SequenceSpec spec;
-  SkipSet skip;  // in force for the rows planned next
   std::vector<int32_t> output;
   SequencePages pages;
   PrefixIndex::Cursor cursor;  // the blocks that it adopted from the prefix cache or entered there
   int cached_tokens = 0;       // prompt tokens adopted at the first start
   std::vector<AppliedRange> unreported;  // sets that came into force and were not taken yet
+  Sequence* leader = nullptr;            // while it follows
+  std::vector<Sequence*> followers;      // that wait behind it
   Tenant* tenant = nullptr;
   bool at_newcomers_expense = false;  // its tenant's first, where shares are fair: see WaitQueue
   double silent_row_work = 1;  // work of a row that needs no logits, in such rows without skipping
   uint64_t start_plan = 0;     // id of the plan that started it last
-  int32_t slot = -1;           // -1: waiting
+  SkipSet skip;                // in force for the rows planned next
+  int32_t set = 0;             // its place among the sets of the last plan
+  int32_t slot = -1;           // while it runs
   int planned = 0;
   int in_flight = 0;       // tokens that planned, uncommitted steps sample: 0 to 2
   int32_t last_token = 0;  // of `output`, where planning a row finds it sooner
@@ -140,6 +128,9 @@ class Sequence {
   // First prompt position whose row still has to deliver the log-probability of the next token.
   int next_prompt_logprob = 0;
   int preemptions = 0;
+
+ private:
+  SequenceState state_ = SequenceState::kNew;
 };
 
 }  // namespace skipstone

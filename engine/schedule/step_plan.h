@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -16,7 +17,7 @@ using SequenceId = uint64_t;
 struct SequenceChunk {
   SequenceId sequence = 0;
   int32_t slot = 0;
-  const SkipSet* skip = nullptr;  // valid until the scheduler is called again
+  int32_t set = 0;  // its skip set among StepPlan::sets
   int32_t first_position = 0;
   int32_t num_rows = 0;
   int32_t first_token = 0;  // index into StepPlan::tokens of the first row's token
@@ -33,13 +34,13 @@ struct SequenceChunk {
 struct StepPlan {
   uint64_t id = 0;
   std::vector<SequenceChunk> chunks;
+  std::vector<SkipSet> sets;    // of the chunks; no two are equal
   std::vector<int32_t> tokens;  // ids or kSampledToken
   int32_t num_rows = 0;
   int32_t decode_rows = 0;  // of them: that only draw the next token
   double prefill_work = 0;  // of the others, in prompt rows of the model without skipping
   std::vector<SlotStart> slot_starts;  // views valid until the scheduler is called again
   std::vector<PageUpdate> page_updates;
-  std::vector<PageCopy> page_copies;
   int preemptions = 0;
   int shed_layers = 0;
   int64_t shed_pages = 0;
@@ -48,8 +49,16 @@ struct StepPlan {
   int64_t prefix_hit_tokens = 0;
 
   bool empty() const { return chunks.empty(); }
+  const SkipSet& SkipOf(const SequenceChunk& chunk) const { return sets[chunk.set]; }
+  // The place of `skip` among the sets, which it joins if it is new. `likely`: where it may be.
+  int32_t SetOf(const SkipSet& skip, int32_t likely = 0) {
+    return likely < std::ssize(sets) && sets[likely] == skip ? likely : FindOrAdd(skip);
+  }
   // Empty again, with the memory it has.
   void Clear();
+
+ private:
+  int32_t FindOrAdd(const SkipSet& skip);
 };
 
 }  // namespace skipstone

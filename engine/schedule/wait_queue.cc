@@ -44,25 +44,30 @@ Tenant* WaitQueue::Join(const std::string& name) {
   return &tenant;
 }
 
-void WaitQueue::Add(Sequence& sequence, const Sequence* leader) {
-  sequence.tenant = Join(NameOf(sequence));
-  ++size_;
-  if (leader != nullptr) {
-    followers_[leader->spec.id].push_back(&sequence);
-  } else {
-    sequence.tenant->waiting.insert(&sequence);
-  }
+void WaitQueue::Queue(Sequence& sequence, SequenceState as) {
+  sequence.MoveTo(as);
+  sequence.tenant->waiting.insert(&sequence);
 }
 
-void WaitQueue::ReleaseFollowers(SequenceId leader) {
-  const auto it = followers_.find(leader);
-  if (it == followers_.end()) return;
-  for (Sequence* follower : it->second) follower->tenant->waiting.insert(follower);
-  followers_.erase(it);
+void WaitQueue::Add(Sequence& sequence, Sequence* leader) {
+  sequence.tenant = Join(NameOf(sequence));
+  ++size_;
+  if (leader == nullptr) return Queue(sequence, SequenceState::kWaiting);
+  sequence.MoveTo(SequenceState::kFollowing);
+  sequence.leader = leader;
+  leader->followers.push_back(&sequence);
+}
+
+void WaitQueue::ReleaseFollowers(Sequence& leader) {
+  for (Sequence* follower : leader.followers) {
+    follower->leader = nullptr;
+    Queue(*follower, SequenceState::kWaiting);
+  }
+  leader.followers.clear();
 }
 
 void WaitQueue::Return(Sequence& sequence) {
-  sequence.tenant->waiting.insert(&sequence);
+  Queue(sequence, SequenceState::kPreempted);
   ++size_;
 }
 
@@ -88,6 +93,7 @@ Sequence* WaitQueue::First() const {
 
 void WaitQueue::Start(Sequence& sequence) {
   SKIPSTONE_CHECK(sequence.tenant->waiting.erase(&sequence) == 1);
+  sequence.MoveTo(SequenceState::kRunning);
   --size_;
   last_started_ = std::max(last_started_, sequence.tenant->served_tokens);
 }
@@ -101,11 +107,11 @@ void WaitQueue::Serve(Sequence& sequence, int64_t tokens) {
 }
 
 void WaitQueue::End(Sequence& sequence) {
-  bool waited = sequence.tenant->waiting.erase(&sequence) == 1;
-  const auto it = followers_.find(sequence.spec.id - sequence.spec.output_index);
-  if (!waited && it != followers_.end()) waited = std::erase(it->second, &sequence) == 1;
-  size_ -= waited ? 1 : 0;
-  ReleaseFollowers(sequence.spec.id);
+  if (!sequence.running()) --size_;
+  if (sequence.leader != nullptr) std::erase(sequence.leader->followers, &sequence);
+  sequence.tenant->waiting.erase(&sequence);
+  sequence.MoveTo(SequenceState::kEnded);
+  ReleaseFollowers(sequence);
   if (--sequence.tenant->sequences > 0) return;
   const std::string name = NameOf(sequence);
   if (!sequence.tenant->is_new) {

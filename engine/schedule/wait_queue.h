@@ -17,7 +17,6 @@
 #include <set>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "engine/schedule/sequence.h"
 
@@ -36,9 +35,9 @@ class WaitQueue {
   explicit WaitQueue(bool fair_share) : fair_share_(fair_share) {}
 
   // A new sequence; behind `leader` if that is not null.
-  void Add(Sequence& sequence, const Sequence* leader);
+  void Add(Sequence& sequence, Sequence* leader);
   // Those that wait behind `leader` may start.
-  void ReleaseFollowers(SequenceId leader);
+  static void ReleaseFollowers(Sequence& leader);
   // A running sequence waits again.
   void Return(Sequence& sequence);
   // Next to start; null if there is none.
@@ -58,6 +57,8 @@ class WaitQueue {
     return fair_share_ ? sequence.spec.tenant : std::string();
   }
   Tenant* Join(const std::string& name);
+  // Takes its place in its tenant's queue.
+  static void Queue(Sequence& sequence, SequenceState as);
   // Where a tenant goes on that was away: it gets no credit for that.
   int64_t Now() const;
 
@@ -66,7 +67,6 @@ class WaitQueue {
   int64_t newcomers_tokens_ = 0;  // served to the first sequences of new tenants
   int64_t last_started_ = 0;      // the counter of who started, the greatest so far
   std::unordered_map<std::string, int64_t> departed_;  // tokens served to tenants that left
-  std::unordered_map<SequenceId, std::vector<Sequence*>> followers_;
   int size_ = 0;
 };
 

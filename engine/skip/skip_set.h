@@ -58,4 +58,10 @@ class SkipSet {
   LayerBits mlp_;
 };
 
+// A skip set and since when it is in force: sets change while a sequence runs if layers are shed.
+struct AppliedRange {
+  int from_token = 0;  // index of the first generated token under `skip`
+  SkipSet skip;
+};
+
 }  // namespace skipstone

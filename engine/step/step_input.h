@@ -22,10 +22,14 @@ struct RowList {
 
 struct LayerRows {
   RowList kv_rows;     // compute K and V and store them
-  RowList query_rows;  // compute Q, attend, project
+  RowList query_rows;  // those of kv_rows that compute Q, attend, project
   RowList mlp_rows;
-  // kv_rows united with query_rows: what the norm in front of the attention covers.
-  RowList attention_rows;
+};
+
+// Rows of one slot that follow each other in row order and in position.
+struct RowRun {
+  int32_t begin = 0;
+  int32_t count = 0;
 };
 
 struct PageUpdate {
@@ -33,11 +37,6 @@ struct PageUpdate {
   int32_t layer = 0;
   int32_t block = 0;  // positions [block * page_tokens, (block + 1) * page_tokens)
   int32_t page = 0;
-};
-
-struct PageCopy {
-  int32_t from = 0;
-  int32_t to = 0;
 };
 
 // A row's token when it is whatever the step before sampled for the row's slot.
@@ -50,15 +49,9 @@ struct StepInput {
   std::span<const LayerRows> layers;   // [num_layers]
   // Rows [0, logits.size()) need logits: row order puts them first.
   std::span<const LogitsRow> logits;
-  // Rows of one slot that follow each other in row order and in position; covers all rows.
-  struct Run {
-    int32_t begin = 0;
-    int32_t count = 0;
-  };
-  std::span<const Run> runs;
+  std::span<const RowRun> runs;  // cover all rows
   std::span<const SlotStart> slot_starts;
   std::span<const PageUpdate> page_updates;
-  std::span<const PageCopy> page_copies;  // done before anything else of the step
 };
 
 }  // namespace skipstone

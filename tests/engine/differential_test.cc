@@ -182,6 +182,7 @@ std::vector<SequenceSpec> RandomSpecs(int requests, uint32_t seed) {
     if (i % 7 == 3) spec.score_from = 1 + random() % (spec.prompt.size() - 1);
     spec.priority = random() % 2;
     const int outputs = spec.scores() ? 1 : 1 + random() % 3;
+    spec.group = std::make_shared<SequenceGroup>();
     for (spec.output_index = 0; spec.output_index < outputs; ++spec.output_index) {
       spec.id = specs.size() + 1;
       spec.arrival = Time(std::chrono::seconds(i));

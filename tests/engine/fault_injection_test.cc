@@ -149,7 +149,7 @@ void Flood(FakeEngine& engine, Gate& gate, int fits) {
       continue;
     }
     refused += absl::IsResourceExhausted(status) && !IsNeverFits(status) ? 1 : 0;
-    const double retry = Seconds(engine->RetryAfter(request));
+    const double retry = Seconds(engine->RetryAfter(AmountOf(request), ""));
     told_when += std::isfinite(retry) && retry > 0 && retry < 3600 ? 1 : 0;
   }
   EXPECT_EQ(recordings.size(), 1u + fits);

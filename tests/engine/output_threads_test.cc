@@ -22,7 +22,7 @@ class OutputThreadsTest : public testing::Test {
         request, Recording::Sink(std::make_shared<Recording>()),
         LiveRequest::Context{*tokenizer_, observer_, SystemClock(), 4});
     std::vector<OutputEvent> events;
-    for (int i = 0; i < count; ++i) events.push_back({.request = live, .index = first + i});
+    for (int i = 0; i < count; ++i) events.push_back({live, OutputEnded{.index = first + i}});
     return events;
   }
 
@@ -38,7 +38,8 @@ TEST_F(OutputThreadsTest, KeepTheOrderOfACall) {
   for (int i = 0; i < output.size(); ++i) {
     threads.emplace_back([&, i] {
       output.Run(i, [&](OutputEvent& event) {
-        seen[i].emplace_back(event.request->request().call, event.index);
+        seen[i].emplace_back(event.request->request().call,
+                             std::get<OutputEnded>(event.what).index);
       });
     });
   }
@@ -70,7 +71,9 @@ TEST_F(OutputThreadsTest, AreFullAtTheLimitAndSayWhenHalfIsFree) {
     EXPECT_EQ(left, 5);
   });
   std::vector<OutputEvent> events = Events(0, 4);
-  events[0].update.prompt.resize(5);  // log-probabilities count
+  Updated updated;
+  updated.update.prompt.resize(5);  // log-probabilities count
+  events[0].what = std::move(updated);
   output.Push(events);
   EXPECT_FALSE(output.Full());
   events = Events(0, 3);
@@ -78,7 +81,8 @@ TEST_F(OutputThreadsTest, AreFullAtTheLimitAndSayWhenHalfIsFree) {
   EXPECT_TRUE(output.Full());
   left = 12;
   output.Close();
-  output.Run(0, [&](OutputEvent& event) { left -= 1 + std::ssize(event.update.prompt); });
+  output.Run(
+      0, [&](OutputEvent& event) { left -= std::holds_alternative<Updated>(event.what) ? 6 : 1; });
   EXPECT_EQ(left, 0);
   EXPECT_EQ(rooms, 1);
   EXPECT_FALSE(output.Full());

@@ -12,8 +12,8 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-EngineRequest Of(const std::string& tenant, int n = 1, int prompt = 10) {
-  EngineRequest request{.id = "a", .prompt = std::vector<int32_t>(prompt), .skip = SkipSet(2)};
+EngineRequest Of(const std::string& tenant, int n = 1) {
+  EngineRequest request{.id = "a", .prompt = std::vector<int32_t>(10), .skip = SkipSet(2)};
   request.tenant = tenant;
   request.n = n;
   return request;
@@ -44,7 +44,7 @@ TEST(QueueRoomTest, TellsEachThatWasRefusedALaterTime) {
     queue.Start({.sequences = 1, .prompt_tokens = 10}, kNow - std::chrono::milliseconds(1));
   }
   std::vector<double> waits;
-  for (int i = 0; i < 20; ++i) waits.push_back(Seconds(room.RetryAfter(Of(""), kNow)));
+  for (int i = 0; i < 20; ++i) waits.push_back(Seconds(room.RetryAfter({1, 10}, "", kNow)));
   for (int i = 0; i < 20; ++i) EXPECT_NEAR(waits[i], (i + 1) / 10., 0.1) << i;
   // When the first ones are back, their places are in the queue again.
   const Time later = kNow + std::chrono::seconds(1);
@@ -52,7 +52,7 @@ TEST(QueueRoomTest, TellsEachThatWasRefusedALaterTime) {
     queue.Enter({.sequences = 1, .prompt_tokens = 10});
     queue.Start({.sequences = 1, .prompt_tokens = 10}, later - std::chrono::milliseconds(1));
   }
-  EXPECT_NEAR(Seconds(room.RetryAfter(Of(""), later)), 1.1, 0.2) << "behind the ten others";
+  EXPECT_NEAR(Seconds(room.RetryAfter({1, 10}, "", later)), 1.1, 0.2) << "behind the ten others";
 }
 
 TEST(QueueRoomTest, PromisesNothingBeyondTheLongest) {
@@ -61,7 +61,7 @@ TEST(QueueRoomTest, PromisesNothingBeyondTheLongest) {
   QueueRoom room({.max_queue = 1}, queue, live);
   queue.Enter({.sequences = 1, .prompt_tokens = 10});
   for (int i = 0; i < 100; ++i) {
-    EXPECT_LE(room.RetryAfter(Of("", 16), kNow), PromisedPlaces::kLongest);
+    EXPECT_LE(room.RetryAfter({16, 160}, "", kNow), PromisedPlaces::kLongest);
   }
 }
 
@@ -70,7 +70,7 @@ TEST(QueueRoomTest, PromisesNothingToWhoWantsNoPlace) {
   const LiveCalls live;
   QueueRoom room({.max_queue = 1}, queue, live);
   queue.Enter({.sequences = 1, .prompt_tokens = 10});
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(Seconds(room.RetryAfter(Of("", 0, 0), kNow)), 1);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(Seconds(room.RetryAfter({}, "", kNow)), 1);
 }
 
 TEST(QueueRoomTest, TheTenantsExcessCounts) {
@@ -78,8 +78,8 @@ TEST(QueueRoomTest, TheTenantsExcessCounts) {
   const LiveCalls live;
   QueueRoom room({.max_tenant_queued = 2}, queue, live);
   queue.Enter({.sequences = 2, .prompt_tokens = 20}, "a");
-  EXPECT_EQ(Seconds(room.RetryAfter(Of("a", 2), kNow)), 1);
-  EXPECT_EQ(Seconds(room.RetryAfter(Of("a", 2), kNow)), 2) << "behind the first";
+  EXPECT_EQ(Seconds(room.RetryAfter({2, 20}, "a", kNow)), 1);
+  EXPECT_EQ(Seconds(room.RetryAfter({2, 20}, "a", kNow)), 2) << "behind the first";
 }
 
 }  // namespace

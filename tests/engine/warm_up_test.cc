@@ -42,8 +42,8 @@ class CheckingRunner : public ModelRunner {
     EXPECT_LE(logits, limits_.max_logits_rows);
     const auto unordered = std::ranges::count_if(
         rows.input().layers, [](const LayerRows& layer) { return layer.kv_rows.index != nullptr; });
-    steps.push_back({plan.num_rows, static_cast<int>(logits), plan.chunks[0].skip->ToString(),
-                     static_cast<int>(unordered)});
+    steps.push_back({plan.num_rows, static_cast<int>(logits),
+                     plan.SkipOf(plan.chunks[0]).ToString(), static_cast<int>(unordered)});
     ++in_flight_;
   }
   StepResults Collect() override {
@@ -76,7 +76,7 @@ class CheckingRunner : public ModelRunner {
     for (int layer = 0; layer < kShape.num_layers; ++layer) {
       for (int p = 0; p < chunk.num_rows; ++p) {
         EXPECT_EQ(blocks.contains({layer, p / limits_.page_tokens}),
-                  chunk.skip->KeepsAttention(layer));
+                  plan.SkipOf(chunk).KeepsAttention(layer));
       }
     }
   }

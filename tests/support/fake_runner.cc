@@ -65,19 +65,20 @@ uint64_t FakeRunner::Read(const Slot& slot, const SkipSet& skip, int position) {
 
 void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, StepResults* results) {
   Slot& slot = slots_.at(chunk.slot);
+  const SkipSet& skip = plan.SkipOf(chunk);
   for (int i = 0; i < chunk.num_rows; ++i) {
     const int position = chunk.first_position + i;
     int32_t token = plan.tokens[chunk.first_token + i];
     if (token == kSampledToken) token = slot.last_sampled;
     for (int layer = 0; layer < options_.num_layers; ++layer) {
-      if (!chunk.skip->KeepsAttention(layer)) continue;
+      if (!skip.KeepsAttention(layer)) continue;
       Cell(slot, layer, position) = CellValue(token, position, layer);
     }
     if (i < chunk.num_rows - chunk.logits_rows) continue;
-    const uint64_t state = Read(slot, *chunk.skip, position);
+    const uint64_t state = Read(slot, skip, position);
     LogitsResult result;
     result.finite = !(options_.broken_layer >= 0 && position >= options_.broken_from &&
-                      chunk.skip->KeepsAttention(options_.broken_layer));
+                      skip.KeepsAttention(options_.broken_layer));
     if (chunk.samples && i == chunk.num_rows - 1) {
       result.sampled.id = Draw(state, token, options_.vocab);
       result.sampled.logprob = LogprobOf(state, result.sampled.id);
@@ -93,7 +94,6 @@ void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, Step
 
 void FakeRunner::Launch(const StepPlan& plan) {
   if (options_.on_launch) options_.on_launch(plan);
-  for (const PageCopy& copy : plan.page_copies) pages_.at(copy.to) = pages_.at(copy.from);
   for (const SlotStart& start : plan.slot_starts) slots_[start.slot] = Slot();
   for (const PageUpdate& update : plan.page_updates) {
     SKIPSTONE_CHECK(update.page >= 0 && update.page < options_.num_pages);

@@ -137,9 +137,10 @@ absl::Status Bench::Start(LoadedModel model) {
 // Touches all memory and lets clocks and caches settle.
 absl::Status Bench::WarmUp() {
   for (const auto& arm : arms_) {
-    SKIPSTONE_RETURN_IF_ERROR(meter_->Run(arm->FillPlans()));
-    SKIPSTONE_RETURN_IF_ERROR(meter_->Run(arm->PrefillPlans()));
-    SKIPSTONE_RETURN_IF_ERROR(meter_->Run(arm->DecodePlans(0, std::min(2, options_.steps))));
+    SKIPSTONE_RETURN_IF_ERROR(meter_->RunUnmeasured(arm->FillPlans()));
+    SKIPSTONE_RETURN_IF_ERROR(meter_->RunUnmeasured(arm->PrefillPlans()));
+    SKIPSTONE_RETURN_IF_ERROR(
+        meter_->RunUnmeasured(arm->DecodePlans(0, std::min(2, options_.steps))));
   }
   return absl::OkStatus();
 }

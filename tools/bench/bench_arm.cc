@@ -52,24 +52,28 @@ int32_t BenchArm::TokenAt(int slot, int position) const {
                               vocab_);
 }
 
-void BenchArm::AddChunk(int slot, int first, int count, bool samples, StepPlan* plan) const {
+void BenchArm::AddChunk(int slot, const SkipSet& skip, int first, int count, StepPlan* plan) const {
   plan->chunks.push_back({.sequence = static_cast<SequenceId>(slot),
                           .slot = slot,
-                          .skip = &SkipOf(slot),
+                          .set = plan->SetOf(skip),
                           .first_position = first,
                           .num_rows = count,
                           .first_token = static_cast<int32_t>(plan->tokens.size()),
-                          .logits_rows = samples ? 1 : 0,
-                          .samples = samples});
+                          .logits_rows = 1,
+                          .samples = true});
   for (int p = first; p < first + count; ++p) plan->tokens.push_back(TokenAt(slot, p));
   plan->num_rows += count;
 }
 
-std::vector<StepPlan> BenchArm::ChunkPlans(int slot, int tokens) const {
+std::vector<StepPlan> BenchArm::ChunkPlans(int slot, const SkipSet& skip, int tokens) const {
   std::vector<StepPlan> plans;
   for (int first = 0; first < tokens; first += options_.chunk) {
     const int count = std::min(options_.chunk, tokens - first);
-    AddChunk(slot, first, count, first + count == tokens, &plans.emplace_back());
+    StepPlan& plan = plans.emplace_back();
+    AddChunk(slot, skip, first, count, &plan);
+    if (first + count == tokens) continue;
+    plan.chunks[0].logits_rows = 0;
+    plan.chunks[0].samples = false;
   }
   return plans;
 }
@@ -86,45 +90,35 @@ void BenchArm::SendPages(int slot, const SequencePages& pages, StepPlan* plan) c
 
 std::vector<StepPlan> BenchArm::PrefillPlans() {
   if (mixed()) return {};
-  std::vector<StepPlan> plans = ChunkPlans(prefill_slot_, options_.prompt);
+  std::vector<StepPlan> plans = ChunkPlans(prefill_slot_, skips_[0], options_.prompt);
   if (!plans.empty()) SendPages(prefill_slot_, prefill_pages_, &plans[0]);
   return plans;
 }
 
-// One sequence of each skip set is computed, the others get copies of its pages with the first
-// decode step. That one brings its tokens: nothing was sampled for the copies.
+// Every sequence has pages of its own, since shared ones would be read from caches. What they hold
+// does not matter, so the MLPs, most of the work, are left out.
 std::vector<StepPlan> BenchArm::FillPlans() {
-  if (decode_pages_.empty()) return {};
-  const int slot = prefill_slot_ + 1;
-  const int computed = std::min(options_.batch, static_cast<int>(skips_.size()));
   std::vector<StepPlan> plans;
-  for (int i = 0; i < computed; ++i) {
-    std::vector<StepPlan> chunks = ChunkPlans(slot + i, options_.context);
-    SendPages(slot + i, decode_pages_[i], &chunks[0]);
+  for (int i = 0; i < std::ssize(decode_pages_); ++i) {
+    const int slot = prefill_slot_ + 1 + i;
+    SkipSet skip = SkipOf(slot);
+    for (int layer = 0; layer < skip.num_layers(); ++layer) skip.SkipMlp(layer);
+    std::vector<StepPlan> chunks = ChunkPlans(slot, skip, options_.context);
+    SendPages(slot, decode_pages_[i], &chunks[0]);
     std::move(chunks.begin(), chunks.end(), std::back_inserter(plans));
-  }
-  StepPlan& first_step = plans.emplace_back(DecodePlan(0, /*sampled=*/false));
-  for (int i = computed; i < options_.batch; ++i) {
-    SendPages(slot + i, decode_pages_[i], &first_step);
-    const std::span<const PageId> from = decode_pages_[i % computed].pages();
-    const std::span<const PageId> to = decode_pages_[i].pages();
-    for (size_t p = 0; p < to.size(); ++p) first_step.page_copies.push_back({from[p], to[p]});
   }
   return plans;
 }
 
-StepPlan BenchArm::DecodePlan(int i, bool sampled) const {
-  StepPlan plan;
-  for (int s = 0; s < options_.batch; ++s) {
-    AddChunk(prefill_slot_ + 1 + s, options_.context + i, 1, true, &plan);
-    if (sampled) plan.tokens.back() = kSampledToken;
-  }
-  return plan;
-}
-
 std::vector<StepPlan> BenchArm::DecodePlans(int first, int count) {
-  std::vector<StepPlan> plans;
-  for (int i = first; i < first + count; ++i) plans.push_back(DecodePlan(i, /*sampled=*/true));
+  std::vector<StepPlan> plans(count);
+  for (int i = 0; i < count; ++i) {
+    for (int s = 0; s < options_.batch; ++s) {
+      const int slot = prefill_slot_ + 1 + s;
+      AddChunk(slot, SkipOf(slot), options_.context + first + i, 1, &plans[i]);
+      plans[i].tokens.back() = kSampledToken;
+    }
+  }
   return plans;
 }
 

@@ -44,9 +44,8 @@ class BenchArm {
  private:
   const SkipSet& SkipOf(int slot) const;
   int32_t TokenAt(int slot, int position) const;
-  void AddChunk(int slot, int first, int count, bool samples, StepPlan* plan) const;
-  StepPlan DecodePlan(int i, bool sampled) const;
-  std::vector<StepPlan> ChunkPlans(int slot, int tokens) const;
+  void AddChunk(int slot, const SkipSet& skip, int first, int count, StepPlan* plan) const;
+  std::vector<StepPlan> ChunkPlans(int slot, const SkipSet& skip, int tokens) const;
   void SendPages(int slot, const SequencePages& pages, StepPlan* plan) const;
 
   const BenchOptions& options_;

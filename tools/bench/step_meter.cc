@@ -29,7 +29,7 @@ absl::StatusOr<std::vector<StepMeter::Lap>> StepMeter::Execute(
   return laps;
 }
 
-absl::Status StepMeter::Run(std::span<const StepPlan> plans) {
+absl::Status StepMeter::RunUnmeasured(std::span<const StepPlan> plans) {
   return Execute(PointersTo(plans)).status();
 }
 

@@ -29,8 +29,7 @@ class StepMeter {
   // Of the samples to come; zeros: they get no floors.
   void set_ceilings(const Ceilings& ceilings) { ceilings_ = ceilings; }
 
-  // Without a sample.
-  absl::Status Run(std::span<const StepPlan> plans);
+  absl::Status RunUnmeasured(std::span<const StepPlan> plans);
   // One sample: from the first launch to the last result.
   absl::Status MeasureAll(std::span<const StepPlan> plans, Phase* phase);
   // A sample for each plan: the time from the result before it to its own. Where steps overlap the

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
+
+#include "engine/skip/liveness.h"
 
 namespace skipstone {
 namespace {
@@ -15,8 +18,10 @@ PlanWork::PlanWork(int num_layers) : num_layers_(num_layers) { MakeGroups(); }
 
 void PlanWork::Count(const StepPlan& plan) {
   for (Tally& tally : tallies_) tally.all = tally.logits = {};
+  tally_of_.clear();
+  for (const SkipSet& skip : plan.sets) tally_of_.push_back(TallyOf(skip));
   for (const SequenceChunk& chunk : plan.chunks) {
-    Tally& tally = TallyOf(*chunk.skip);
+    Tally& tally = tallies_[tally_of_[chunk.set]];
     const int64_t end = int64_t{chunk.first_position} + chunk.num_rows;
     tally.all.rows += chunk.num_rows;
     tally.all.read_positions += end;
@@ -31,14 +36,15 @@ void PlanWork::Count(const StepPlan& plan) {
 LayerWork PlanWork::Layer(int layer) const {
   LayerWork work;
   for (const Tally& tally : tallies_) {
-    const Sums& live = layer < tally.skip.LastKeptAttention() ? tally.all : tally.logits;
-    if (tally.skip.KeepsAttention(layer)) {
-      work.kv_rows += tally.all.rows;
-      work.query_rows += live.rows;
-      work.read_positions += live.read_positions;
-      work.pairs += live.pairs;
-    }
-    if (tally.skip.KeepsMlp(layer)) work.mlp_rows += live.rows;
+    const LayerParts kept = PartsOf(tally.skip, layer, /*needs_logits=*/true);
+    const LayerParts others = PartsOf(tally.skip, layer, /*needs_logits=*/false);
+    if (kept.kv) work.kv_rows += tally.Of(others.kv).rows;
+    if (kept.mlp) work.mlp_rows += tally.Of(others.mlp).rows;
+    if (!kept.query) continue;
+    const Sums& query = tally.Of(others.query);
+    work.query_rows += query.rows;
+    work.read_positions += query.read_positions;
+    work.pairs += query.pairs;
   }
   return work;
 }
@@ -46,7 +52,7 @@ LayerWork PlanWork::Layer(int layer) const {
 int64_t PlanWork::rows() const {
   int64_t rows = 0;
   for (const Tally& tally : tallies_) {
-    rows += tally.skip.LastKeptAttention() >= 0 ? tally.all.rows : tally.logits.rows;
+    rows += tally.Of(RowsRun(tally.skip, /*needs_logits=*/false)).rows;
   }
   return rows;
 }
@@ -57,25 +63,24 @@ int64_t PlanWork::logits_rows() const {
   return rows;
 }
 
-// A step holds few distinct sets: a scan beats a hash.
-PlanWork::Tally& PlanWork::TallyOf(const SkipSet& skip) {
-  for (Tally& tally : tallies_) {
-    if (tally.skip == skip) return tally;
+size_t PlanWork::TallyOf(const SkipSet& skip) {
+  const auto known = std::ranges::find(tallies_, skip, &Tally::skip);
+  const size_t place = known - tallies_.begin();
+  if (known == tallies_.end()) {
+    tallies_.push_back({.skip = skip});
+    MakeGroups();
   }
-  tallies_.push_back({.skip = skip});
-  MakeGroups();
-  return tallies_.back();
+  return place;
 }
 
 void PlanWork::MakeGroups() {
-  std::map<std::vector<int>, size_t> known;  // how the sets treat a layer -> its group
+  std::map<std::vector<LayerParts>, size_t> known;  // what the sets do in a layer -> its group
   groups_.clear();
   for (int layer = 0; layer < num_layers_; ++layer) {
-    std::vector<int> treatment;
+    std::vector<LayerParts> treatment;
     for (const Tally& tally : tallies_) {
-      treatment.push_back((tally.skip.KeepsAttention(layer) ? 1 : 0) +
-                          (tally.skip.KeepsMlp(layer) ? 2 : 0) +
-                          (layer < tally.skip.LastKeptAttention() ? 4 : 0));
+      treatment.push_back(PartsOf(tally.skip, layer, /*needs_logits=*/true));
+      treatment.push_back(PartsOf(tally.skip, layer, /*needs_logits=*/false));
     }
     const auto [it, added] = known.emplace(std::move(treatment), groups_.size());
     if (added) groups_.push_back({.layer = layer});

@@ -43,14 +43,18 @@ class PlanWork {
   struct Tally {
     SkipSet skip;
     Sums all;     // of all rows
-    Sums logits;  // of the rows that need logits: all that is left at and above layer k
+    Sums logits;  // of the rows that need logits
+
+    // Those that run a part, given whether the others run it too.
+    const Sums& Of(bool others) const { return others ? all : logits; }
   };
 
-  Tally& TallyOf(const SkipSet& skip);
+  size_t TallyOf(const SkipSet& skip);
   void MakeGroups();
 
   const int num_layers_;
   std::vector<Tally> tallies_;
+  std::vector<size_t> tally_of_;  // by set of the plan
   std::vector<LayerGroup> groups_;
 };
 

@@ -1,46 +1,27 @@
 #include "tools/sim/replica.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "base/hash.h"
 
 namespace skipstone {
 
 Replica::Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight)
-    : scheduler_(options),
-      cost_(cost),
-      step_times_(options.itl_bound, options.max_batch_tokens),
-      max_in_flight_(max_in_flight) {}
+    : planner_(options, max_in_flight), cost_(cost) {}
 
-bool Replica::Add(SequenceSpec spec) {
-  const bool brown_out = spec.ceiling && scheduler_.Overloaded() && *spec.ceiling != spec.skip;
-  if (brown_out) spec.skip = *spec.ceiling;
-  scheduler_.Add(std::move(spec));
-  return brown_out;
-}
-
-bool Replica::LaunchStep(Time now) {
-  scheduler_.LimitPrefill(step_times_.PrefillLimit());
-  StepPlan plan = scheduler_.Next(std::move(spare_));
-  if (plan.empty()) {
-    spare_ = std::move(plan);
-    return false;
-  }
-  const Duration time = cost_.TimeOf(plan);
-  const Time begin = steps_.empty() ? now : std::max(now, steps_.back().end);
+void Replica::RunOnDevice(const Planner::Step& step) {
+  const Duration time = cost_.TimeOf(step.plan);
+  const Time begin = ends_.empty() ? step.launched : std::max(step.launched, ends_.back());
+  ends_.push_back(begin + time);
   busy_ += time;
   ++num_steps_;
-  num_rows_ += plan.num_rows;
-  steps_.push_back({std::move(plan), time, begin + time});
-  return true;
+  num_rows_ += step.plan.num_rows;
 }
 
 std::span<SequenceUpdate> Replica::EndStep() {
-  spare_ = std::move(steps_.front().plan);
-  step_times_.Observe(spare_, steps_.front().time);
-  steps_.pop_front();
-  return scheduler_.Commit(spare_, MakeResults(spare_));
+  const Time now = ends_.front();
+  ends_.pop_front();
+  return planner_.Commit(now, MakeResults(planner_.oldest().plan));
 }
 
 // Sampled tokens matter only to the prefix cache, which must not take one answer for another.

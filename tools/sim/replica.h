@@ -1,5 +1,5 @@
-// One simulated server: the engine's Scheduler, driven as the step loop drives it, with a cost
-// model in place of a device. Time is given, never read.
+// One simulated server: the engine's Planner with a cost model in place of a device. Time is given,
+// never read.
 //
 //   replica.Add(spec);
 //   replica.Launch(now);
@@ -14,8 +14,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "engine/schedule/scheduler.h"
-#include "engine/schedule/step_times.h"
+#include "engine/schedule/planner.h"
 #include "tools/sim/cost_model.h"
 
 namespace skipstone {
@@ -23,48 +22,42 @@ namespace skipstone {
 // One thread.
 class Replica {
  public:
-  // `max_in_flight`: plans launched and not committed, as ModelRunner::max_in_flight.
+  // `max_in_flight`: as Planner.
   Replica(const SchedulerOptions& options, const CostModel& cost, int max_in_flight);
 
   // Under load a sequence that allows it starts at its ceiling; returns whether this one does.
-  bool Add(SequenceSpec spec);
+  bool Add(SequenceSpec spec) { return planner_.Add({&spec, 1}); }
   // Plans steps until max_in_flight are under way. The device runs them one after the other.
   // Calls `started` with each sequence that starts for the first time.
   template <class Started>
   void Launch(Time now, Started started) {
-    while (static_cast<int>(steps_.size()) < max_in_flight_ && LaunchStep(now)) {
-      for (const SequenceId id : steps_.back().plan.started) started(*scheduler_.Find(id));
+    while (Planner::Step* step = planner_.Next()) {
+      step->launched = now;
+      RunOnDevice(*step);
+      for (const SequenceId id : step->plan.started) started(*scheduler().Find(id));
     }
   }
 
   // When the oldest step ends; kNever if none is under way.
-  Time next_end() const { return steps_.empty() ? kNever : steps_.front().end; }
+  Time next_end() const { return ends_.empty() ? kNever : ends_.front(); }
   // Commits the oldest step. Valid until the next call.
   std::span<SequenceUpdate> EndStep();
 
-  int requests() const { return scheduler_.num_running() + scheduler_.num_waiting(); }
-  int num_waiting() const { return scheduler_.num_waiting(); }
-  const PagePool& pool() const { return scheduler_.pool(); }
+  int requests() const { return scheduler().num_running() + scheduler().num_waiting(); }
+  int num_waiting() const { return scheduler().num_waiting(); }
+  const PagePool& pool() const { return scheduler().pool(); }
   int64_t steps() const { return num_steps_; }
   int64_t rows() const { return num_rows_; }
   Duration busy() const { return busy_; }
 
  private:
-  struct Step {
-    StepPlan plan;
-    Duration time;
-    Time end;
-  };
-
-  bool LaunchStep(Time now);
+  void RunOnDevice(const Planner::Step& step);
+  const Scheduler& scheduler() const { return planner_.scheduler(); }
   std::span<const LogitsResult> MakeResults(const StepPlan& plan);
 
-  Scheduler scheduler_;
+  Planner planner_;
   CostModel cost_;
-  StepTimes step_times_;
-  const int max_in_flight_;
-  std::deque<Step> steps_;
-  StepPlan spare_;                     // whose memory the next plan takes
+  std::deque<Time> ends_;              // of the steps under way
   std::vector<LogitsResult> results_;  // scratch
   Duration busy_{};
   int64_t num_steps_ = 0;

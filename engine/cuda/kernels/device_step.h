@@ -20,8 +20,8 @@ struct DeviceRowList {
   int32_t index;
 };
 
-enum class ListKind : int32_t { kKv, kQuery, kMlp, kAttention, kAll, kLogits };
-inline constexpr int kListsPerLayer = 4;
+enum class ListKind : int32_t { kKv, kQuery, kMlp, kAll, kLogits };
+inline constexpr int kListsPerLayer = 3;
 
 // Positions [first, end) of a decode row's sequence: one of num_splits parts, whose results lie at
 // `partial` + split until the last of them is there.
@@ -69,11 +69,6 @@ struct DevicePageUpdate {
   int32_t page;
 };
 
-struct DevicePageCopy {
-  int32_t from;
-  int32_t to;
-};
-
 // Rows of a list, resolved.
 struct RowView {
   int32_t begin;
@@ -105,7 +100,6 @@ struct StepHeader {
   int32_t num_decode_items;
   int32_t num_prefill_tiles;
   int32_t num_page_updates;
-  int32_t num_page_copies;
   // Offsets in words.
   int32_t tokens;
   int32_t positions;
@@ -115,7 +109,6 @@ struct StepHeader {
   int32_t decode_items;
   int32_t prefill_tiles;
   int32_t page_updates;
-  int32_t page_copies;
 
   template <class T>
   SKIPSTONE_DEVICE const T* At(int32_t word) const {

@@ -15,13 +15,4 @@ struct PageUpdateArgs {
 };
 cudaError_t LaunchPageUpdate(const PageUpdateArgs& args, int updates, cudaStream_t stream);
 
-// Copies whole pages, `page_bytes` (a multiple of 16) each.
-struct PageCopyArgs {
-  const StepHeader* step;
-  void* pages;
-  int64_t page_bytes;
-  int64_t BytesMoved(int copies) const { return 2 * copies * page_bytes; }
-};
-cudaError_t LaunchPageCopy(const PageCopyArgs& args, int copies, cudaStream_t stream);
-
 }  // namespace skipstone::cuda

@@ -8,7 +8,7 @@ StepKind StepKind::Of(const StepInput& step, int rows) {
   StepKind kind{.rows = rows};
   bool all = true;
   for (const LayerRows& layer : step.layers) {
-    const int empty = (layer.attention_rows.empty() ? 2 : 0) + (layer.mlp_rows.empty() ? 1 : 0);
+    const int empty = (layer.kv_rows.empty() ? 2 : 0) + (layer.mlp_rows.empty() ? 1 : 0);
     kind.sublayers = Mix64(kind.sublayers ^ static_cast<uint64_t>(empty));
     all = all && empty == 0;
   }

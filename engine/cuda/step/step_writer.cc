@@ -22,8 +22,7 @@ StepWriter::StepWriter(const ModelShape& shape, const StepLimits& limits, const 
                num_layers_ * kListsPerLayer * (kWordsOf<DeviceRowList> + rows) +
                limits.max_logits_rows * kWordsOf<DeviceLogitsRow> +
                split_.MaxItems(limits.max_rows) * kWordsOf<DecodeItem> +
-               rows * kWordsOf<PrefillTile> +
-               max_deltas_ * (kWordsOf<DevicePageUpdate> + kWordsOf<DevicePageCopy>);
+               rows * kWordsOf<PrefillTile> + max_deltas_ * kWordsOf<DevicePageUpdate>;
 }
 
 template <class T>
@@ -53,7 +52,7 @@ int32_t StepWriter::AppendLists(std::span<const LayerRows> layers) {
   last_index_ = nullptr;
   for (const LayerRows& layer : layers) {
     const RowList* const of_layer[kListsPerLayer] = {&layer.kv_rows, &layer.query_rows,
-                                                     &layer.mlp_rows, &layer.attention_rows};
+                                                     &layer.mlp_rows};
     for (const RowList* list : of_layer) lists.push_back(AppendList(*list));
   }
   return Append<DeviceRowList>(lists);
@@ -76,7 +75,7 @@ void StepWriter::PlanAttention(const StepInput& step) {
   decode_rows_.clear();
   items_.clear();
   tiles_.clear();
-  for (const StepInput::Run& run : step.runs) {
+  for (const RowRun& run : step.runs) {
     if (run.count == 1) {
       decode_rows_.push_back({run.begin, step.positions[run.begin] + 1});
       continue;
@@ -90,7 +89,6 @@ void StepWriter::PlanAttention(const StepInput& step) {
 
 int64_t StepWriter::Write(const StepInput& step, void* to) {
   static_assert(sizeof(PageUpdate) == sizeof(DevicePageUpdate));
-  static_assert(sizeof(PageCopy) == sizeof(DevicePageCopy));
   words_ = static_cast<int32_t*>(to);
   used_ = kWordsOf<StepHeader>;
   PlanAttention(step);
@@ -100,7 +98,6 @@ int64_t StepWriter::Write(const StepInput& step, void* to) {
   header.num_decode_items = static_cast<int32_t>(items_.size());
   header.num_prefill_tiles = static_cast<int32_t>(tiles_.size());
   header.num_page_updates = static_cast<int32_t>(step.page_updates.size());
-  header.num_page_copies = static_cast<int32_t>(step.page_copies.size());
   header.tokens = Append(step.tokens);
   header.positions = Append(step.positions);
   header.slots = Append(step.slots);
@@ -109,7 +106,6 @@ int64_t StepWriter::Write(const StepInput& step, void* to) {
   header.decode_items = Append<DecodeItem>(items_);
   header.prefill_tiles = Append<PrefillTile>(tiles_);
   header.page_updates = Append(step.page_updates);
-  header.page_copies = Append(step.page_copies);
   std::memcpy(words_, &header, sizeof(header));
   return int64_t{used_} * static_cast<int64_t>(sizeof(int32_t));
 }

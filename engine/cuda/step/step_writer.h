@@ -17,7 +17,7 @@ class StepWriter {
   StepWriter() = default;
   StepWriter(const ModelShape& shape, const StepLimits& limits, const DecodeSplit& split);
 
-  // What any step within the limits takes, with up to max_deltas() page updates and page copies.
+  // What any step within the limits takes, with up to max_deltas() page updates.
   int64_t max_bytes() const { return max_words_ * static_cast<int64_t>(sizeof(int32_t)); }
   // Alternatives of one row's log-probabilities; the API allows 20.
   static constexpr int kMaxTop = 64;

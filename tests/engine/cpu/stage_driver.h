@@ -52,7 +52,7 @@ class StageDriver {
     const int rows = static_cast<int>(step.rows.size());
     std::vector<int32_t> tokens, positions, slots;
     std::vector<LogitsRow> logits;
-    std::vector<StepInput::Run> runs;
+    std::vector<RowRun> runs;
     std::vector<PageUpdate> updates;
     for (int r = 0; r < rows; ++r) {
       const StageRow& row = step.rows[r];
@@ -78,8 +78,7 @@ class StageDriver {
       const auto list = [&](auto pick) { return lists.Make(step, rows, l, pick); };
       layers.push_back({list([](StageUse u) { return u.kv; }),
                         list([](StageUse u) { return u.query; }),
-                        list([](StageUse u) { return u.mlp; }),
-                        list([](StageUse u) { return u.kv || u.query; })});
+                        list([](StageUse u) { return u.mlp; })});
     }
     const StepInput input{.tokens = tokens,
                           .positions = positions,
@@ -88,12 +87,10 @@ class StageDriver {
                           .logits = logits,
                           .runs = runs,
                           .slot_starts = step.slot_starts,
-                          .page_updates = updates,
-                          .page_copies = copies};
+                          .page_updates = updates};
     backend_.BeginStep(input);
     backend_.Run([&] { Forward(input, weights_, backend_); });
     backend_.EndStep();
-    copies.clear();
     std::vector<LogitsResult> results(3);
     SKIPSTONE_CHECK(backend_.WaitStep(&results).ok());
     SKIPSTONE_CHECK(results.size() == logits.size());
@@ -120,9 +117,6 @@ class StageDriver {
     page_of_[{slot, layer, block}] = page;
     pending_.push_back({slot, layer, block, page});
   }
-  int32_t NewPage() { return next_page_++; }
-
-  std::vector<PageCopy> copies;  // for the next step
 
  private:
   // Keeps the memory of index lists.
@@ -142,6 +136,8 @@ class StageDriver {
     }
     std::deque<std::vector<int32_t>> memory;
   };
+
+  int32_t NewPage() { return next_page_++; }
 
   void AddPages(const StageRow& row, int layer, std::vector<PageUpdate>& updates) {
     updates.insert(updates.end(), pending_.begin(), pending_.end());

@@ -38,7 +38,7 @@ class AttentionKernelsTest : public KernelTest {
 
   void Run(const Shape& shape, const std::vector<Chunk>& chunks, int target_items) {
     std::vector<int32_t> positions, slots;
-    std::vector<StepInput::Run> runs;
+    std::vector<RowRun> runs;
     std::vector<int> stored(kSlots, 0);
     for (const Chunk& chunk : chunks) {
       runs.push_back({static_cast<int32_t>(positions.size()), chunk.count});
@@ -50,7 +50,7 @@ class AttentionKernelsTest : public KernelTest {
     }
     const int rows = static_cast<int>(positions.size());
     const RowList all{.begin = 0, .count = rows};
-    const LayerRows layers[] = {{all, all, all, all}};
+    const LayerRows layers[] = {{all, all, all}};
     const StepHeader* step = Upload({.num_layers = 1, .vocab = 8},
                                     {.tokens = positions,
                                      .positions = positions,

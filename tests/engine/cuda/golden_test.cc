@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <deque>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -41,10 +40,10 @@ class GoldenPlan {
   void Add(const nlohmann::json& golden, int num_layers) {
     const auto prompt = golden["prompt_ids"].get<std::vector<int32_t>>();
     const auto greedy = golden["greedy_ids"].get<std::vector<int32_t>>();
-    skips_.push_back(*ParseSkipSet(golden["skip"].get<std::string>(), num_layers));
+    const SkipSet skip = *ParseSkipSet(golden["skip"].get<std::string>(), num_layers);
     SequenceChunk chunk;
     chunk.slot = static_cast<int32_t>(cases_.size());
-    chunk.skip = &skips_.back();
+    chunk.set = plan_.SetOf(skip);
     chunk.num_rows = static_cast<int32_t>(prompt.size() + greedy.size()) - 1;
     chunk.first_token = static_cast<int32_t>(plan_.tokens.size());
     chunk.logits_rows = static_cast<int32_t>(greedy.size());
@@ -55,7 +54,7 @@ class GoldenPlan {
     plan_.tokens.insert(plan_.tokens.end(), greedy.begin(), greedy.end());
     plan_.num_rows += chunk.num_rows;
     for (int layer = 0; layer < num_layers; ++layer) {
-      if (!skips_.back().KeepsAttention(layer)) continue;
+      if (!skip.KeepsAttention(layer)) continue;
       for (int block = 0; block * kPageTokens < chunk.num_rows; ++block) {
         plan_.page_updates.push_back({chunk.slot, layer, block, next_page_++});
       }
@@ -64,7 +63,6 @@ class GoldenPlan {
   }
 
   StepPlan plan_;
-  std::deque<SkipSet> skips_;
   std::vector<nlohmann::json> cases_;
   int32_t next_page_ = 0;
 };

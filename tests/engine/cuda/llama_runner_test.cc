@@ -51,7 +51,7 @@ std::vector<LogitsResult> Decode(ModelRunner& runner, const std::vector<SkipSet>
       const SkipSet& skip = skips[slot % skips.size()];
       plan.chunks.push_back({.sequence = static_cast<SequenceId>(slot),
                              .slot = slot,
-                             .skip = &skip,
+                             .set = plan.SetOf(skip),
                              .first_position = position,
                              .num_rows = 1,
                              .first_token = slot,

@@ -53,7 +53,7 @@ class RowProductsTest : public KernelTest {
   static constexpr int kHidden = 64;
 
   void ExpectProduct(RowProducts& products, const std::vector<int32_t>& rows, const RowList& list) {
-    const LayerRows layers[] = {{list, list, list, list}};
+    const LayerRows layers[] = {{list, list, list}};
     const StepHeader* step = Upload({.num_layers = 1, .vocab = 8}, {.layers = layers});
     const Numbers w(type(), kHidden * kHidden, 1, 0.1f);
     const Numbers x(type(), kMaxRows * kHidden, 2);

@@ -55,7 +55,7 @@ class Decoder {
     const SamplingParams params{.temperature = 1.5f, .seed = 4};
     std::vector<int32_t> tokens, positions, slots;
     std::vector<LogitsRow> logits;
-    std::vector<StepInput::Run> runs;
+    std::vector<RowRun> runs;
     std::vector<SlotStart> starts;
     std::vector<PageUpdate> updates;
     for (int slot = 0; slot < kSlots; ++slot) {
@@ -70,7 +70,7 @@ class Decoder {
       }
     }
     const RowList all{.begin = 0, .count = kSlots};
-    const std::vector<LayerRows> layers(kShape.num_layers, LayerRows{all, all, all, all});
+    const std::vector<LayerRows> layers(kShape.num_layers, LayerRows{all, all, all});
     const StepInput input{.tokens = tokens,
                           .positions = positions,
                           .slots = slots,

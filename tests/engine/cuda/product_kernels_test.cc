@@ -20,7 +20,7 @@ class ProductKernelsTest : public KernelTest {
   const StepHeader* UploadRows(const std::vector<int32_t>& rows) {
     index_ = rows;
     const RowList list{.count = static_cast<int32_t>(rows.size()), .index = index_.data()};
-    const LayerRows layers[] = {{list, list, list, list}};
+    const LayerRows layers[] = {{list, list, list}};
     return Upload({.num_layers = 1, .vocab = 8}, {.layers = layers});
   }
   static RowSource Mlp() { return LayerRowsOf(ListKind::kMlp, 0); }

@@ -35,7 +35,7 @@ class ForwardTest : public testing::Test {
   }
 
   const RowList one_{.begin = 0, .count = 1};
-  const LayerRows all_{one_, one_, one_, one_};
+  const LayerRows all_{one_, one_, one_};
   Weights weights_;
 };
 
@@ -49,7 +49,7 @@ TEST_F(ForwardTest, RunsEveryStageInTheOrderOfTheArchitecture) {
 
 TEST_F(ForwardTest, LeavesOutSublayersWithoutRows) {
   LayerRows only_mlp = all_;
-  only_mlp.kv_rows = only_mlp.query_rows = only_mlp.attention_rows = {};
+  only_mlp.kv_rows = only_mlp.query_rows = {};
   LayerRows only_attention = all_;
   only_attention.mlp_rows = {};
   EXPECT_THAT(Run({only_attention, only_mlp}, 1),
@@ -60,7 +60,7 @@ TEST_F(ForwardTest, LeavesOutSublayersWithoutRows) {
 // A prefill chunk of which nothing is sampled: its last kept layer stores keys, no more.
 TEST_F(ForwardTest, LeavesOutTheLogitsWhereNoRowNeedsThem) {
   LayerRows only_store;
-  only_store.kv_rows = only_store.attention_rows = one_;
+  only_store.kv_rows = one_;
   EXPECT_THAT(Run({only_store, {}}, 0),
               ElementsAre("embed w0", "qkv 0 w1 w2", "attend 0", "o 0 w3"));
 }

@@ -24,7 +24,7 @@ class Plan {
   void Add(const SkipSet& skip, int first_position, int rows, int logits_rows) {
     plan_.chunks.push_back({.sequence = plan_.chunks.size(),
                             .slot = static_cast<int32_t>(plan_.chunks.size()),
-                            .skip = &skip,
+                            .set = plan_.SetOf(skip),
                             .first_position = first_position,
                             .num_rows = rows,
                             .first_token = static_cast<int32_t>(plan_.tokens.size()),

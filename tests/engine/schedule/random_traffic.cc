@@ -1,6 +1,7 @@
 #include "tests/engine/schedule/random_traffic.h"
 
 #include <algorithm>
+#include <memory>
 #include <random>
 
 #include "absl/strings/str_format.h"
@@ -84,6 +85,7 @@ std::vector<SequenceSpec> SpecsOf(const TrafficSetting& setting, const Operation
     if (random() % 4 == 0) spec.time_limit = add.at + std::chrono::seconds(1 + random() % 60);
   }
   const int outputs = spec.scores() ? 1 : 1 + random() % setting.most_outputs;
+  spec.group = std::make_shared<SequenceGroup>();
   std::vector<SequenceSpec> specs(outputs, spec);
   for (int i = 0; i < outputs; ++i) specs[i].output_index = i;
   return specs;

@@ -22,16 +22,14 @@ struct ChunkSpec {
   bool samples = true;
 };
 
-// A plan and the skip sets that it points to.
 struct PlanFixture {
   explicit PlanFixture(const std::vector<ChunkSpec>& specs) {
-    skips.reserve(specs.size());
     int next_token = 100;
     for (const ChunkSpec& spec : specs) {
-      skips.push_back(*ParseSkipSet(spec.skip, kLayers));
-      SequenceChunk chunk{.sequence = skips.size(),
-                          .slot = static_cast<int32_t>(skips.size()),
-                          .skip = &skips.back(),
+      const size_t number = plan.chunks.size() + 1;
+      SequenceChunk chunk{.sequence = number,
+                          .slot = static_cast<int32_t>(number),
+                          .set = plan.SetOf(*ParseSkipSet(spec.skip, kLayers)),
                           .first_position = 7,
                           .num_rows = spec.rows,
                           .first_token = static_cast<int32_t>(plan.tokens.size()),
@@ -47,7 +45,6 @@ struct PlanFixture {
     }
   }
   StepPlan plan;
-  std::vector<SkipSet> skips;
 };
 
 std::set<int> Rows(const RowList& list) {
@@ -74,14 +71,15 @@ void ExpectSemantics(const PlanFixture& fixture, const RowLists& lists, bool liv
   for (int layer = 0; layer < kLayers; ++layer) {
     std::set<Key> kv, query, mlp;
     for (const SequenceChunk& chunk : fixture.plan.chunks) {
+      const SkipSet& skip = fixture.plan.SkipOf(chunk);
       int k = -1;
-      for (int l = 0; l < kLayers; ++l) k = chunk.skip->KeepsAttention(l) ? l : k;
+      for (int l = 0; l < kLayers; ++l) k = skip.KeepsAttention(l) ? l : k;
       for (int i = 0; i < chunk.num_rows; ++i) {
         const Key key{chunk.slot, chunk.first_position + i};
         const bool logits = i >= chunk.num_rows - chunk.logits_rows || !liveness;
-        if (chunk.skip->KeepsAttention(layer)) kv.insert(key);
-        if (chunk.skip->KeepsAttention(layer) && (logits || layer < k)) query.insert(key);
-        if (chunk.skip->KeepsMlp(layer) && (logits || layer < k)) mlp.insert(key);
+        if (skip.KeepsAttention(layer)) kv.insert(key);
+        if (skip.KeepsAttention(layer) && (logits || layer < k)) query.insert(key);
+        if (skip.KeepsMlp(layer) && (logits || layer < k)) mlp.insert(key);
       }
     }
     EXPECT_EQ(Keys(input, input.layers[layer].kv_rows), kv) << "layer " << layer;
@@ -200,7 +198,7 @@ TEST(RowListsTest, RunsCoverAllRowsOnce) {
   lists.Build(f.plan);
   const StepInput input = lists.input();
   int next = 0;
-  for (const StepInput::Run& run : input.runs) {
+  for (const RowRun& run : input.runs) {
     EXPECT_EQ(run.begin, next);
     for (int i = 1; i < run.count; ++i) {
       EXPECT_EQ(input.slots[run.begin + i], input.slots[run.begin]);

@@ -22,11 +22,10 @@ std::pair<LayerBits, LayerBits> Below(const SkipSet& skip, int layer) {
 
 // A later output of a request that may still wait for the first one to enter their prompt: that is
 // over when the first one draws, unless it was preempted meanwhile.
-bool MayFollow(const Scheduler& scheduler, const Sequence& sequence) {
-  const int index = sequence.spec.output_index;
-  if (index == 0) return false;
-  const Sequence* leader = scheduler.Find(sequence.spec.id - index);
-  return leader != nullptr && (leader->output.empty() || leader->preemptions > 0);
+bool MayFollow(const Sequence& sequence) {
+  if (sequence.spec.output_index == 0) return false;
+  const Sequence& first = *sequence.spec.group->sequences.front();
+  return first.spec.output_index == 0 && (first.output.empty() || first.preemptions > 0);
 }
 
 // A class of priority is a head start of 30 s; equals go by id.
@@ -118,7 +117,7 @@ void PlanChecks::Before(const Scheduler& scheduler, std::span<const SequenceId> 
   for (const SequenceId id : live) {
     const Sequence& sequence = *scheduler.Find(id);
     if (!sequence.running()) {
-      if (!MayFollow(scheduler, sequence)) waiting_.push_back(id);
+      if (!MayFollow(sequence)) waiting_.push_back(id);
       continue;
     }
     if (!sequence.AllPlanned() && sequence.DecodeReady()) decode_ready_.push_back(id);
@@ -150,7 +149,7 @@ Failure PlanChecks::CheckBudget(const StepPlan& plan) const {
   double work = 0;
   int rows = 0;
   for (const SequenceChunk& chunk : plan.chunks) {
-    const double silent = SilentRowWork(options_.work, *chunk.skip);
+    const double silent = SilentRowWork(options_.work, plan.SkipOf(chunk));
     work += (chunk.num_rows - chunk.logits_rows) * silent + chunk.logits_rows;
     rows += chunk.num_rows;
   }
@@ -241,12 +240,11 @@ Failure PlanChecks::CheckWrites(const Scheduler& scheduler, const StepPlan& plan
 Failure PlanChecks::CheckRowLists(const StepPlan& plan) {
   rows_.Build(plan);
   const StepInput input = rows_.input();
-  const bool all_last = std::ranges::all_of(
-      plan.chunks, [](const SequenceChunk& chunk) { return IsLastAttentionSet(*chunk.skip); });
+  const bool all_last = std::ranges::all_of(plan.sets, IsLastAttentionSet);
   for (int layer = 0; layer < std::ssize(input.layers); ++layer) {
     std::set<Key> kv, query, mlp;
     for (const SequenceChunk& chunk : plan.chunks) {
-      const SkipSet& skip = *chunk.skip;
+      const SkipSet& skip = plan.SkipOf(chunk);
       int k = -1;
       for (int l = 0; l < skip.num_layers(); ++l) k = skip.KeepsAttention(l) ? l : k;
       for (int i = 0; i < chunk.num_rows; ++i) {

@@ -1,5 +1,6 @@
 #include "engine/schedule/scheduler.h"
 
+#include <memory>
 #include <vector>
 
 #include "engine/skip/skip_grammar.h"
@@ -232,12 +233,17 @@ TEST(SchedulerTest, WantedPromptLogprobsEndTheHit) {
 
 TEST(SchedulerTest, LaterOutputsOfARequestShareItsPromptPages) {
   Scheduler scheduler(Options(64, 100));
+  const auto group = std::make_shared<SequenceGroup>();
   for (int i = 0; i < 3; ++i) {
     SequenceSpec spec = Spec(1, 12, 4);
     spec.id = 1 + i;
+    spec.group = group;
     spec.output_index = i;
     scheduler.Add(spec);
   }
+  EXPECT_EQ(group->sequences.size(), 3u);
+  EXPECT_EQ(group->sequences[2]->state(), SequenceState::kFollowing);
+  EXPECT_EQ(group->sequences[2]->leader, group->sequences[0]);
   StepPlan plan = scheduler.Next();
   EXPECT_EQ(plan.chunks.size(), 1u);
   scheduler.Commit(plan, Ones(plan));
@@ -245,6 +251,8 @@ TEST(SchedulerTest, LaterOutputsOfARequestShareItsPromptPages) {
   ASSERT_EQ(plan.chunks.size(), 3u);
   EXPECT_EQ(plan.chunks[1].num_rows, 4);
   EXPECT_EQ(plan.chunks[2].num_rows, 4);
+  scheduler.Remove(2);
+  EXPECT_EQ(group->sequences.size(), 2u);
 }
 
 TEST(SchedulerTest, RowsThatStopEarlyFillABudgetOfWork) {

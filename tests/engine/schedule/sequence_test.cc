@@ -1,5 +1,7 @@
 #include "engine/schedule/sequence.h"
 
+#include <map>
+#include <set>
 #include <vector>
 
 #include "engine/skip/skip_grammar.h"
@@ -120,7 +122,7 @@ TEST_F(SequenceTest, AChunkNamesTheSetInForce) {
   Plan(&sequence, 4);
   sequence.Shed(2);
   const StepPlan plan = Plan(&sequence, 4);
-  EXPECT_EQ(plan.chunks[0].skip->ToString(), "attn:2-3");
+  EXPECT_EQ(plan.SkipOf(plan.chunks[0]).ToString(), "attn:2-3");
   EXPECT_EQ(sequence.TakeApplied().at(0).from_token, 0);
 }
 
@@ -134,6 +136,37 @@ TEST_F(SequenceTest, EndsAtAStopTokenOrAtItsLength) {
     if (first == 9) continue;
     Plan(&sequence, 1);
     EXPECT_EQ(sequence.AddToken(5), SequenceEnd::kLength);
+  }
+}
+
+TEST_F(SequenceTest, GoesOnlyWhereItsStateLeads) {
+  using enum SequenceState;
+  const SequenceState all[] = {kNew, kFollowing, kWaiting, kRunning, kPreempted, kEnded};
+  const std::map<SequenceState, std::set<SequenceState>> legal = {
+      {kNew, {kFollowing, kWaiting}},   {kFollowing, {kWaiting, kEnded}},
+      {kWaiting, {kRunning, kEnded}},   {kRunning, {kPreempted, kEnded}},
+      {kPreempted, {kRunning, kEnded}}, {kEnded, {}}};
+  const std::map<SequenceState, std::vector<SequenceState>> ways = {
+      {kNew, {}},
+      {kFollowing, {kFollowing}},
+      {kWaiting, {kFollowing, kWaiting}},
+      {kRunning, {kWaiting, kRunning}},
+      {kPreempted, {kWaiting, kRunning, kPreempted}},
+      {kEnded, {kWaiting, kRunning, kEnded}}};
+  const SequenceSpec spec{.id = 1, .prompt = {1}, .skip = SkipSet(kLayers), .max_tokens = 2};
+  for (const SequenceState from : all) {
+    for (const SequenceState to : all) {
+      Sequence sequence(spec, pool_, 4);
+      for (const SequenceState step : ways.at(from)) sequence.MoveTo(step);
+      EXPECT_EQ(sequence.never_ran(), from == kNew || from == kFollowing || from == kWaiting);
+      if (legal.at(from).contains(to)) {
+        sequence.MoveTo(to);
+        EXPECT_EQ(sequence.state(), to);
+        EXPECT_EQ(sequence.running(), to == kRunning);
+      } else {
+        EXPECT_DEATH(sequence.MoveTo(to), "check failed");
+      }
+    }
   }
 }
 

@@ -24,5 +24,18 @@ TEST(StepPlanTest, ClearKeepsTheMemoryAndNothingElse) {
   EXPECT_EQ(plan.chunks.data(), chunks);
 }
 
+TEST(StepPlanTest, EqualSetsAreOne) {
+  StepPlan plan;
+  SkipSet half(4);
+  half.SkipAttention(3);
+  EXPECT_EQ(plan.SetOf(half), 0);
+  EXPECT_EQ(plan.SetOf(SkipSet(4)), 1);
+  EXPECT_EQ(plan.SetOf(SkipSet(half)), 0);
+  EXPECT_EQ(plan.sets.size(), 2u);
+  EXPECT_EQ(plan.SkipOf({.set = 0}), half);
+  plan.Clear();
+  EXPECT_EQ(plan.SetOf(SkipSet(4)), 0);
+}
+
 }  // namespace
 }  // namespace skipstone

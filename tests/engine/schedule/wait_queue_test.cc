@@ -225,7 +225,7 @@ TEST_F(WaitQueueTest, FollowersWaitForTheirLeader) {
   EXPECT_EQ(queue.size(), 4);
   EXPECT_EQ(Drain(&queue), (std::vector<SequenceId>{1, 4}));
   EXPECT_EQ(queue.size(), 2);
-  queue.ReleaseFollowers(1);
+  queue.ReleaseFollowers(leader);
   EXPECT_EQ(Drain(&queue), (std::vector<SequenceId>{2, 3}));
 }
 
@@ -247,7 +247,7 @@ TEST_F(WaitQueueTest, AFollowerMayEndBeforeItsLeader) {
   queue.Add(follower, &leader);
   queue.End(follower);
   EXPECT_EQ(queue.size(), 1);
-  queue.ReleaseFollowers(1);
+  queue.ReleaseFollowers(leader);
   EXPECT_EQ(Drain(&queue), (std::vector<SequenceId>{1}));
 }
 

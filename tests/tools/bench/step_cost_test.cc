@@ -55,7 +55,7 @@ TEST(StepCostTest, WhatHasNoRowsIsNotRead) {
 TEST(StepCostTest, AStepReadsASequenceOncePerLayer) {
   const int32_t tokens[] = {1, 2, 3}, positions[] = {3, 4, 7}, slots[] = {0, 0, 1};
   const RowList all{0, 3}, one{0, 1};
-  const LayerRows layers[] = {{all, all, all, all}, {{}, {}, one, {}}};
+  const LayerRows layers[] = {{all, all, all}, {{}, {}, one}};
   const LogitsRow logits[] = {{.slot = 0}, {.slot = 1}};
   const StepInput step{
       .tokens = tokens, .positions = positions, .slots = slots, .layers = layers, .logits = logits};

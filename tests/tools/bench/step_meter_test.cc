@@ -54,7 +54,7 @@ class StepMeterTest : public testing::Test {
       plan.id = i;
       plan.tokens = {1};
       plan.num_rows = 1;
-      plan.chunks.push_back({.skip = &none_,
+      plan.chunks.push_back({.set = plan.SetOf(SkipSet(1)),
                              .first_position = 9 + i,
                              .num_rows = 1,
                              .logits_rows = 1,
@@ -62,7 +62,6 @@ class StepMeterTest : public testing::Test {
     }
   }
 
-  const SkipSet none_{1};
   std::vector<StepPlan> plans_;
   Phase phase_;
 };

@@ -15,7 +15,7 @@ StepPlan PlanOf(const SkipSet& skip, int end, int num_rows) {
   StepPlan plan;
   plan.tokens.assign(num_rows, 1);
   plan.num_rows = num_rows;
-  plan.chunks.push_back({.skip = &skip,
+  plan.chunks.push_back({.set = plan.SetOf(skip),
                          .first_position = end - num_rows,
                          .num_rows = num_rows,
                          .logits_rows = 1,

@@ -28,7 +28,7 @@ StepPlan RandomPlan(const std::vector<SkipSet>& sets, std::mt19937& random) {
     const int rows = draw(0, 1) ? 1 : draw(1, 40);
     SequenceChunk chunk{.sequence = static_cast<SequenceId>(i),
                         .slot = i,
-                        .skip = &sets[draw(0, static_cast<int>(sets.size()) - 1)],
+                        .set = plan.SetOf(sets[draw(0, static_cast<int>(sets.size()) - 1)]),
                         .first_position = draw(0, 500),
                         .num_rows = rows,
                         .first_token = static_cast<int32_t>(plan.tokens.size()),

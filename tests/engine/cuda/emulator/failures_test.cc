@@ -57,8 +57,8 @@ TEST(CudaFailuresTest, ADeviceErrorSurfacesAtTheEndOfTheStep) {
   ASSERT_TRUE(backend->Allocate(kLimits).ok());
   const int32_t zero[] = {0};
   const RowList one{.begin = 0, .count = 1};
-  const LayerRows layers[] = {{one, one, one, one}};
-  const StepInput::Run runs[] = {{0, 1}};
+  const LayerRows layers[] = {{one, one, one}};
+  const RowRun runs[] = {{0, 1}};
   const StepInput step{
       .tokens = zero, .positions = zero, .slots = zero, .layers = layers, .runs = runs};
   const auto run = [&] {
