@@ -50,16 +50,20 @@ bool IsMetadataKey(const std::string& text) {
                           std::all_of(text.begin() + kMetadata.size(), text.end(), legal));
 }
 
+// The address that READY prints must be one that a client can dial: IPv6 in brackets.
 bool IsAddress(const std::string& text) {
   const size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) return false;
+  const std::string host = text.substr(0, colon);
+  const bool brackets = host.starts_with('[') && host.ends_with(']') && host.size() > 2;
   int port = -1;
-  return colon != std::string::npos && colon != 0 &&
+  return (brackets || host.find_first_of("[]:") == std::string::npos) &&
          absl::SimpleAtoi(text.substr(colon + 1), &port) && port >= 0 && port <= 65535;
 }
 
 }  // namespace
 
-FlagValue Address(std::string* target) { return Checked(target, "HOST:PORT", IsAddress); }
+FlagValue Address(std::string* target) { return Checked(target, "HOST:PORT, IPv6 in brackets", IsAddress); }
 
 FlagValue Bytes(int64_t* target) {
   return {.wanted = "an amount of memory, such as 4GiB or 512MiB",

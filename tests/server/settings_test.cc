@@ -105,7 +105,7 @@ TEST(SettingsTest, WrongValuesNameLineKeyValueAndWhatIsWanted) {
 // Of each kind of value, beside the whole numbers.
 TEST(SettingsTest, WrongValuesAreRefused) {
   const std::pair<const char*, std::vector<const char*>> cases[] = {
-      {"listen", {"127.0.0.1", "localhost:65536", ":8", ""}},
+      {"listen", {"127.0.0.1", "localhost:65536", ":8", "", "::1:8", "[::1:8", "::1]:8", "[]:8"}},
       {"max_connection_age", {"old", "25h", "-1s", "10", ""}},
       {"max_connections", {"0", "65537", "1.5", "many", "99999999999999999999", ""}},
       {"kv_pages", {"0", "2147483648"}},
