@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/clock.h"
@@ -18,6 +19,7 @@ struct RequestLimits {
   int64_t max_queue_tokens = 1 << 20;  // prompt tokens waiting
   int max_tenant_running = 0;          // sequences of a tenant, running or waiting; 0: no limit
   int max_tenant_queued = 0;           // sequences of a tenant, waiting; 0: no limit
+  std::vector<std::string> unserved;   // fields that the backend does not heed
 };
 
 struct EngineOptions {

@@ -9,29 +9,11 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "base/request_fields.h"
 #include "engine/request_sink.h"
 #include "engine/skip/skip_set.h"
-#include "engine/step/sampling.h"
 
 namespace skipstone {
-
-struct StoppingParams {
-  std::optional<int> max_tokens;  // unset: until the context or the pool is full
-  int min_tokens = 0;
-  std::vector<std::string> stop_strings;
-  std::vector<int32_t> stop_token_ids;
-  bool ignore_eos = false;
-  bool include_stop = false;
-  std::optional<Duration> time_limit;  // from arrival
-};
-
-struct OutputParams {
-  int logprobs = -1;         // alternatives per generated token; -1: no log-probabilities
-  int prompt_logprobs = -1;  // the same for prompt tokens
-  bool token_texts = true;   // false: generated tokens come as ids only, beside the delta's text
-  // The output is a text of its own, not the prompt's continuation: a chat's answer.
-  bool starts_text = false;
-};
 
 // Handed to the observer as they are; the engine reads none of them.
 struct RequestLabels {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "base/request_fields.h"
 #include "base/status.h"
 #include "engine/engine.h"
 #include "engine/kv/sequence_pages.h"
@@ -52,7 +54,30 @@ absl::Status ValidatePages(const EngineRequest& request, const EngineOptions& op
       kNeverFits, pages, options.scheduler.page_tokens, options.scheduler.num_pages));
 }
 
+absl::Status ValidateServed(const SamplingParams& sampling, const RequestLimits& limits) {
+  absl::Status status;
+  ForEachRequestField([&](const char* path, auto member, const FieldLimits&, const char*) {
+    if constexpr (requires { sampling.*member; }) {
+      if (sampling.*member == SamplingParams().*member) return;
+      if (!absl::c_linear_search(limits.unserved, path)) return;
+      status = absl::InvalidArgumentError(
+          absl::StrFormat("%s: the server's backend does not serve it", path));
+    }
+  });
+  return status;
+}
+
 }  // namespace
+
+std::vector<std::string> UnservedFields(const Backend& backend) {
+  std::vector<std::string> paths;
+  ForEachRequestField([&](std::string_view path, auto member, const FieldLimits&, const char*) {
+    if constexpr (requires(SamplingParams sampling) { sampling.*member; }) {
+      if (!backend.Serves(path.substr(path.find('.') + 1))) paths.emplace_back(path);
+    }
+  });
+  return paths;
+}
 
 absl::Status CheckTenantLimits(int sequences, int max_running, int max_queued) {
   const auto check = [&](int most, const char* name) {
@@ -85,6 +110,7 @@ absl::Status ValidateRequest(const EngineRequest& request, const EngineOptions& 
   }
   SKIPSTONE_RETURN_IF_ERROR(
       CheckTenantLimits(request.n, limits.max_tenant_running, limits.max_tenant_queued));
+  SKIPSTONE_RETURN_IF_ERROR(ValidateServed(request.sampling, limits));
   SKIPSTONE_RETURN_IF_ERROR(ValidatePrompt(request, limits));
   return ValidatePages(request, options);
 }

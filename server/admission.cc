@@ -153,7 +153,6 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
 
 absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const Serving& serving) {
   constexpr int kMaxItems = 256;
-  constexpr uint32_t kMaxAlternatives = 20;
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice,
                              Choose(request.skip(), request.has_skip(), "", serving));
   if (request.skip().has_adaptive()) {
@@ -163,11 +162,11 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
     return absl::InvalidArgumentError(
         absl::StrFormat("items: %d items, 1 to %d are wanted", request.items_size(), kMaxItems));
   }
-  if (request.top_logprobs() > kMaxAlternatives) {
-    return absl::InvalidArgumentError(absl::StrFormat("top_logprobs: %d, the limit is %d",
-                                                      request.top_logprobs(), kMaxAlternatives));
+  if (!kAlternativesLimits.Hold(request.top_logprobs())) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "top_logprobs: %d, the limit is %g", request.top_logprobs(), kAlternativesLimits.most));
   }
-  SKIPSTONE_RETURN_IF_ERROR(IsPriority(request.priority()));
+  SKIPSTONE_RETURN_IF_ERROR(CheckField("priority", request.priority(), kPriorityLimits));
   SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(request, serving.config.policy));
   EngineRequest engine_request;
   engine_request.priority = request.has_priority() ? request.priority() : kScorePriority;

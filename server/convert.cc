@@ -1,23 +1,23 @@
 #include "server/convert.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "base/utf8.h"
+#include "proto/request_field.h"
 
 namespace skipstone::server {
 namespace {
 
-constexpr int kMaxAlternatives = 20;
-constexpr int kMaxOutputs = 16;
-constexpr int kMaxPriority = 100;
 constexpr int kMaxStopStrings = 16;
 constexpr int kMaxStopStringBytes = 256;
 constexpr int kMaxStopIds = 64;
 constexpr int kMaxLogitBias = 1024;
-constexpr int kMaxKeyBytes = 256;
 constexpr size_t kMaxMessages = 4096;  // of a chat, also where only its end is kept
 
 absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
@@ -25,18 +25,6 @@ absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentE
 // An error of `field`, its code kept.
 absl::Status In(const std::string& field, const absl::Status& error) {
   return {error.code(), absl::StrFormat("%s: %s", field, std::string(error.message()))};
-}
-
-// Fails for NaN too.
-absl::Status InRange(const char* field, double value, double least, double most) {
-  if (value >= least && value <= most) return absl::OkStatus();
-  return Invalid(absl::StrFormat("%s: %g is not in [%g, %g]", field, value, least, most));
-}
-
-// (0, most].
-absl::Status Above0(const char* field, double value, double most) {
-  if (value > 0 && value <= most) return absl::OkStatus();
-  return Invalid(absl::StrFormat("%s: %g is not in (0, %g]", field, value, most));
 }
 
 absl::Status AtMost(const char* field, int64_t size, int64_t most, const char* unit) {
@@ -50,26 +38,38 @@ absl::Status IsTokenId(const char* field, uint32_t id, int vocab) {
       absl::StrFormat("%s: token id %d is outside the vocabulary of %d", field, id, vocab));
 }
 
-absl::Status SamplingOf(const v1::Sampling& from, int vocab, SamplingParams& to) {
-  if (from.has_temperature()) to.temperature = from.temperature();
-  if (from.has_top_p()) to.top_p = from.top_p();
-  if (from.has_top_k()) to.top_k = std::min<uint32_t>(from.top_k(), vocab);
-  if (from.has_min_p()) to.min_p = from.min_p();
-  if (from.has_repetition_penalty()) to.repetition_penalty = from.repetition_penalty();
-  if (from.has_presence_penalty()) to.presence_penalty = from.presence_penalty();
-  if (from.has_frequency_penalty()) to.frequency_penalty = from.frequency_penalty();
-  to.seed = from.seed();
-  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.temperature", to.temperature, 0, 2));
-  SKIPSTONE_RETURN_IF_ERROR(Above0("sampling.top_p", to.top_p, 1));
-  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.min_p", to.min_p, 0, 1));
-  SKIPSTONE_RETURN_IF_ERROR(Above0("sampling.repetition_penalty", to.repetition_penalty, 10));
-  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.presence_penalty", to.presence_penalty, -2, 2));
-  SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.frequency_penalty", to.frequency_penalty, -2, 2));
+auto& MemberOf(EngineRequest& to, auto member) {
+  if constexpr (requires { to.sampling.*member; }) {
+    return to.sampling.*member;
+  } else if constexpr (requires { to.stopping.*member; }) {
+    return to.stopping.*member;
+  } else {
+    return to.output.*member;
+  }
+}
+
+void Store(auto, EngineRequest&, std::nullptr_t) {}
+void Store(auto value, EngineRequest& to, auto member) {
+  constexpr double kMany = 1 << 30;  // beyond any context
+  auto& place = MemberOf(to, member);
+  using T = std::remove_reference_t<decltype(place)>;
+  if constexpr (std::is_same_v<T, std::optional<Duration>>) {
+    place = std::chrono::milliseconds(static_cast<int64_t>(value));
+  } else if constexpr (std::is_same_v<T, int> || std::is_same_v<T, std::optional<int>>) {
+    place = static_cast<int>(std::min<double>(value, kMany));
+  } else {
+    place = static_cast<T>(value);
+  }
+}
+
+// What SamplingParams has beside the fields of the table.
+absl::Status BiasesOf(const v1::Sampling& from, int vocab, SamplingParams& to) {
+  to.top_k = std::min(to.top_k, vocab);
   SKIPSTONE_RETURN_IF_ERROR(
       AtMost("sampling.logit_bias", from.logit_bias_size(), kMaxLogitBias, "entries"));
   for (const auto& [id, bias] : from.logit_bias()) {
     SKIPSTONE_RETURN_IF_ERROR(IsTokenId("sampling.logit_bias", id, vocab));
-    SKIPSTONE_RETURN_IF_ERROR(InRange("sampling.logit_bias", bias, -100, 100));
+    SKIPSTONE_RETURN_IF_ERROR(CheckField("sampling.logit_bias", bias, {-100, 100}));
     to.logit_bias.emplace_back(id, bias);
   }
   // A protobuf map has no order, and the request must not depend on one.
@@ -90,13 +90,6 @@ absl::Status StopStringsOf(const v1::Stopping& from, StoppingParams& to) {
 }
 
 absl::Status StoppingOf(const v1::Stopping& from, int vocab, StoppingParams& to) {
-  // Beyond any context; also keeps the values within an int.
-  constexpr uint32_t kMany = 1u << 30;
-  if (from.has_max_tokens()) {
-    if (from.max_tokens() == 0) return Invalid("stopping.max_tokens: 0 is not >= 1");
-    to.max_tokens = std::min(from.max_tokens(), kMany);
-  }
-  to.min_tokens = std::min(from.min_tokens(), kMany);
   if (to.max_tokens && to.min_tokens > *to.max_tokens) {
     return Invalid(absl::StrFormat("stopping.min_tokens: %d is above max_tokens, %d", to.min_tokens,
                                    *to.max_tokens));
@@ -108,32 +101,14 @@ absl::Status StoppingOf(const v1::Stopping& from, int vocab, StoppingParams& to)
     SKIPSTONE_RETURN_IF_ERROR(IsTokenId("stopping.stop_token_ids", id, vocab));
     to.stop_token_ids.push_back(static_cast<int32_t>(id));
   }
-  to.ignore_eos = from.ignore_eos();
-  to.include_stop = from.include_stop();
-  if (from.has_time_limit_ms()) {
-    if (from.time_limit_ms() == 0) return Invalid("stopping.time_limit_ms: 0 is not >= 1");
-    to.time_limit = std::chrono::milliseconds(from.time_limit_ms());
-  }
   return absl::OkStatus();
 }
 
-absl::Status OutputOf(const v1::Output& from, const Tokenizer& tokenizer, OutputParams& to) {
-  if (from.has_logprobs()) {
-    SKIPSTONE_RETURN_IF_ERROR(
-        AtMost("output.logprobs", from.logprobs(), kMaxAlternatives, "alternatives"));
-    to.logprobs = static_cast<int>(from.logprobs());
-  }
-  if (from.has_prompt_logprobs()) {
-    SKIPSTONE_RETURN_IF_ERROR(
-        AtMost("output.prompt_logprobs", from.prompt_logprobs(), kMaxAlternatives, "alternatives"));
-    to.prompt_logprobs = static_cast<int>(from.prompt_logprobs());
-  } else if (from.echo() && from.has_logprobs()) {
-    to.prompt_logprobs = to.logprobs;
-  }
+void OutputOf(const v1::Output& from, const Tokenizer& tokenizer, OutputParams& to) {
+  if (!from.has_prompt_logprobs() && from.echo()) to.prompt_logprobs = to.logprobs;
   // Where there is no text, ids are all there is to send.
   to.token_texts =
       from.has_token_ids() ? from.token_ids() : from.has_logprobs() || !tokenizer.CheckText().ok();
-  return absl::OkStatus();
 }
 
 // What a request without text in its prompt may still ask for of text.
@@ -175,6 +150,32 @@ absl::StatusOr<std::vector<int32_t>> GivenIds(const v1::TokenIds& given, const s
   for (const uint32_t id : given.ids()) {
     SKIPSTONE_RETURN_IF_ERROR(IsTokenId(field.c_str(), id, rules.vocab));
     ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
+}
+
+// Ids of the request's prompt, truncated as it asks. A text is encoded as far as its tokens can be
+// of use, no more than the context or what truncation keeps.
+absl::StatusOr<std::vector<int32_t>> PromptIds(const v1::GenerateRequest& request,
+                                               const PromptRules& rules) {
+  const size_t keep = request.truncate_prompt_tokens();
+  const bool truncates = request.has_truncate_prompt_tokens();
+  // Room for a token to generate. Truncating to more is as good as not to.
+  TokenLimit limit{.tokens = ContextOf(rules).tokens - 1};
+  if (truncates && keep <= limit.tokens) limit = {.tokens = keep, .keep_last = true};
+  if (request.prompt_case() == v1::GenerateRequest::kText) {
+    return request.text().empty() ? Invalid("text: the prompt is empty")
+                                  : TextIds(request.text(), "text", rules, limit);
+  }
+  if (request.prompt_case() == v1::GenerateRequest::kChat) {
+    return ChatIds(request.chat(), rules, limit);
+  }
+  if (request.prompt_case() != v1::GenerateRequest::kTokenIds) {
+    return Invalid("prompt: text, token_ids or chat is wanted");
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(auto ids, GivenIds(request.token_ids(), "token_ids", rules));
+  if (truncates && keep < ids.size()) {
+    ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(keep));
   }
   return ids;
 }
@@ -239,60 +240,53 @@ absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const
   return Invalid(absl::StrFormat("%s: text or token_ids is wanted", field));
 }
 
-absl::StatusOr<std::vector<int32_t>> PromptIds(const v1::GenerateRequest& request,
-                                               const PromptRules& rules) {
-  const size_t keep = request.truncate_prompt_tokens();
-  const bool truncates = request.has_truncate_prompt_tokens();
-  if (truncates && keep == 0) return Invalid("truncate_prompt_tokens: 0 is not >= 1");
-  // Room for a token to generate. Truncating to more is as good as not to.
-  TokenLimit limit{.tokens = ContextOf(rules).tokens - 1};
-  if (truncates && keep <= limit.tokens) limit = {.tokens = keep, .keep_last = true};
-  if (request.prompt_case() == v1::GenerateRequest::kText) {
-    return request.text().empty() ? Invalid("text: the prompt is empty")
-                                  : TextIds(request.text(), "text", rules, limit);
+absl::Status CheckField(const char* path, double value, const FieldLimits& limits) {
+  if (limits.Hold(value)) return absl::OkStatus();
+  const bool whole = std::abs(value) < 1e15 && value == std::floor(value);
+  const std::string text = whole ? absl::StrFormat("%.0f", value) : absl::StrFormat("%g", value);
+  if (*limits.unit == '\0') {
+    return Invalid(absl::StrFormat("%s: %s is not %s", path, text, limits.ToText()));
   }
-  if (request.prompt_case() == v1::GenerateRequest::kChat) {
-    return ChatIds(request.chat(), rules, limit);
-  }
-  if (request.prompt_case() != v1::GenerateRequest::kTokenIds) {
-    return Invalid("prompt: text, token_ids or chat is wanted");
-  }
-  SKIPSTONE_ASSIGN_OR_RETURN(auto ids, GivenIds(request.token_ids(), "token_ids", rules));
-  if (truncates && keep < ids.size()) {
-    ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(keep));
-  }
-  return ids;
+  return Invalid(
+      absl::StrFormat("%s: %s %s, the limit is %g", path, text, limits.unit, limits.most));
+}
+
+absl::Status ReadFields(const v1::GenerateRequest& from, EngineRequest& to) {
+  absl::Status status;
+  ForEachRequestField([&](const char* path, auto member, const FieldLimits& limits, const char*) {
+    const RequestField field(path);
+    const auto& message = field.In(from);
+    const auto& reflection = *message.GetReflection();
+    if (!status.ok() || !reflection.HasField(message, field.field)) return;
+    field.Access([&](auto get, auto) {
+      const auto value = (reflection.*get)(message, field.field);
+      if constexpr (std::is_arithmetic_v<std::decay_t<decltype(value)>>) {
+        status = CheckField(path, static_cast<double>(value), limits);
+        Store(value, to, member);
+      } else {
+        status = CheckField(path, static_cast<double>(value.size()), limits);
+      }
+    });
+  });
+  return status;
 }
 
 absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request,
                                               const PromptRules& rules) {
   EngineRequest to;
-  SKIPSTONE_RETURN_IF_ERROR(SamplingOf(request.sampling(), rules.vocab, to.sampling));
+  SKIPSTONE_RETURN_IF_ERROR(ReadFields(request, to));
+  SKIPSTONE_RETURN_IF_ERROR(BiasesOf(request.sampling(), rules.vocab, to.sampling));
   SKIPSTONE_RETURN_IF_ERROR(StoppingOf(request.stopping(), rules.vocab, to.stopping));
-  SKIPSTONE_RETURN_IF_ERROR(OutputOf(request.output(), rules.tokenizer, to.output));
+  OutputOf(request.output(), rules.tokenizer, to.output);
   SKIPSTONE_RETURN_IF_ERROR(CheckTexts(request, rules.tokenizer));
   // An echo is the text that the output continues.
   to.output.starts_text = request.has_chat() && !request.output().echo();
-  if (request.has_n()) {
-    if (request.n() < 1 || request.n() > kMaxOutputs) {
-      return Invalid(absl::StrFormat("n: %d is not in [1, %d]", request.n(), kMaxOutputs));
-    }
-    to.n = static_cast<int>(request.n());
-  }
-  SKIPSTONE_RETURN_IF_ERROR(IsPriority(request.priority()));
+  if (request.has_n()) to.n = static_cast<int>(request.n());
   to.priority = request.priority();
-  SKIPSTONE_RETURN_IF_ERROR(
-      AtMost("experiment_key", request.experiment_key().size(), kMaxKeyBytes, "bytes"));
-  SKIPSTONE_RETURN_IF_ERROR(
-      AtMost("cache_salt", request.cache_salt().size(), kMaxKeyBytes, "bytes"));
   to.cache_salt = request.cache_salt();
   // Last, since it costs the most.
   SKIPSTONE_ASSIGN_OR_RETURN(to.prompt, PromptIds(request, rules));
   return to;
-}
-
-absl::Status IsPriority(int32_t priority) {
-  return InRange("priority", priority, -kMaxPriority, kMaxPriority);
 }
 
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,

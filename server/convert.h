@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/request_fields.h"
 #include "engine/model/tokenizer.h"
 #include "engine/request.h"
 #include "server/levels.h"
@@ -21,22 +22,23 @@ struct PromptRules {
   int max_context = std::numeric_limits<int>::max();  // tokens, prompt and output
 };
 
-// Ids of the request's prompt, truncated as it asks. A text is encoded as far as its tokens can be
-// of use, no more than the context or what truncation keeps.
-absl::StatusOr<std::vector<int32_t>> PromptIds(const v1::GenerateRequest& request,
-                                               const PromptRules& rules);
+// Of a text no more is encoded than the context or `limit` has room for.
 absl::StatusOr<std::vector<int32_t>> ChatIds(const v1::Chat& chat, const PromptRules& rules,
                                              const TokenLimit& limit = {});
 // Of a text with the beginning-of-sequence token, or ids as they are.
 absl::StatusOr<std::vector<int32_t>> TextOrIds(const v1::TextOrIds& value, const std::string& field,
                                                const PromptRules& rules);
 
+// INVALID_ARGUMENT names field, value and limit.
+absl::Status CheckField(const char* path, double value, const FieldLimits& limits);
+
+// The fields of base/request_fields.h that are given, each within its limits; whole numbers stay
+// within an int.
+absl::Status ReadFields(const v1::GenerateRequest& from, EngineRequest& to);
+
 // Everything of the request but prompt, skip, id and times. A seed that is not given stays 0.
 absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request,
                                               const PromptRules& rules);
-
-// Whether it is in the range of the contract.
-absl::Status IsPriority(int32_t priority);
 
 // The ids that an item is scored on; *score_from is the first scored one.
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,

@@ -10,6 +10,7 @@
 #include "engine/make_backend.h"
 #include "engine/model/model_folder.h"
 #include "engine/model/synthetic.h"
+#include "engine/request_limits.h"
 #include "engine/schedule/scheduler.h"
 #include "server/levels.h"
 #include "server/logging.h"
@@ -146,6 +147,7 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   served.options.limits.num_layers = shape.num_layers;
   served.options.limits.vocab = shape.vocab;
   served.options.limits.max_context = shape.max_context;
+  served.options.limits.unserved = UnservedFields(*model.backend);
   served.options.eos_ids = model.config.eos_ids;
   SKIPSTONE_ASSIGN_OR_RETURN(served.runner,
                              MakeLlamaRunner(std::move(model), {.limits = StepLimitsOf(scheduler),

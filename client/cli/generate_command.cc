@@ -2,12 +2,15 @@
 #include <chrono>
 #include <iterator>
 #include <memory>
-#include <optional>
+#include <type_traits>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/request_fields.h"
 #include "client/channel.h"
 #include "client/cli/command.h"
 #include "client/cli/connection_flags.h"
@@ -17,28 +20,52 @@
 #include "client/cli/table.h"
 #include "client/cli/token_ids_flag.h"
 #include "client/client.h"
+#include "proto/request_field.h"
 
 namespace skipstone::client {
 namespace {
 
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
 using std::chrono::steady_clock;
+
+// Sets a field of `request`, or clears it where the text is empty.
+template <class T>
+FlagValue FieldValue(const RequestField& field, v1::GenerateRequest& request,
+                     void (Reflection::*set)(Message*, const FieldDescriptor*, T) const) {
+  const auto value = std::make_shared<T>();
+  FlagValue flag = ValueOf(value.get());
+  flag.read = [=, &request, read = flag.read](const std::string& text) {
+    if (!text.empty() && !read(text)) return false;
+    Message& message = field.In(request);
+    const Reflection& reflection = *message.GetReflection();
+    reflection.ClearField(&message, field.field);
+    if (!text.empty()) (reflection.*set)(&message, field.field, *value);
+    return true;
+  };
+  flag.write = [] { return ""; };
+  return flag;
+}
+
+// Empty where there is none that could be given.
+template <class Group, class T>
+std::string DefaultOf(T Group::*member) {
+  const T value = Group{}.*member;
+  if constexpr (std::is_arithmetic_v<T>) {
+    if (static_cast<double>(value) >= 0) return "; default " + absl::UnparseFlag(value);
+  }
+  return "";
+}
+std::string DefaultOf(std::nullptr_t) { return ""; }
 
 struct GenerateFlags {
   ConnectionFlags connection;
   TokenIdsFlag ids;
   std::string skip;
   std::string ceiling;
-  std::optional<uint32_t> max_tokens;
-  std::optional<float> temperature;
-  std::optional<float> top_p;
-  std::optional<uint32_t> top_k;
-  std::optional<float> min_p;
-  std::optional<uint64_t> seed;
   std::vector<std::string> stop;
-  std::optional<uint32_t> logprobs;
-  std::optional<uint32_t> n;
-  bool ignore_eos = false;
-  std::string experiment_key;
+  v1::GenerateRequest fields;  // those that are one value
 
   void AddTo(FlagSet& flags);
   // The parts of --skip; one empty text is the server's default.
@@ -56,34 +83,21 @@ void GenerateFlags::AddTo(FlagSet& flags) {
   flags.Add("ceiling", &ceiling,
             "level or skip spec, a superset of --skip, up to which the server may skip more under "
             "load");
-  flags.Add("max_tokens", &max_tokens, "default: until the context is full");
-  flags.Add("temperature", &temperature, "0 to 2, 0 is greedy; default 1");
-  flags.Add("top_p", &top_p, "(0, 1]; default 1");
-  flags.Add("top_k", &top_k, "0: all; default 0");
-  flags.Add("min_p", &min_p, "0 to 1, relative to the likeliest token; default 0");
-  flags.Add("seed", &seed, "default: drawn by the server");
   flags.AddList("stop", &stop, "end before this text; may be repeated");
-  flags.Add("logprobs", &logprobs, "print each token's log-probability and N alternatives");
-  flags.Add("n", &n, "outputs, 1 to 16; default 1");
-  flags.Add("ignore_eos", &ignore_eos, "go on after an end-of-sequence token");
-  flags.Add("experiment_key", &experiment_key, "unit of assignment for experiments that use it");
+  ForEachRequestField([&](const std::string& path, auto member, const FieldLimits& limits,
+                          const std::string& help) {
+    const std::string range = limits.ToText();
+    const RequestField field(path);
+    flags.Add(path.substr(path.find('.') + 1),
+              field.Access([&](auto, auto set) { return FieldValue(field, fields, set); }),
+              absl::StrCat(range, range.empty() ? "" : "; ", help,
+                           absl::StrContains(help, "default") ? "" : DefaultOf(member)));
+  });
 }
 
 v1::GenerateRequest GenerateFlags::ToRequest() const {
-  v1::GenerateRequest request;
-  v1::Sampling& sampling = *request.mutable_sampling();
-  if (temperature) sampling.set_temperature(*temperature);
-  if (top_p) sampling.set_top_p(*top_p);
-  if (top_k) sampling.set_top_k(*top_k);
-  if (min_p) sampling.set_min_p(*min_p);
-  if (seed) sampling.set_seed(*seed);
-  v1::Stopping& stopping = *request.mutable_stopping();
-  if (max_tokens) stopping.set_max_tokens(*max_tokens);
-  for (const std::string& text : stop) stopping.add_stop_strings(text);
-  if (ignore_eos) stopping.set_ignore_eos(true);
-  if (logprobs) request.mutable_output()->set_logprobs(*logprobs);
-  if (n) request.set_n(*n);
-  request.set_experiment_key(experiment_key);
+  v1::GenerateRequest request = fields;
+  for (const std::string& text : stop) request.mutable_stopping()->add_stop_strings(text);
   if (!ceiling.empty()) *request.mutable_skip()->mutable_adaptive() = CeilingFromText(ceiling);
   return request;
 }
@@ -128,7 +142,7 @@ class GenerateCommand : public Command {
 
  private:
   // The text of a single output is printed as it comes, that of several when all have ended.
-  bool streams_text() const { return !flags_.connection.json && flags_.n.value_or(1) == 1; }
+  bool streams_text() const { return !flags_.connection.json && flags_.fields.n() <= 1; }
   // Prints what came, even where the stream broke.
   absl::Status Generate(const Client& client, v1::GenerateRequest request, Generation& generation,
                         Io& io) const;
@@ -193,7 +207,7 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
   for (const std::string& skip : flags_.Skips()) {
     v1::GenerateRequest one = request;
     one.mutable_skip()->MergeFrom(SkipFromText(skip));
-    one.set_cache_salt(skip);  // or the later ones would profit from the prompt pages of the first
+    one.mutable_cache_salt()->append(skip);  // or the first's prompt pages would help the others
     if (!flags_.connection.json) io.out << "--- " << skip << " ---\n";
     Generation generation(steady_clock::now());
     status = Generate(client, std::move(one), generation, io);
@@ -222,7 +236,7 @@ void GenerateCommand::Print(const Generation& generation, Io& io) const {
     if (!streams_text()) io.out << absl::StrFormat("[%d] %s", index, output.text);
     if (output.text.empty()) io.out << IdsOf(output.tokens);
     io.out << '\n';
-    if (flags_.logprobs) PrintLogprobs(output, io.out);
+    if (flags_.fields.output().has_logprobs()) PrintLogprobs(output, io.out);
   }
   io.out.flush();
   for (const auto& [index, output] : generation.outputs()) {

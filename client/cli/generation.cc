@@ -28,6 +28,8 @@ void Generation::Add(const v1::GenerateEvent& event, std::chrono::steady_clock::
       output.text += event.delta().text();
       output.tokens.insert(output.tokens.end(), event.delta().tokens().begin(),
                            event.delta().tokens().end());
+      output.prompt_tokens.insert(output.prompt_tokens.end(), event.delta().prompt_tokens().begin(),
+                                  event.delta().prompt_tokens().end());
       if (!output.first_delta) output.first_delta = now;
       output.last_delta = now;
       break;
@@ -71,6 +73,9 @@ nlohmann::ordered_json Generation::ToJson() const {
   for (const auto& [index, output] : outputs_) {
     nlohmann::ordered_json item = {{"index", index}, {"text", output.text}};
     for (const v1::Token& token : output.tokens) item["tokens"].push_back(ProtoToJson(token));
+    for (const v1::Token& token : output.prompt_tokens) {
+      item["prompt_tokens"].push_back(ProtoToJson(token));
+    }
     item["ttft_ms"] = TtftMs(output);
     item["tokens_per_s"] = output.TokensPerSecond();
     if (output.finished) item.update(ProtoToJson(*output.finished));

@@ -17,6 +17,7 @@ namespace skipstone::client {
 struct GeneratedOutput {
   std::string text;
   std::vector<v1::Token> tokens;
+  std::vector<v1::Token> prompt_tokens;
   std::optional<v1::Finished> finished;  // unset: the stream broke before
   std::optional<std::chrono::steady_clock::time_point> first_delta;
   std::optional<std::chrono::steady_clock::time_point> last_delta;
@@ -40,8 +41,8 @@ class Generation {
   // Of a finished output: "32 tokens, 118.2 tokens/s, TTFT 21.4 ms, KV pages 24 used + 12 omitted,
   // skip ..., MAX_TOKENS", and what the load changed of the skip.
   std::string SummaryLine(const GeneratedOutput& output) const;
-  // The fields of Accepted, then "outputs": index, text, tokens if any, ttft_ms, tokens_per_s, and
-  // those of Finished once there.
+  // The fields of Accepted, then "outputs": index, text, tokens and prompt_tokens if any, ttft_ms,
+  // tokens_per_s, and those of Finished once there.
   nlohmann::ordered_json ToJson() const;
 
  private:

@@ -18,6 +18,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -77,6 +78,9 @@ class Backend {
   // False if the stages compute within their calls. Else they enqueue, and a step may be begun
   // before the one before it was waited for.
   virtual bool asynchronous() const = 0;
+
+  // Whether it heeds the number of this name in SamplingParams.
+  virtual bool Serves(std::string_view sampling_field) const = 0;
 
   // True if AddWeights takes random matrices without data.
   virtual bool MakesRandomWeights() const = 0;

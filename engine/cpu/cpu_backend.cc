@@ -45,6 +45,7 @@ class CpuBackend final : public Backend {
 
   std::string name() const override { return "cpu"; }
   bool asynchronous() const override { return false; }
+  bool Serves(std::string_view) const override { return true; }
   bool MakesRandomWeights() const override { return false; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override;
   int64_t PageBytes(int page_tokens) const override {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "base/status.h"
 #include "engine/cuda/cuda_backend.h"
 #include "engine/cuda/device/cuda_probe.h"
@@ -21,6 +22,11 @@ namespace skipstone::cuda {
 
 constexpr int kMostLoaders = 8;  // threads that copy weights; more find no more bandwidth
 
+// Of SamplingParams: what SlotUploads brings to the device.
+constexpr std::string_view kServed[] = {
+    "temperature",       "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
+    "frequency_penalty", "seed"};
+
 class CudaBackend final : public Backend {
  public:
   CudaBackend(const ModelShape& shape, Device device, const CudaOptions& options)
@@ -34,6 +40,9 @@ class CudaBackend final : public Backend {
 
   std::string name() const override { return "cuda"; }
   bool asynchronous() const override { return true; }
+  bool Serves(std::string_view field) const override {
+    return absl::c_linear_search(kServed, field);
+  }
   bool MakesRandomWeights() const override { return true; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     SKIPSTONE_ASSIGN_OR_RETURN(const int index, weights_.Add(group, stream_.get()));

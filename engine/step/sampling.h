@@ -1,33 +1,14 @@
-// Plain values that a backend needs to turn logits into tokens. Ranges are checked by the caller.
+// Plain values that a backend needs to turn logits into tokens, beside SamplingParams. Ranges are
+// checked by the caller.
 #pragma once
 
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
+#include "base/request_fields.h"
+
 namespace skipstone {
-
-// Applied in this order: logit bias, suppression, penalties, temperature, top-k, top-p, min-p,
-// draw (SEMANTICS "Sampling"). The defaults change nothing.
-struct SamplingParams {
-  float temperature = 1.0f;  // 0: greedy, ties to the lowest id
-  int top_k = 0;             // 0: all
-  float top_p = 1.0f;
-  float min_p = 0.0f;
-  float repetition_penalty = 1.0f;  // over prompt and output
-  float presence_penalty = 0.0f;    // over the output
-  float frequency_penalty = 0.0f;   // over the output
-  uint64_t seed = 0;
-  std::vector<std::pair<int32_t, float>> logit_bias;
-  // No id of suppressed_ids is drawn before the output holds min_tokens tokens.
-  int min_tokens = 0;
-  std::vector<int32_t> suppressed_ids;
-
-  bool HasPenalties() const {
-    return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f;
-  }
-};
 
 // A sequence takes (or takes back, after a preemption) its slot: the backend's sampling state for
 // the slot is made anew from these.

@@ -1,12 +1,15 @@
 #include "server/convert.h"
 
+#include <cmath>
 #include <set>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
 #include "gtest/gtest.h"
+#include "tests/server/set_field.h"
 
 namespace skipstone::server {
 namespace {
@@ -15,6 +18,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
+using testing::StartsWith;
 
 constexpr int kVocab = 100;
 
@@ -51,86 +55,32 @@ v1::GenerateRequest Text(const std::string& text) {
 TEST_F(ConvertTest, WithoutFieldsTheDefaultsOfTheContractHold) {
   const EngineRequest to = Convert(Text("1 2"));
   EXPECT_THAT(to.prompt, ElementsAre(1, 2));
-  EXPECT_EQ(to.sampling.temperature, 1.0f);
-  EXPECT_EQ(to.sampling.top_p, 1.0f);
-  EXPECT_EQ(to.sampling.top_k, 0);
-  EXPECT_EQ(to.sampling.min_p, 0.0f);
-  EXPECT_EQ(to.sampling.repetition_penalty, 1.0f);
-  EXPECT_EQ(to.sampling.presence_penalty, 0.0f);
-  EXPECT_EQ(to.sampling.frequency_penalty, 0.0f);
   EXPECT_THAT(to.sampling.logit_bias, IsEmpty());
-  EXPECT_EQ(to.stopping.max_tokens, std::nullopt);
-  EXPECT_EQ(to.stopping.min_tokens, 0);
-  EXPECT_FALSE(to.stopping.ignore_eos);
-  EXPECT_FALSE(to.stopping.include_stop);
-  EXPECT_EQ(to.stopping.time_limit, std::nullopt);
-  EXPECT_EQ(to.output.logprobs, -1);
-  EXPECT_EQ(to.output.prompt_logprobs, -1);
   EXPECT_EQ(to.n, 1);
   EXPECT_EQ(to.priority, 0);
   EXPECT_EQ(to.cache_salt, "");
 }
 
-TEST_F(ConvertTest, EveryFieldArrives) {
+// Those that are one value: ConvertFieldsTest.
+TEST_F(ConvertTest, EveryOtherFieldArrives) {
   v1::GenerateRequest from = Text("1 2 3");
   from.set_truncate_prompt_tokens(2);
   from.set_n(3);
   from.set_priority(-7);
   from.set_cache_salt("salt");
-  v1::Sampling& sampling = *from.mutable_sampling();
-  sampling.set_temperature(0.5f);
-  sampling.set_top_p(0.75f);
-  sampling.set_top_k(40);
-  sampling.set_min_p(0.125f);
-  sampling.set_repetition_penalty(1.5f);
-  sampling.set_presence_penalty(-0.5f);
-  sampling.set_frequency_penalty(0.25f);
-  sampling.set_seed(0xffffffffffffffffull);
-  (*sampling.mutable_logit_bias())[99] = 2;
-  (*sampling.mutable_logit_bias())[4] = -3;
-  v1::Stopping& stopping = *from.mutable_stopping();
-  stopping.set_max_tokens(20);
-  stopping.set_min_tokens(5);
-  stopping.add_stop_strings("end");
-  stopping.add_stop_token_ids(8);
-  stopping.set_ignore_eos(true);
-  stopping.set_include_stop(true);
-  stopping.set_time_limit_ms(1500);
-  from.mutable_output()->set_logprobs(4);
-  from.mutable_output()->set_prompt_logprobs(0);
-
+  (*from.mutable_sampling()->mutable_logit_bias())[99] = 2;
+  (*from.mutable_sampling()->mutable_logit_bias())[4] = -3;
+  from.mutable_stopping()->add_stop_strings("end");
+  from.mutable_stopping()->add_stop_token_ids(8);
   const EngineRequest to = Convert(from);
   EXPECT_THAT(to.prompt, ElementsAre(2, 3));
   EXPECT_EQ(to.n, 3);
   EXPECT_EQ(to.priority, -7);
   EXPECT_EQ(to.cache_salt, "salt");
-  EXPECT_EQ(to.sampling.temperature, 0.5f);
-  EXPECT_EQ(to.sampling.top_p, 0.75f);
-  EXPECT_EQ(to.sampling.top_k, 40);
-  EXPECT_EQ(to.sampling.min_p, 0.125f);
-  EXPECT_EQ(to.sampling.repetition_penalty, 1.5f);
-  EXPECT_EQ(to.sampling.presence_penalty, -0.5f);
-  EXPECT_EQ(to.sampling.frequency_penalty, 0.25f);
-  EXPECT_EQ(to.sampling.seed, 0xffffffffffffffffull);
   EXPECT_THAT(to.sampling.logit_bias, ElementsAre(Pair(4, -3.0f), Pair(99, 2.0f)));
-  EXPECT_EQ(to.stopping.max_tokens, 20);
-  EXPECT_EQ(to.stopping.min_tokens, 5);
   EXPECT_THAT(to.stopping.stop_strings, ElementsAre("end"));
   EXPECT_THAT(to.stopping.stop_token_ids, ElementsAre(8));
-  EXPECT_TRUE(to.stopping.ignore_eos);
-  EXPECT_TRUE(to.stopping.include_stop);
-  EXPECT_EQ(to.stopping.time_limit, std::chrono::milliseconds(1500));
-  EXPECT_EQ(to.output.logprobs, 4);
-  EXPECT_EQ(to.output.prompt_logprobs, 0);
-}
-
-// A field that is added to the wire is added to the test above, or to those of the handlers.
-TEST_F(ConvertTest, NoFieldIsForgotten) {
-  EXPECT_EQ(v1::GenerateRequest::descriptor()->field_count(), 13);
-  EXPECT_EQ(v1::Sampling::descriptor()->field_count(), 9);
-  EXPECT_EQ(v1::Stopping::descriptor()->field_count(), 7);
-  EXPECT_EQ(v1::Output::descriptor()->field_count(), 4);
-  EXPECT_EQ(v1::Finished::descriptor()->field_count(), 8);
+  EXPECT_EQ(v1::Finished::descriptor()->field_count(), 8) << "FinishedCarriesEveryNumber";
 }
 
 TEST_F(ConvertTest, EchoWithLogprobsMeansThoseOfThePromptToo) {
@@ -152,6 +102,108 @@ TEST_F(ConvertTest, HugeValuesStayWithinAnInt) {
   EXPECT_GT(*to.stopping.max_tokens, 1000000);
   EXPECT_GT(to.stopping.min_tokens, 1000000);
   EXPECT_EQ(to.sampling.top_k, kVocab);
+}
+
+absl::Status Read(const std::string& path, double value) {
+  v1::GenerateRequest from;
+  SetField(from, path, value);
+  EngineRequest to;
+  return ReadFields(from, to);
+}
+
+TEST(ConvertFieldsTest, TheEndsOfEveryRangeAreTakenAndWhatLiesOutsideIsNot) {
+  int refused = 0;
+  const auto refuse = [&](const std::string& path, double value) {
+    const absl::Status status = Read(path, value);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << path << " " << value;
+    EXPECT_THAT(std::string(status.message()), StartsWith(path + ": "));
+    ++refused;
+  };
+  ForEachRequestField([&](const char* path, auto, const FieldLimits& limits, const char*) {
+    const double step = limits.above || limits.most < 5 ? 0.5 : 1;  // floats or whole numbers
+    if (std::isfinite(limits.least)) {
+      EXPECT_EQ(Read(path, limits.least).ok(), !limits.above) << path;
+      refuse(path, limits.least - (limits.above ? 0 : step));
+    }
+    if (std::isfinite(limits.most)) {
+      EXPECT_TRUE(Read(path, limits.most).ok()) << path;
+      refuse(path, limits.most + step);
+    }
+    if (step < 1) refuse(path, std::nan(""));
+  });
+  EXPECT_GE(refused, 29);
+}
+
+TEST(ConvertFieldsTest, ErrorsNameFieldValueAndLimit) {
+  EXPECT_EQ(Read("sampling.temperature", 2.5).message(),
+            "sampling.temperature: 2.5 is not in [0, 2]");
+  EXPECT_EQ(Read("sampling.top_p", 0).message(), "sampling.top_p: 0 is not in (0, 1]");
+  EXPECT_EQ(Read("sampling.min_p", INFINITY).message(), "sampling.min_p: inf is not in [0, 1]");
+  EXPECT_EQ(Read("sampling.top_p", NAN).message(), "sampling.top_p: nan is not in (0, 1]");
+  EXPECT_EQ(Read("stopping.max_tokens", 0).message(), "stopping.max_tokens: 0 is not >= 1");
+  EXPECT_EQ(Read("n", 4e9).message(), "n: 4000000000 is not in [1, 16]");
+  EXPECT_EQ(Read("output.logprobs", 21).message(),
+            "output.logprobs: 21 alternatives, the limit is 20");
+  EXPECT_EQ(Read("cache_salt", 257).message(), "cache_salt: 257 bytes, the limit is 256");
+}
+
+// Of each group another value than the default, in range.
+TEST(ConvertFieldsTest, EveryMemberArrivesAndOnlyWhenGiven) {
+  const EngineRequest none;
+  EngineRequest all;
+  v1::GenerateRequest request;
+  ForEachRequestField([&](const char* path, auto, const FieldLimits& limits, const char*) {
+    SetField(request, path, limits.most < 2 ? 0.25 : 1.75);
+  });
+  request.mutable_sampling()->set_seed(0xffffffffffffffffull);
+  ASSERT_TRUE(ReadFields(request, all).ok());
+  ForEachRequestField([&](const char* path, auto member, const FieldLimits& limits, const char*) {
+    const auto compare = [&](const auto& got, const auto& unset) {
+      using T = std::decay_t<decltype(got)>;
+      EXPECT_NE(got, unset) << path;
+      if constexpr (std::is_same_v<T, float>) {
+        EXPECT_EQ(got, limits.most < 2 ? 0.25f : 1.75f) << path;
+      } else if constexpr (std::is_same_v<T, std::optional<Duration>>) {
+        EXPECT_EQ(got, std::chrono::milliseconds(1));
+      } else if constexpr (!std::is_same_v<T, uint64_t>) {
+        EXPECT_EQ(got, 1) << path;
+      }
+    };
+    if constexpr (requires { all.sampling.*member; }) {
+      compare(all.sampling.*member, none.sampling.*member);
+    } else if constexpr (requires { all.stopping.*member; }) {
+      compare(all.stopping.*member, none.stopping.*member);
+    } else if constexpr (requires { all.output.*member; }) {
+      compare(all.output.*member, none.output.*member);
+    }
+  });
+  EXPECT_EQ(all.sampling.seed, 0xffffffffffffffffull);
+  EngineRequest untouched;
+  untouched.sampling.temperature = 0.5f;
+  ASSERT_TRUE(ReadFields({}, untouched).ok());
+  EXPECT_EQ(untouched.sampling.temperature, 0.5f);
+}
+
+// A field of the wire that is one value has a row, or stands here with who reads it.
+TEST(ConvertFieldsTest, NoFieldIsForgotten) {
+  std::set<std::string> known = {"request_id", "text"};  // admission, convert
+  ForEachRequestField([&](const char* path, auto, const FieldLimits&, const char* help) {
+    EXPECT_STRNE(help, "") << path;
+    EXPECT_TRUE(known.insert(path).second) << path;
+  });
+  std::set<std::string> fields;
+  const auto add = [&](const google::protobuf::Descriptor& message, const std::string& prefix) {
+    for (int i = 0; i < message.field_count(); ++i) {
+      const google::protobuf::FieldDescriptor& field = *message.field(i);
+      const bool one_value = !field.is_repeated() && field.message_type() == nullptr;
+      if (one_value) fields.insert(prefix + std::string(field.name()));
+    }
+  };
+  add(*v1::GenerateRequest::descriptor(), "");
+  add(*v1::Sampling::descriptor(), "sampling.");
+  add(*v1::Stopping::descriptor(), "stopping.");
+  add(*v1::Output::descriptor(), "output.");
+  EXPECT_EQ(fields, known);
 }
 
 v1::ScoreItem Item(const std::string& prompt) {

@@ -14,9 +14,11 @@ class RecordingBackend : public Backend {
   std::vector<std::vector<Tensor>> groups;  // AddWeights, by WeightId
   std::vector<std::string> stages;          // "attend 3", with the weight ids where there are any
   int groups_until_failure = -1;            // AddWeights fails after so many; -1: never
+  std::string unserved;                     // a field of SamplingParams
 
   std::string name() const override { return "recording"; }
   bool asynchronous() const override { return false; }
+  bool Serves(std::string_view field) const override { return field != unserved; }
   bool MakesRandomWeights() const override { return false; }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     if (groups_until_failure-- == 0) return absl::ResourceExhaustedError("no memory for weights");

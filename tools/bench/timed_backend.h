@@ -32,6 +32,7 @@ class TimedBackend final : public Backend {
 
   std::string name() const override { return backend_->name(); }
   bool asynchronous() const override { return backend_->asynchronous(); }
+  bool Serves(std::string_view field) const override { return backend_->Serves(field); }
   bool MakesRandomWeights() const override { return backend_->MakesRandomWeights(); }
   absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
     return backend_->AddWeights(group);

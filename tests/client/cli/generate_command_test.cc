@@ -196,7 +196,6 @@ TEST(GenerateCommandTest, ComparedRequestsShareNoPromptPages) {
   v1::GenerateRequest want;
   want.set_text("a");
   want.mutable_sampling()->set_seed(7);
-  want.mutable_stopping();
   want.mutable_skip()->set_level("attn-33");
   want.set_cache_salt("attn-33");
   ASSERT_EQ(server.calls().size(), 2);
@@ -301,17 +300,34 @@ TEST(GenerateCommandTest, IdsThatAreNoneAreNamedAndNotSent) {
 
 TEST(GenerateCommandTest, EveryFlagBecomesItsField) {
   ScriptedServer server;
-  Generate(server.address(),
-           {"--skip=attn-33", "--ceiling=attn:last=50%", "--max_tokens=7", "--temperature=0.5",
-            "--top_p=0.25", "--top_k=40", "--min_p=0.125", "--seed=18446744073709551615",
-            "--stop=a", "--stop=b,c", "--logprobs=3", "--n=2", "--ignore_eos",
-            "--experiment_key=u1", "--", "--prompt"});
+  Generate(server.address(), {"--skip=attn-33",
+                              "--ceiling=attn:last=50%",
+                              "--max_tokens=7",
+                              "--temperature=0.5",
+                              "--top_p=0.25",
+                              "--top_k=40",
+                              "--min_p=0.125",
+                              "--seed=18446744073709551615",
+                              "--stop=a",
+                              "--stop=b,c",
+                              "--logprobs=3",
+                              "--n=2",
+                              "--ignore_eos",
+                              "--experiment_key=u1",
+                              "--min_tokens=2",
+                              "--time_limit_ms=9",
+                              "--noecho",
+                              "--priority=-3",
+                              "--repetition_penalty=1.5",
+                              "--top_p=",
+                              "--",
+                              "--prompt"});
   v1::GenerateRequest want;
   want.set_text("--prompt");
   want.mutable_skip()->set_level("attn-33");
   want.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:last=50%");
   want.mutable_sampling()->set_temperature(0.5);
-  want.mutable_sampling()->set_top_p(0.25);
+  want.mutable_sampling()->set_repetition_penalty(1.5);
   want.mutable_sampling()->set_top_k(40);
   want.mutable_sampling()->set_min_p(0.125);
   want.mutable_sampling()->set_seed(18446744073709551615ull);
@@ -322,8 +338,21 @@ TEST(GenerateCommandTest, EveryFlagBecomesItsField) {
   want.mutable_output()->set_logprobs(3);
   want.set_n(2);
   want.set_experiment_key("u1");
+  want.mutable_stopping()->set_min_tokens(2);
+  want.mutable_stopping()->set_time_limit_ms(9);
+  want.mutable_output()->set_echo(false);
+  want.set_priority(-3);
   ASSERT_EQ(server.calls().size(), 1);
   EXPECT_EQ(server.calls()[0].request, want.ShortDebugString());
+}
+
+TEST(GenerateCommandTest, HelpTellsRangeAndDefault) {
+  const std::string help = RunSkipstone({"generate", "--help"}).out;
+  EXPECT_THAT(help, HasSubstr("--temperature: a number\n      in [0, 2]; 0 is greedy; default 1"));
+  EXPECT_THAT(help, HasSubstr("in (0, 1]; "));
+  EXPECT_THAT(help, HasSubstr(">= 1; default: until the context is full\n"));
+  EXPECT_THAT(help, HasSubstr("an end-of-sequence token; default false\n"));
+  EXPECT_THAT(help, HasSubstr("up to 20 alternatives; print each token's"));
 }
 
 TEST(GenerateCommandTest, ACeilingGoesWithTheServersDefaultToo) {
@@ -373,7 +402,7 @@ TEST(GenerateCommandTest, FlagsThatAreNotGivenAreNotSent) {
   ScriptedServer server;
   Generate(server.address(), {"a"});
   ASSERT_EQ(server.calls().size(), 1);
-  EXPECT_EQ(server.calls()[0].request, "text: \"a\" sampling { } stopping { }");
+  EXPECT_EQ(server.calls()[0].request, "text: \"a\"");
 }
 
 TEST(GenerateCommandTest, BrokenStreamShowsWhatCameAndFails) {

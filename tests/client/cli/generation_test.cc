@@ -83,7 +83,9 @@ TEST(GenerationTest, RatesThatDoNotExistAreNotNumbers) {
 TEST(GenerationTest, JsonHoldsEveryOutput) {
   Generation generation(kSent);
   generation.Add(AcceptedEvent(), kSent);
-  generation.Add(DeltaEvent("b", 1), kSent + milliseconds(20));
+  v1::GenerateEvent delta = DeltaEvent("b", 1);
+  delta.mutable_delta()->add_prompt_tokens()->set_id(3);
+  generation.Add(delta, kSent + milliseconds(20));
   generation.Add(DeltaEvent("a", 0), kSent + milliseconds(10));
   generation.Add(Finished(1, 0), kSent + milliseconds(10));
   generation.Add(Finished(1, 1), kSent + milliseconds(20));
@@ -96,6 +98,7 @@ TEST(GenerationTest, JsonHoldsEveryOutput) {
   EXPECT_EQ(json["outputs"][1]["ttft_ms"], 20.0);
   EXPECT_EQ(json["outputs"][1]["reason"], "MAX_TOKENS");
   EXPECT_EQ(json["outputs"][1]["kv_pages_omitted"], 12);
+  EXPECT_EQ(json["outputs"][1]["prompt_tokens"][0]["id"], 3);
   EXPECT_FALSE(json["outputs"][1].contains("tokens"));
 }
 

@@ -45,18 +45,16 @@ inline std::vector<float> LogitsOf(int row, int step, int vocab) {
 }
 
 inline SamplingParams SamplingParamsOf(const nlohmann::json& json) {
-  const SamplingParams none;
-  return {.temperature = json.value("temperature", none.temperature),
-          .top_k = json.value("top_k", none.top_k),
-          .top_p = json.value("top_p", none.top_p),
-          .min_p = json.value("min_p", none.min_p),
-          .repetition_penalty = json.value("repetition_penalty", none.repetition_penalty),
-          .presence_penalty = json.value("presence_penalty", none.presence_penalty),
-          .frequency_penalty = json.value("frequency_penalty", none.frequency_penalty),
-          .seed = json.value("seed", none.seed),
-          .logit_bias = json.value("logit_bias", none.logit_bias),
-          .min_tokens = json.value("min_tokens", none.min_tokens),
-          .suppressed_ids = json.value("suppressed_ids", none.suppressed_ids)};
+  SamplingParams params;
+  params.logit_bias = json.value("logit_bias", params.logit_bias);
+  params.min_tokens = json.value("min_tokens", params.min_tokens);
+  params.suppressed_ids = json.value("suppressed_ids", params.suppressed_ids);
+  ForEachRequestField([&](std::string_view path, auto member, const FieldLimits&, const char*) {
+    if constexpr (requires { params.*member; }) {
+      params.*member = json.value(path.substr(path.find('.') + 1), params.*member);
+    }
+  });
+  return params;
 }
 
 inline std::vector<SamplerVector> ReadSamplerVectors() {
