@@ -6,7 +6,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
-#include "engine/model/model_limits.h"
 #include "engine/model/synthetic.h"
 
 namespace skipstone {
