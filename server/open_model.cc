@@ -8,7 +8,6 @@
 #include "engine/kv/page_pool.h"
 #include "engine/llama_runner.h"
 #include "engine/make_backend.h"
-#include "engine/model/model_folder.h"
 #include "engine/model/synthetic.h"
 #include "engine/request_limits.h"
 #include "engine/schedule/scheduler.h"
@@ -72,8 +71,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerCon
 namespace {
 
 // What the tokenizer's files make of the model's, and what is worth a line.
-absl::Status JoinTokenizer(const std::string& dir, const Tokenizer& tokenizer,
-                           ModelConfig& config) {
+void JoinTokenizer(const Tokenizer& tokenizer, ModelConfig& config) {
   const int known = tokenizer.vocab_size();
   if (known > 0 && known < config.shape.vocab) {
     LogEvent(Severity::kInfo, "vocabulary is padded",
@@ -86,10 +84,7 @@ absl::Status JoinTokenizer(const std::string& dir, const Tokenizer& tokenizer,
     break;
   }
   const int eos_id = tokenizer.eos_id().value_or(-1);
-  if (eos_id < 0 || eos_id >= config.shape.vocab) return absl::OkStatus();
-  SKIPSTONE_ASSIGN_OR_RETURN(const bool named, NamesEosIds(dir));
-  if (!named) config.eos_ids = {eos_id};
-  return absl::OkStatus();
+  if (eos_id >= 0 && eos_id < config.shape.vocab && !config.names_eos) config.eos_ids = {eos_id};
 }
 
 std::vector<SkipSet> LevelSets(const Levels& levels) {
@@ -129,9 +124,7 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                                                       .tuning_cache = config.tuning_cache}));
   ServedModel served;
   SKIPSTONE_ASSIGN_OR_RETURN(served.tokenizer, OpenTokenizerOf(config, model.config));
-  if (!IsSyntheticModel(config.model)) {
-    SKIPSTONE_RETURN_IF_ERROR(JoinTokenizer(config.model, *served.tokenizer, model.config));
-  }
+  if (!IsSyntheticModel(config.model)) JoinTokenizer(*served.tokenizer, model.config);
   served.info = {.backend = model.backend->name(),
                  .weight_type = NameOf(model.weight_type),
                  .fingerprint = model.fingerprint,

@@ -2,8 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "base/hash.h"
 
 namespace skipstone {
@@ -20,6 +25,32 @@ uint64_t RequestSeed(uint64_t seed, uint64_t number) { return Mix64(Mix64(seed) 
 Duration FromNanoseconds(double count) { return Duration(std::llround(std::min(count, 1e18))); }
 
 }  // namespace
+
+absl::StatusOr<std::vector<MixPart>> ParseMix(const std::string& text) {
+  std::vector<MixPart> mix;
+  for (const absl::string_view piece : absl::StrSplit(text, ';')) {
+    const std::pair<std::string, std::string> halves =
+        absl::StrSplit(piece, absl::MaxSplits('@', 1));
+    MixPart part{.name = std::string(absl::StripAsciiWhitespace(halves.first))};
+    const bool weighted = piece.find('@') != absl::string_view::npos;
+    if (part.name.empty() || (weighted && (!absl::SimpleAtod(halves.second, &part.weight) ||
+                                           !std::isfinite(part.weight) || part.weight <= 0))) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "\"%s\" is not SKIP or SKIP@WEIGHT with a weight above 0", std::string(piece)));
+    }
+    if (std::ranges::count(mix, part.name, &MixPart::name) > 0) {
+      return absl::InvalidArgumentError(absl::StrFormat("\"%s\" is there twice", part.name));
+    }
+    mix.push_back(std::move(part));
+  }
+  return mix;
+}
+
+int DrawPart(const std::vector<MixPart>& mix, std::mt19937_64& random) {
+  std::vector<double> weights;
+  for (const MixPart& part : mix) weights.push_back(part.weight);
+  return std::discrete_distribution<int>(weights.begin(), weights.end())(random);
+}
 
 std::vector<int32_t> PlannedRequest::PromptTokens() const {
   std::vector<int32_t> tokens(prompt_tokens);

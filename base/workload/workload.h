@@ -7,14 +7,30 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/workload/length_distribution.h"
-#include "base/workload/mix.h"
 #include "base/workload/trace.h"
 
 namespace skipstone {
+
+// What requests of a workload ask for: weighted parts, drawn at random.
+struct MixPart {
+  std::string name;  // as it was written: a level or a skip spec
+  double weight = 1;
+};
+
+// Parts are separated by ';', a weight (> 0) follows '@'. INVALID_ARGUMENT names the part.
+//
+//   "full@50;attn:last=33%@50"    half of the requests each
+//   "none;block:last=2"           the same, with weight 1 each
+absl::StatusOr<std::vector<MixPart>> ParseMix(const std::string& text);
+
+// Index of a part, drawn by weight.
+int DrawPart(const std::vector<MixPart>& mix, std::mt19937_64& random);
 
 struct PlannedRequest {
   Duration arrival{};  // after the start of the run

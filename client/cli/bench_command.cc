@@ -9,7 +9,6 @@
 #include "client/channel.h"
 #include "client/cli/bench_report.h"
 #include "client/cli/command.h"
-#include "client/cli/connection_flags.h"
 #include "client/cli/load_runner.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/skip_flag.h"
@@ -27,7 +26,6 @@ absl::StatusOr<Value> Named(const char* flag, absl::StatusOr<Value> value) {
 }
 
 struct BenchFlags {
-  ConnectionFlags connection;
   std::optional<double> rate;
   std::optional<uint64_t> concurrency;
   std::string trace;
@@ -48,7 +46,6 @@ struct BenchFlags {
 };
 
 void BenchFlags::AddTo(FlagSet& flags) {
-  connection.AddTo(flags);
   flags.Add("rate", &rate, "open loop: Poisson arrivals, requests per second");
   flags.Add("concurrency", &concurrency, "closed loop: so many requests always open (default 1)");
   flags.Add("trace", &trace, "open loop: CSV file of ARRIVAL,PROMPT_TOKENS,OUTPUT_TOKENS");
@@ -132,13 +129,10 @@ class BenchCommand : public Command {
   std::vector<MixPart> mix_;
   std::vector<v1::Skip> skips_;  // by part of the mix
   std::optional<GoodputLimits> limits_;
-  CallOptions options_;
 };
 
 absl::Status BenchCommand::Prepare(const std::vector<std::string>& arguments) {
-  if (!arguments.empty()) {
-    return absl::InvalidArgumentError(absl::StrFormat("unexpected \"%s\"", arguments[0]));
-  }
+  SKIPSTONE_RETURN_IF_ERROR(Command::Prepare(arguments));
   SKIPSTONE_RETURN_IF_ERROR(flags_.Validate());
   SKIPSTONE_ASSIGN_OR_RETURN(workload_, flags_.ToWorkloadOptions());
   if (flags_.skip.empty()) {  // the server's choice
@@ -154,33 +148,32 @@ absl::Status BenchCommand::Prepare(const std::vector<std::string>& arguments) {
   if (!flags_.goodput.empty()) {
     SKIPSTONE_ASSIGN_OR_RETURN(limits_, Named("goodput", ParseGoodput(flags_.goodput)));
   }
-  return flags_.connection.ReadInto(options_);
+  return absl::OkStatus();
 }
 
 absl::Status BenchCommand::Run(Io& io) {
   if (!flags_.trace.empty()) {
     SKIPSTONE_ASSIGN_OR_RETURN(workload_.trace, ReadTraceFile(flags_.trace));
   }
-  const auto channel = MakeChannel(flags_.connection.server);
-  const auto model = Client(channel).GetModel(options_);
-  if (!model.ok()) return model.status();
+  const auto channel = MakeChannel(connection.server);
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetModelResponse model, Client(channel).GetModel(options));
   workload_.context =
-      std::clamp<uint32_t>(model->max_context_tokens(), 2, LengthDistribution::kMaxTokens);
+      std::clamp<uint32_t>(model.max_context_tokens(), 2, LengthDistribution::kMaxTokens);
   Workload workload(workload_, mix_);
-  PromptTokens tokens{.vocab_size = model->vocab_size()};
-  if (model->has_bos_token_id()) tokens.bos_token_id = model->bos_token_id();
+  PromptTokens tokens{.vocab_size = model.vocab_size()};
+  if (model.has_bos_token_id()) tokens.bos_token_id = model.bos_token_id();
 
   const auto stub = v1::Inference::NewStub(channel);
   ProgressLine progress(io.err, io.err_is_terminal);
   const uint64_t max_open = workload.open_loop() ? 0 : flags_.concurrency.value_or(1);
   const std::vector<LoadRecord> records =
-      LoadRunner(*stub, options_, tokens).Run(workload, skips_, max_open, progress);
+      LoadRunner(*stub, options, tokens).Run(workload, skips_, max_open, progress);
   if (records.empty()) return absl::InvalidArgumentError("no request was due within --duration");
   BenchReport report = MakeReport(records, mix_, limits_);
   report.has_ceiling = !flags_.ceiling.empty();
   report.open_loop = workload.open_loop();
   report.shortened = workload.shortened();
-  if (flags_.connection.json) {
+  if (connection.json) {
     PrintJson(report.ToJson(), io.out);
   } else {
     report.Print(io.out);

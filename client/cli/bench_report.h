@@ -12,7 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/workload/group_report.h"
-#include "base/workload/mix.h"
+#include "base/workload/workload.h"
 #include "client/cli/load_stream.h"
 
 namespace skipstone::client {

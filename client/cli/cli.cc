@@ -33,6 +33,7 @@ int ReportWrongUsage(const Command& command, const absl::Status& status, Io& io)
 int RunCommand(Command& command, std::span<const std::string> arguments, Io& io) {
   FlagSet flags;
   bool help = false;
+  command.connection.AddTo(flags);
   command.AddFlags(flags);
   flags.Add("help", &help, "show this");
   const auto positional = flags.Parse(arguments);
@@ -42,10 +43,10 @@ int RunCommand(Command& command, std::span<const std::string> arguments, Io& io)
                               command.name(), command.usage(), flags.Help());
     return 0;
   }
-  if (absl::Status status = command.Prepare(*positional); !status.ok()) {
-    return ReportWrongUsage(command, status, io);
-  }
-  const absl::Status status = command.Run(io);
+  absl::Status status = command.Prepare(*positional);
+  if (status.ok()) status = command.connection.ReadInto(command.options);
+  if (!status.ok()) return ReportWrongUsage(command, status, io);
+  status = command.Run(io);
   io.out.flush();
   if (status.ok()) return 0;
   io.err << absl::StrFormat("skipstone %s: %s: %s\n", command.name(),
@@ -57,12 +58,10 @@ int RunCommand(Command& command, std::span<const std::string> arguments, Io& io)
 
 std::vector<std::unique_ptr<Command>> AllCommands() {
   std::vector<std::unique_ptr<Command>> commands;
-  commands.push_back(MakeGenerateCommand());
-  commands.push_back(MakeScoreCommand());
-  commands.push_back(MakeTokenizeCommand());
-  commands.push_back(MakeDetokenizeCommand());
-  commands.push_back(MakeInfoCommand());
-  commands.push_back(MakeBenchCommand());
+  for (const auto make : {MakeGenerateCommand, MakeScoreCommand, MakeTokenizeCommand,
+                          MakeDetokenizeCommand, MakeInfoCommand, MakeBenchCommand}) {
+    commands.push_back(make());
+  }
   return commands;
 }
 

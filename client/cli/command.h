@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "base/flag_set.h"
 #include "client/call_options.h"
+#include "client/cli/connection_flags.h"
 #include "client/cli/io.h"
 
 namespace skipstone::client {
@@ -19,12 +20,20 @@ class Command {
   virtual std::string name() const = 0;
   virtual std::string summary() const = 0;  // one line
   virtual std::string usage() const = 0;    // what follows the name, then examples
-  virtual void AddFlags(FlagSet& flags) = 0;
-  // Takes what is left of the command line without flags, and checks both. An error says what is
-  // wrong with the command line. Asks no server and opens no file.
-  virtual absl::Status Prepare(const std::vector<std::string>& arguments) = 0;
+  // Those of its own.
+  virtual void AddFlags(FlagSet&) {}
+  // Takes what is left of the command line without flags, by default nothing, and checks both. An
+  // error says what is wrong with the command line. Asks no server and opens no file.
+  virtual absl::Status Prepare(const std::vector<std::string>& arguments) {
+    if (arguments.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("unexpected \"" + arguments[0] + "\"");
+  }
   // Does what was prepared. On an error, what was printed before stays.
   virtual absl::Status Run(Io& io) = 0;
+
+  // Every command's flags, and what they say of its calls.
+  ConnectionFlags connection;
+  CallOptions options;
 };
 
 // In the order in which `skipstone help` lists them.

@@ -11,9 +11,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/request_fields.h"
+#include "base/status.h"
 #include "client/channel.h"
 #include "client/cli/command.h"
-#include "client/cli/connection_flags.h"
 #include "client/cli/generation.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/skip_flag.h"
@@ -60,7 +60,6 @@ std::string DefaultOf(T Group::*member) {
 std::string DefaultOf(std::nullptr_t) { return ""; }
 
 struct GenerateFlags {
-  ConnectionFlags connection;
   TokenIdsFlag ids;
   std::string skip;
   std::string ceiling;
@@ -75,7 +74,6 @@ struct GenerateFlags {
 };
 
 void GenerateFlags::AddTo(FlagSet& flags) {
-  connection.AddTo(flags);
   ids.AddTo(flags);
   flags.Add("skip", &skip,
             "level or skip spec, such as attn-33 or attn:last=33%; several, separated by ';', run "
@@ -142,7 +140,7 @@ class GenerateCommand : public Command {
 
  private:
   // The text of a single output is printed as it comes, that of several when all have ended.
-  bool streams_text() const { return !flags_.connection.json && flags_.fields.n() <= 1; }
+  bool streams_text() const { return !connection.json && flags_.fields.n() <= 1; }
   // Prints what came, even where the stream broke.
   absl::Status Generate(const Client& client, v1::GenerateRequest request, Generation& generation,
                         Io& io) const;
@@ -152,7 +150,6 @@ class GenerateCommand : public Command {
 
   GenerateFlags flags_;
   std::string prompt_;
-  CallOptions options_;
 };
 
 absl::Status GenerateCommand::Prepare(const std::vector<std::string>& arguments) {
@@ -161,27 +158,26 @@ absl::Status GenerateCommand::Prepare(const std::vector<std::string>& arguments)
         absl::StrFormat("expected one PROMPT or --ids, got %d arguments%s; quote a PROMPT",
                         arguments.size(), flags_.ids.given() ? " and --ids" : ""));
   }
-  if (absl::Status status = flags_.ids.Check(); !status.ok()) return status;
+  SKIPSTONE_RETURN_IF_ERROR(flags_.ids.Check());
   if (!arguments.empty()) prompt_ = arguments[0];
-  return flags_.connection.ReadInto(options_);
+  return absl::OkStatus();
 }
 
 absl::Status GenerateCommand::Run(Io& io) {
   v1::GenerateRequest request = flags_.ToRequest();
   if (flags_.ids.given()) {
-    const auto ids = flags_.ids.Read();
-    if (!ids.ok()) return ids.status();
-    request.mutable_token_ids()->mutable_ids()->Add(ids->begin(), ids->end());
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, flags_.ids.Read());
+    request.mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
   } else {
     request.set_text(prompt_ == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
                                     : prompt_);
   }
-  const Client client(flags_.connection.server);
+  const Client client(connection.server);
   if (flags_.Skips().size() > 1) return Compare(client, request, io);
   if (!flags_.skip.empty()) request.mutable_skip()->MergeFrom(SkipFromText(flags_.skip));
   Generation generation(steady_clock::now());
   const absl::Status status = Generate(client, std::move(request), generation, io);
-  if (flags_.connection.json && !generation.outputs().empty()) {
+  if (connection.json && !generation.outputs().empty()) {
     PrintJson(generation.ToJson(), io.out);
   }
   return status;
@@ -189,13 +185,13 @@ absl::Status GenerateCommand::Run(Io& io) {
 
 absl::Status GenerateCommand::Generate(const Client& client, v1::GenerateRequest request,
                                        Generation& generation, Io& io) const {
-  const auto stream = client.GenerateStream(std::move(request), options_);
+  const auto stream = client.GenerateStream(std::move(request), options);
   v1::GenerateEvent event;
   while (stream->Next(event)) {
     generation.Add(event, steady_clock::now());
     if (streams_text()) io.out << event.delta().text() << std::flush;
   }
-  if (!flags_.connection.json) Print(generation, io);
+  if (!connection.json) Print(generation, io);
   return stream->status();
 }
 
@@ -208,7 +204,7 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
     v1::GenerateRequest one = request;
     one.mutable_skip()->MergeFrom(SkipFromText(skip));
     one.mutable_cache_salt()->append(skip);  // or the first's prompt pages would help the others
-    if (!flags_.connection.json) io.out << "--- " << skip << " ---\n";
+    if (!connection.json) io.out << "--- " << skip << " ---\n";
     Generation generation(steady_clock::now());
     status = Generate(client, std::move(one), generation, io);
     if (!generation.outputs().empty()) json.push_back(generation.ToJson());
@@ -223,7 +219,7 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
     if (!status.ok()) break;
   }
   if (json.empty()) return status;
-  if (flags_.connection.json) {
+  if (connection.json) {
     PrintJson(json, io.out);
   } else {
     table.Print(io.out << '\n');

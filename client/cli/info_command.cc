@@ -2,8 +2,8 @@
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 #include "client/cli/command.h"
-#include "client/cli/connection_flags.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/table.h"
 #include "client/client.h"
@@ -72,34 +72,19 @@ class InfoCommand : public Command {
   std::string name() const override { return "info"; }
   std::string summary() const override { return "shows the model, its skip levels and the load"; }
   std::string usage() const override { return "[flags]\n\n  skipstone info --json\n"; }
-  void AddFlags(FlagSet& flags) override { connection_.AddTo(flags); }
-
-  absl::Status Prepare(const std::vector<std::string>& arguments) override {
-    if (!arguments.empty()) {
-      return absl::InvalidArgumentError(absl::StrFormat("unexpected \"%s\"", arguments[0]));
-    }
-    return connection_.ReadInto(options_);
-  }
-
   absl::Status Run(Io& io) override {
-    Client client(connection_.server);
-    const auto model = client.GetModel(options_);
-    if (!model.ok()) return model.status();
-    const auto load = client.GetLoad(options_);
-    if (!load.ok()) return load.status();
-    if (connection_.json) {
-      PrintJson({{"model", ProtoToJson(*model)}, {"load", ProtoToJson(*load)}}, io.out);
+    const Client client(connection.server);
+    SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetModelResponse model, client.GetModel(options));
+    SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetLoadResponse load, client.GetLoad(options));
+    if (connection.json) {
+      PrintJson({{"model", ProtoToJson(model)}, {"load", ProtoToJson(load)}}, io.out);
       return absl::OkStatus();
     }
-    PrintModel(*model, io.out);
-    PrintLoad(*model, *load, io.out);
-    PrintLevels(*model, io.out);
+    PrintModel(model, io.out);
+    PrintLoad(model, load, io.out);
+    PrintLevels(model, io.out);
     return absl::OkStatus();
   }
-
- private:
-  ConnectionFlags connection_;
-  CallOptions options_;
 };
 
 }  // namespace

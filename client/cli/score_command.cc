@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 #include "client/cli/command.h"
-#include "client/cli/connection_flags.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/read_file.h"
@@ -32,7 +32,6 @@ class ScoreCommand : public Command {
            "with the deadline of --timeout.\n";
   }
   void AddFlags(FlagSet& flags) override {
-    connection_.AddTo(flags);
     flags.Add("file", &file_, "text to score, UTF-8");
     ids_.AddTo(flags);
     flags.Add("skip", &skip_, "level or skip spec, such as attn-33 or attn:last=33%");
@@ -48,27 +47,25 @@ class ScoreCommand : public Command {
   void Print(const TextScore& score, double seconds, const std::vector<v1::Token>& tokens,
              Io& io) const;
 
-  ConnectionFlags connection_;
   std::string file_;
   TokenIdsFlag ids_;
   std::string skip_;
   std::optional<uint32_t> window_;
   bool tokens_ = false;
   std::string text_;  // without --file and --ids
-  CallOptions options_;
 };
 
 absl::Status ScoreCommand::Prepare(const std::vector<std::string>& arguments) {
   if (arguments.size() + (file_.empty() ? 0 : 1) + (ids_.given() ? 1 : 0) != 1) {
     return absl::InvalidArgumentError("expected one of --file, --ids and TEXT");
   }
-  if (absl::Status status = ids_.Check(); !status.ok()) return status;
+  SKIPSTONE_RETURN_IF_ERROR(ids_.Check());
   if (window_ && *window_ < 2) {
     return absl::InvalidArgumentError(
         absl::StrFormat("--window must be at least 2, not %d", *window_));
   }
   if (!arguments.empty()) text_ = arguments[0];
-  return connection_.ReadInto(options_);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TextScore> ScoreCommand::Score(const TextScorer& scorer,
@@ -76,19 +73,17 @@ absl::StatusOr<TextScore> ScoreCommand::Score(const TextScorer& scorer,
   const v1::Skip skip = skip_.empty() ? v1::Skip() : SkipFromText(skip_);
   const uint32_t window = window_.value_or(std::numeric_limits<uint32_t>::max());
   if (ids_.given()) {
-    auto ids = ids_.Read();
-    if (!ids.ok()) return ids.status();
-    return scorer.ScoreIds(*std::move(ids), skip, window, on_token);
+    SKIPSTONE_ASSIGN_OR_RETURN(std::vector<uint32_t> ids, ids_.Read());
+    return scorer.ScoreIds(std::move(ids), skip, window, on_token);
   }
   if (file_.empty()) return scorer.Score(text_, skip, window, on_token);
-  const auto text = ReadFile("--file", file_);
-  if (!text.ok()) return text.status();
-  return scorer.Score(*text, skip, window, on_token);
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, ReadFile("--file", file_));
+  return scorer.Score(text, skip, window, on_token);
 }
 
 absl::Status ScoreCommand::Run(Io& io) {
-  const Client client(connection_.server);
-  TextScorer scorer(client, options_);
+  const Client client(connection.server);
+  TextScorer scorer(client, options);
   ProgressLine progress(io.err, io.err_is_terminal);
   const auto start = steady_clock::now();
   auto next_progress = start + progress.interval();
@@ -112,7 +107,7 @@ absl::Status ScoreCommand::Run(Io& io) {
 
 void ScoreCommand::Print(const TextScore& score, double seconds,
                          const std::vector<v1::Token>& tokens, Io& io) const {
-  if (connection_.json) {
+  if (connection.json) {
     nlohmann::ordered_json json = {{"skip", score.skip},
                                    {"tokens", score.scored_tokens},
                                    {"windows", score.windows},

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 #include "client/cli/text_tokenizer.h"
 
 namespace skipstone::client {
@@ -46,10 +47,9 @@ absl::Status TextScorer::ScoreWindows(const Windows& windows, const v1::Skip& sk
       if (i > 0 && tokens > kTokensPerCall) break;
       *request.add_items() = windows[next++];
     }
-    const auto response = client_.Score(request, options_);
-    if (!response.ok()) return response.status();
-    score.skip = response->applied_skip().spec();
-    for (const v1::ScoreResult& result : response->results()) {
+    SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response, client_.Score(request, options_));
+    score.skip = response.applied_skip().spec();
+    for (const v1::ScoreResult& result : response.results()) {
       score.scored_tokens += result.tokens_size();
       score.logprob_sum += result.logprob_sum();
       score.kv_pages_used += result.kv_pages_used();
@@ -65,21 +65,19 @@ absl::Status TextScorer::ScoreWindows(const Windows& windows, const v1::Skip& sk
 
 absl::StatusOr<TextScore> TextScorer::Score(const std::string& text, const v1::Skip& skip,
                                             uint32_t window, const OnToken& on_token) const {
-  const auto model = client_.GetModel(options_);
-  if (!model.ok()) return model.status();
-  auto ids = TextTokenizer(client_, options_).Tokenize(text);
-  if (!ids.ok()) return ids.status();
-  return ScoreIds(*model, *std::move(ids), skip, window, on_token);
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetModelResponse model, client_.GetModel(options_));
+  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<uint32_t> ids,
+                             TextTokenizer(client_, options_).Tokenize(text));
+  return ScoreIds(model, std::move(ids), skip, window, on_token);
 }
 
 absl::StatusOr<TextScore> TextScorer::ScoreIds(std::vector<uint32_t> ids, const v1::Skip& skip,
                                                uint32_t window, const OnToken& on_token) const {
-  const auto model = client_.GetModel(options_);
-  if (!model.ok()) return model.status();
-  if (model->has_bos_token_id() && !ids.empty() && ids.front() == model->bos_token_id()) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetModelResponse model, client_.GetModel(options_));
+  if (model.has_bos_token_id() && !ids.empty() && ids.front() == model.bos_token_id()) {
     ids.erase(ids.begin());
   }
-  return ScoreIds(*model, std::move(ids), skip, window, on_token);
+  return ScoreIds(model, std::move(ids), skip, window, on_token);
 }
 
 absl::StatusOr<TextScore> TextScorer::ScoreIds(const v1::GetModelResponse& model,
@@ -96,8 +94,7 @@ absl::StatusOr<TextScore> TextScorer::ScoreIds(const v1::GetModelResponse& model
   const Windows windows = CutIntoWindows(ids, bos, score.window_tokens);
   if (windows.empty()) return absl::InvalidArgumentError("the text has no tokens to score");
   score.windows = windows.size();
-  const absl::Status status = ScoreWindows(windows, skip, on_token, score);
-  if (!status.ok()) return status;
+  SKIPSTONE_RETURN_IF_ERROR(ScoreWindows(windows, skip, on_token, score));
   return score;
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 
 namespace skipstone::client {
 namespace {
@@ -47,29 +48,24 @@ absl::StatusOr<std::vector<uint32_t>> TextTokenizer::Call(std::string_view text)
   v1::TokenizeRequest request;
   request.set_text(text.data(), text.size());
   request.set_add_special_tokens(false);
-  const auto response = client_.Tokenize(request, options_);
-  if (!response.ok()) return response.status();
-  return Ids(response->ids().begin(), response->ids().end());
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::TokenizeResponse response,
+                             client_.Tokenize(request, options_));
+  return Ids(response.ids().begin(), response.ids().end());
 }
 
 absl::StatusOr<TextTokenizer::Cut> TextTokenizer::TryCut(std::string_view text, size_t begin,
                                                          size_t end) const {
   const size_t from = CharacterStart(text, begin);
   const size_t to = CharacterStart(text, std::min(text.size(), end + kAroundBytes));
-  const auto whole = Call(text.substr(from, to - from));
-  if (!whole.ok()) return whole.status();
-  const auto left = Call(text.substr(from, end - from));
-  if (!left.ok()) return left.status();
-  const bool begins =
-      left->size() <= whole->size() && std::equal(left->begin(), left->end(), whole->begin());
-  if (!begins) return Cut{};
-  const Ids rest(whole->begin() + left->size(), whole->end());
+  SKIPSTONE_ASSIGN_OR_RETURN(const Ids whole, Call(text.substr(from, to - from)));
+  SKIPSTONE_ASSIGN_OR_RETURN(const Ids left, Call(text.substr(from, end - from)));
+  const auto [left_end, rest] = std::mismatch(left.begin(), left.end(), whole.begin(), whole.end());
+  if (left_end != left.end()) return Cut{};
   for (const size_t blank : {1, 0}) {
     if (blank == 1 && text[end] != ' ') continue;
-    const auto right = Call(text.substr(end + blank, to - end - blank));
-    if (!right.ok()) return right.status();
-    for (size_t surplus = 0; surplus <= std::min<size_t>(1, right->size()); ++surplus) {
-      if (std::equal(right->begin() + surplus, right->end(), rest.begin(), rest.end())) {
+    SKIPSTONE_ASSIGN_OR_RETURN(const Ids right, Call(text.substr(end + blank, to - end - blank)));
+    for (size_t surplus = 0; surplus <= std::min<size_t>(1, right.size()); ++surplus) {
+      if (std::equal(right.begin() + surplus, right.end(), rest, whole.end())) {
         return Cut{.end = end, .next = end + blank, .surplus = surplus};
       }
     }
@@ -106,13 +102,10 @@ absl::StatusOr<std::vector<uint32_t>> TextTokenizer::Tokenize(std::string_view t
     Cut cut{.end = text.size()};
     const bool last = text.size() - begin <= bytes_per_call_;
     if (!last) {
-      const auto found = FindCut(text, begin);
-      if (!found.ok()) return found.status();
-      cut = *found;
+      SKIPSTONE_ASSIGN_OR_RETURN(cut, FindCut(text, begin));
     }
-    const auto part = Call(text.substr(begin, cut.end - begin));
-    if (!part.ok()) return part.status();
-    ids.insert(ids.end(), part->begin() + std::min(surplus, part->size()), part->end());
+    SKIPSTONE_ASSIGN_OR_RETURN(const Ids part, Call(text.substr(begin, cut.end - begin)));
+    ids.insert(ids.end(), part.begin() + std::min(surplus, part.size()), part.end());
     if (last) return ids;
     begin = cut.next;
     surplus = cut.surplus;

@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "base/status.h"
 #include "client/cli/read_file.h"
 
 namespace skipstone::client {
@@ -39,7 +40,7 @@ absl::StatusOr<std::vector<uint32_t>> ParseTokenIds(const std::string& where,
         absl::StrSplit(part, absl::ByAnyChar(" \t\r\n\v\f"), absl::SkipEmpty());
     if (words.empty()) words = {""};  // nothing between two commas
     for (const absl::string_view word : words) {
-      if (absl::Status status = AddId(where, word, ids); !status.ok()) return status;
+      SKIPSTONE_RETURN_IF_ERROR(AddId(where, word, ids));
     }
   }
   return ids;
@@ -56,9 +57,8 @@ absl::Status TokenIdsFlag::Check() const {
 
 absl::StatusOr<std::vector<uint32_t>> TokenIdsFlag::Read() const {
   if (!in_file()) return ParseTokenIds("--ids", *text_);
-  const auto text = ReadFile("--ids", text_->substr(1));
-  if (!text.ok()) return text.status();
-  return ParseTokenIds("--ids " + *text_, *text);
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, ReadFile("--ids", text_->substr(1)));
+  return ParseTokenIds("--ids " + *text_, text);
 }
 
 }  // namespace skipstone::client

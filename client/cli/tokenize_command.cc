@@ -1,11 +1,12 @@
-// `skipstone tokenize`: a text's token ids and pieces.
+// `skipstone tokenize` and `skipstone detokenize`: a text's token ids and pieces, and back.
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 #include "client/cli/command.h"
-#include "client/cli/connection_flags.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/table.h"
+#include "client/cli/token_ids_flag.h"
 #include "client/client.h"
 
 namespace skipstone::client {
@@ -19,7 +20,6 @@ class TokenizeCommand : public Command {
     return "[flags] TEXT\n\n  skipstone tokenize 'In the beginning'\n";
   }
   void AddFlags(FlagSet& flags) override {
-    connection_.AddTo(flags);
     flags.Add("special", &special_, "put the beginning-of-sequence token first; --nospecial: not");
   }
 
@@ -30,34 +30,66 @@ class TokenizeCommand : public Command {
     }
     request_.set_text(arguments[0]);
     request_.set_add_special_tokens(special_);
-    return connection_.ReadInto(options_);
+    return absl::OkStatus();
   }
 
   absl::Status Run(Io& io) override {
-    const auto response = Client(connection_.server).Tokenize(request_, options_);
-    if (!response.ok()) return response.status();
-    if (connection_.json) {
-      PrintJson(ProtoToJson(*response), io.out);
+    SKIPSTONE_ASSIGN_OR_RETURN(const v1::TokenizeResponse response,
+                               Client(connection.server).Tokenize(request_, options));
+    if (connection.json) {
+      PrintJson(ProtoToJson(response), io.out);
       return absl::OkStatus();
     }
     Table table({"id", "piece"});
-    for (int i = 0; i < response->ids_size(); ++i) {
-      table.AddRow({std::to_string(response->ids(i)),
-                    i < response->pieces_size() ? response->pieces(i) : ""});
+    for (int i = 0; i < response.ids_size(); ++i) {
+      table.AddRow(
+          {std::to_string(response.ids(i)), i < response.pieces_size() ? response.pieces(i) : ""});
     }
     table.Print(io.out);
     return absl::OkStatus();
   }
 
  private:
-  ConnectionFlags connection_;
   bool special_ = true;
   v1::TokenizeRequest request_;
-  CallOptions options_;
+};
+
+class DetokenizeCommand : public Command {
+ public:
+  std::string name() const override { return "detokenize"; }
+  std::string summary() const override { return "prints the text of token ids"; }
+  std::string usage() const override {
+    return "[flags] --ids 1,2,3 | --ids @FILE\n\n  skipstone detokenize --ids 306,626\n";
+  }
+  void AddFlags(FlagSet& flags) override { ids_.AddTo(flags); }
+
+  absl::Status Prepare(const std::vector<std::string>& arguments) override {
+    SKIPSTONE_RETURN_IF_ERROR(Command::Prepare(arguments));
+    if (!ids_.given()) return absl::InvalidArgumentError("expected --ids");
+    return ids_.Check();
+  }
+
+  absl::Status Run(Io& io) override {
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, ids_.Read());
+    v1::DetokenizeRequest request;
+    request.mutable_ids()->Add(ids.begin(), ids.end());
+    SKIPSTONE_ASSIGN_OR_RETURN(const v1::DetokenizeResponse response,
+                               Client(connection.server).Detokenize(request, options));
+    if (connection.json) {
+      PrintJson(ProtoToJson(response), io.out);
+    } else {
+      io.out << response.text() << '\n';
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  TokenIdsFlag ids_;
 };
 
 }  // namespace
 
 std::unique_ptr<Command> MakeTokenizeCommand() { return std::make_unique<TokenizeCommand>(); }
+std::unique_ptr<Command> MakeDetokenizeCommand() { return std::make_unique<DetokenizeCommand>(); }
 
 }  // namespace skipstone::client

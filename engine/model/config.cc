@@ -1,13 +1,12 @@
 #include "engine/model/config.h"
 
+#include <filesystem>
 #include <set>
-#include <utility>
+#include <system_error>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "engine/model/json_fields.h"
-#include "engine/model/model_folder.h"
-#include "engine/model/model_limits.h"
 #include "engine/model/read_file.h"
 
 namespace skipstone {
@@ -100,18 +99,51 @@ absl::Status ParseShape(const JsonFields& config, ModelConfig* model) {
   return CompleteShape("config.json", &shape);
 }
 
-absl::StatusOr<std::vector<int32_t>> EosIds(const JsonFields& fields, int vocab) {
-  std::vector<int32_t> ids;
-  if (!fields.Contains("eos_token_id")) {
-    if (kDefaultEos < vocab) ids.push_back(kDefaultEos);
-    return ids;
+// What a folder that is given as a model must be, before anything of it is read.
+absl::Status CheckModelFolder(const std::string& dir) {
+  constexpr char kServed[] =
+      "a model is a Hugging Face folder with config.json, *.safetensors, and tokenizer.model or "
+      "tokenizer.json; GGUF files are not served";
+  std::error_code error;
+  if (!std::filesystem::exists(dir, error)) {
+    return absl::NotFoundError(absl::StrFormat("there is no %s: %s", dir, kServed));
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int64_t> given, fields.Ints("eos_token_id", 0, vocab - 1));
-  ids.assign(given.begin(), given.end());
-  return ids;
+  if (!std::filesystem::is_directory(dir, error)) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s is no folder: %s", dir, kServed));
+  }
+  if (!std::filesystem::exists(dir + "/config.json", error)) {
+    return absl::NotFoundError(
+        absl::StrFormat("there is no file %s/config.json: %s", dir, kServed));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
+
+absl::Status CompleteShape(const std::string& name, ModelShape* shape) {
+  const auto fail = [&](const std::string& why) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s: %s", name, why));
+  };
+  if (shape->head_dim == 0) {
+    if (shape->hidden % shape->heads != 0) {
+      return fail(absl::StrFormat("hidden_size %d is not divisible by num_attention_heads %d",
+                                  shape->hidden, shape->heads));
+    }
+    shape->head_dim = shape->hidden / shape->heads;
+  }
+  if (shape->heads % shape->kv_heads != 0) {
+    return fail(absl::StrFormat("num_attention_heads %d is not divisible by num_key_value_heads %d",
+                                shape->heads, shape->kv_heads));
+  }
+  // Attention works on whole vectors of 8, RoPE on pairs.
+  if (shape->head_dim % 8 != 0 || shape->head_dim > kMaxServedHeadDim) {
+    return fail(absl::StrFormat(
+        "head_dim %d is not a multiple of 8 up to %d; unless given it is hidden_size %d / "
+        "num_attention_heads %d",
+        shape->head_dim, kMaxServedHeadDim, shape->hidden, shape->heads));
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json,
                                              const std::string& generation_config_json) {
@@ -131,7 +163,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json,
     SKIPSTONE_ASSIGN_OR_RETURN(model.bos_id, config.Int("bos_token_id", 0, vocab - 1));
   }
   const JsonFields& ends = generation.Contains("eos_token_id") ? generation : config;
-  SKIPSTONE_ASSIGN_OR_RETURN(model.eos_ids, EosIds(ends, vocab));
+  model.names_eos = ends.Contains("eos_token_id");
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto eos_ids, ends.Ints("eos_token_id", 0, vocab - 1));
+  model.eos_ids.assign(eos_ids.begin(), eos_ids.end());
+  if (!model.names_eos && kDefaultEos < vocab) model.eos_ids = {kDefaultEos};
   return model;
 }
 

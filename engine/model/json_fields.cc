@@ -10,19 +10,6 @@ namespace skipstone {
 
 using nlohmann::json;
 
-// An object within a parsed text, which it keeps alive. Never a copy: copying JSON recurses, and a
-// file may nest as deeply as it is long.
-struct JsonFields::Value {
-  explicit Value(std::shared_ptr<const json> in) : object(std::move(in)) {}
-
-  const std::shared_ptr<const json> object;
-
-  const json* Find(const std::string& key) const {
-    const auto it = object->find(key);
-    return it == object->end() || it->is_null() ? nullptr : &*it;
-  }
-};
-
 namespace {
 
 bool IsIntIn(const json& value, int64_t min, int64_t max) {
@@ -57,8 +44,10 @@ std::optional<std::pair<std::string, std::string>> PairOf(const json& value) {
 
 }  // namespace
 
-JsonFields::JsonFields(std::shared_ptr<const Value> value, std::string name)
-    : value_(std::move(value)), name_(std::move(name)) {}
+const json* JsonFields::Find(const std::string& key) const {
+  const auto it = object_->find(key);
+  return it == object_->end() || it->is_null() ? nullptr : &*it;
+}
 
 absl::StatusOr<JsonFields> JsonFields::Parse(const std::string& text, const std::string& name) {
   const auto object = std::make_shared<json>();
@@ -70,23 +59,17 @@ absl::StatusOr<JsonFields> JsonFields::Parse(const std::string& text, const std:
   if (!object->is_object()) {
     return absl::InvalidArgumentError(absl::StrFormat("%s is not a JSON object", name));
   }
-  return JsonFields(std::make_shared<Value>(object), name);
+  return JsonFields(object, name);
 }
 
-bool JsonFields::Has(const std::string& key) const { return value_->Find(key) != nullptr; }
+bool JsonFields::Has(const std::string& key) const { return Find(key) != nullptr; }
 
-bool JsonFields::Contains(const std::string& key) const { return value_->object->contains(key); }
+bool JsonFields::Contains(const std::string& key) const { return object_->contains(key); }
 
-bool JsonFields::IsString(const std::string& key) const {
-  return Has(key) && value_->Find(key)->is_string();
-}
-
-bool JsonFields::IsArray(const std::string& key) const {
-  return Has(key) && value_->Find(key)->is_array();
-}
+bool JsonFields::IsArray(const std::string& key) const { return Has(key) && Find(key)->is_array(); }
 
 std::string JsonFields::Describe(const std::string& key) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   if (value == nullptr) return Contains(key) ? "null" : "absent";
   // Nested values may be arbitrarily deep and long; dump() would recurse.
   if (value->is_structured()) return std::string("an ") + value->type_name();
@@ -101,7 +84,7 @@ absl::Status JsonFields::Error(const std::string& key, const std::string& why) c
 
 absl::StatusOr<int64_t> JsonFields::Int(const std::string& key, int64_t min, int64_t max,
                                         std::optional<int64_t> absent) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   if (value == nullptr && absent.has_value()) return *absent;
   if (value == nullptr || !IsIntIn(*value, min, max)) {
     return Error(key, absl::StrFormat("an integer from %d to %d is needed", min, max));
@@ -111,7 +94,7 @@ absl::StatusOr<int64_t> JsonFields::Int(const std::string& key, int64_t min, int
 
 absl::StatusOr<double> JsonFields::Number(const std::string& key, double min, double max,
                                           double absent) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   if (value == nullptr) return absent;
   // Written so that NaN is refused.
   if (!value->is_number() || !(value->get<double>() >= min && value->get<double>() <= max)) {
@@ -121,7 +104,7 @@ absl::StatusOr<double> JsonFields::Number(const std::string& key, double min, do
 }
 
 absl::StatusOr<bool> JsonFields::Bool(const std::string& key, bool absent) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   if (value == nullptr) return absent;
   if (!value->is_boolean()) return Error(key, "true or false is needed");
   return value->get<bool>();
@@ -129,7 +112,7 @@ absl::StatusOr<bool> JsonFields::Bool(const std::string& key, bool absent) const
 
 absl::StatusOr<std::string> JsonFields::String(const std::string& key,
                                                const std::string& absent) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   if (value == nullptr) return absent;
   if (!value->is_string()) return Error(key, "a string is needed");
   return value->get<std::string>();
@@ -137,7 +120,7 @@ absl::StatusOr<std::string> JsonFields::String(const std::string& key,
 
 absl::StatusOr<std::vector<int64_t>> JsonFields::Ints(const std::string& key, int64_t min,
                                                       int64_t max) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   std::vector<int64_t> numbers;
   if (value == nullptr) return numbers;
   const auto error = [&] {
@@ -156,31 +139,29 @@ absl::StatusOr<std::vector<int64_t>> JsonFields::Ints(const std::string& key, in
 }
 
 absl::StatusOr<JsonFields> JsonFields::Object(const std::string& key) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   if (value != nullptr && !value->is_object()) return Error(key, "an object is needed");
   std::shared_ptr<const json> inner = value == nullptr
                                           ? std::make_shared<const json>(json::object())
-                                          : std::shared_ptr<const json>(value_->object, value);
-  return JsonFields(std::make_shared<Value>(std::move(inner)),
-                    absl::StrFormat("%s: %s", name_, key));
+                                          : std::shared_ptr<const json>(object_, value);
+  return JsonFields(std::move(inner), absl::StrFormat("%s: %s", name_, key));
 }
 
 absl::StatusOr<std::vector<JsonFields>> JsonFields::Objects(const std::string& key) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   std::vector<JsonFields> objects;
   if (value == nullptr) return objects;
   if (!value->is_array()) return Error(key, "a list of objects is needed");
   for (const json& item : *value) {
     if (!item.is_object()) return Error(key, "a list of objects is needed");
-    objects.push_back(
-        JsonFields(std::make_shared<Value>(std::shared_ptr<const json>(value_->object, &item)),
-                   absl::StrFormat("%s: %s[%d]", name_, key, objects.size())));
+    objects.push_back(JsonFields(std::shared_ptr<const json>(object_, &item),
+                                 absl::StrFormat("%s: %s[%d]", name_, key, objects.size())));
   }
   return objects;
 }
 
 absl::StatusOr<std::optional<std::string>> JsonFields::Token(const std::string& key) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   if (value == nullptr) return std::nullopt;
   const std::optional<std::string> token = TokenOf(*value);
   if (!token.has_value()) return Error(key, "a string, or an object with its content, is needed");
@@ -188,7 +169,7 @@ absl::StatusOr<std::optional<std::string>> JsonFields::Token(const std::string& 
 }
 
 absl::StatusOr<std::vector<std::string>> JsonFields::Tokens(const std::string& key) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   std::vector<std::string> tokens;
   if (value == nullptr) return tokens;
   if (!value->is_structured()) return Error(key, "a list of tokens is needed");
@@ -202,7 +183,7 @@ absl::StatusOr<std::vector<std::string>> JsonFields::Tokens(const std::string& k
 
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> JsonFields::Pairs(
     const std::string& key) const {
-  const json* value = value_->Find(key);
+  const json* value = Find(key);
   std::vector<std::pair<std::string, std::string>> pairs;
   if (value == nullptr) return pairs;
   if (!value->is_array()) return Error(key, "a list of pairs is needed");
@@ -216,7 +197,7 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> JsonFields::Pai
 
 std::vector<std::string> JsonFields::Keys() const {
   std::vector<std::string> keys;
-  for (const auto& item : value_->object->items()) keys.push_back(item.key());
+  for (const auto& item : object_->items()) keys.push_back(item.key());
   return keys;
 }
 

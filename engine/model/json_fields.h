@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "nlohmann/json_fwd.hpp"
 
 namespace skipstone {
 
@@ -23,7 +24,6 @@ class JsonFields {
   bool Has(const std::string& key) const;
   // The key stands there, be its value null.
   bool Contains(const std::string& key) const;
-  bool IsString(const std::string& key) const;
   bool IsArray(const std::string& key) const;
   // The value as JSON for messages; large values by their type only.
   std::string Describe(const std::string& key) const;
@@ -54,10 +54,14 @@ class JsonFields {
       const std::string& key) const;
 
  private:
-  struct Value;  // keeps the JSON library out of this header
-  JsonFields(std::shared_ptr<const Value> value, std::string name);
+  JsonFields(std::shared_ptr<const nlohmann::json> object, std::string name)
+      : object_(std::move(object)), name_(std::move(name)) {}
+  // Null where absent.
+  const nlohmann::json* Find(const std::string& key) const;
 
-  std::shared_ptr<const Value> value_;
+  // Within a parsed text, which it keeps alive. Never a copy: copying JSON recurses, and a file may
+  // nest as deeply as it is long.
+  std::shared_ptr<const nlohmann::json> object_;
   std::string name_;
 };
 

@@ -92,7 +92,6 @@ absl::StatusOr<Safetensors> Safetensors::OpenFile(const std::string& path) {
                              ParseSafetensorsHeader(bytes, path));
   Safetensors file;
   for (SafetensorsEntry& entry : entries) {
-    file.total_bytes_ += static_cast<int64_t>(entry.end - entry.begin);
     StoredTensor& tensor = file.tensors_[entry.name];
     tensor = {entry.type, std::move(entry.unserved_type), std::move(entry.shape)};
     const size_t alignment = tensor.unserved_type.empty() ? SizeOf(tensor.type) : 1;
@@ -151,7 +150,6 @@ absl::StatusOr<Safetensors> Safetensors::OpenDirectory(const std::string& dir) {
       }
       all.tensors_.insert(*found);
     }
-    all.total_bytes_ += shard.total_bytes_;
     all.mappings_.push_back(std::move(shard.mappings_.front()));
   }
   return all;

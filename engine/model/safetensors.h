@@ -38,7 +38,6 @@ class Safetensors {
   // Null if there is no such tensor.
   const StoredTensor* Find(const std::string& name) const;
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
-  int64_t total_bytes() const { return total_bytes_; }
 
  private:
   class Mapping;
@@ -46,7 +45,6 @@ class Safetensors {
 
   std::vector<std::unique_ptr<Mapping>> mappings_;
   std::map<std::string, StoredTensor> tensors_;
-  int64_t total_bytes_ = 0;
 };
 
 }  // namespace skipstone

@@ -1,25 +1,95 @@
 // Reads a tokenizer.model: SentencePiece's sentencepiece_model.proto.
-#include <cmath>
+#include <bit>
+#include <map>
 
 #include "absl/strings/str_format.h"
-#include "base/utf8.h"
 #include "engine/model/sentence_piece.h"
-#include "engine/model/wire_reader.h"
 
 namespace skipstone {
 namespace {
 
-// ModelProto, SentencePiece.Type, ModelType.
+// Walks the fields of a message in Protocol Buffers' wire format. The engine knows no protobuf, and
+// of one file's few fields needs no more than this.
+//
+//   WireReader reader(bytes);
+//   while (reader.Next()) { if (reader.field() == 1) Use(reader.bytes()); }
+//   if (!reader.ok()) ...
+// A value of another wire type than the getter's reads as empty or 0. Views into the input.
+class WireReader {
+ public:
+  explicit WireReader(std::string_view bytes) : rest_(bytes) {}
+
+  // Moves to the next field. False at the end, and on malformed input.
+  bool Next() {
+    varint_ = 0;
+    bytes_ = {};
+    if (rest_.empty() || !ok_) return false;
+    uint64_t tag = 0;
+    ok_ = ReadVarint(&tag);
+    field_ = tag >> 3;
+    switch (tag & 7) {
+      case 0:
+        ok_ = ok_ && ReadVarint(&varint_);
+        break;
+      case 1:
+        ok_ = ok_ && Take(8);
+        break;
+      case 2: {
+        uint64_t size = 0;
+        ok_ = ok_ && ReadVarint(&size) && Take(size);
+        break;
+      }
+      case 5:
+        ok_ = ok_ && Take(4);
+        break;
+      default:
+        ok_ = false;
+    }
+    return ok_;
+  }
+
+  bool ok() const { return ok_; }
+  uint64_t field() const { return field_; }
+  uint64_t varint() const { return varint_; }
+  std::string_view bytes() const { return bytes_; }
+  // Little-endian, as on the wire.
+  float float32() const {
+    if (bytes_.size() != 4) return 0;
+    uint32_t bits = 0;
+    for (int i = 3; i >= 0; --i) bits = bits << 8 | static_cast<uint8_t>(bytes_[i]);
+    return std::bit_cast<float>(bits);
+  }
+
+ private:
+  bool Take(uint64_t size) {
+    if (size > rest_.size()) return false;
+    bytes_ = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return true;
+  }
+
+  bool ReadVarint(uint64_t* value) {
+    *value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (rest_.empty()) return false;
+      const auto byte = static_cast<uint8_t>(rest_.front());
+      rest_.remove_prefix(1);
+      *value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+
+  std::string_view rest_;
+  bool ok_ = true;
+  uint64_t field_ = 0;
+  uint64_t varint_ = 0;
+  std::string_view bytes_;
+};
+
+// ModelProto, ModelType.
 enum ModelField { kPieces = 1, kTrainerSpec = 2, kNormalizerSpec = 3 };
 enum PieceField { kText = 1, kScore = 2, kType = 3 };
-enum PieceType {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6
-};
 enum TrainerField {
   kModelType = 3,
   kWhitespaceAsSuffix = 24,
@@ -36,8 +106,15 @@ constexpr char kMalformed[] = "it is truncated or malformed";
 
 // Returns what is wrong, or nothing.
 std::string ReadPiece(std::string_view message, SentencePieceSpec* spec) {
+  using Kind = SentencePieceSpec::Kind;
+  // By SentencePiece.Type; unused pieces, 5, are not served.
+  static const std::map<uint64_t, Kind> kKinds = {{1, Kind::kText},
+                                                  {2, Kind::kUnknown},
+                                                  {3, Kind::kControl},
+                                                  {4, Kind::kUserDefined},
+                                                  {6, Kind::kByte}};
   SentencePieceSpec::Piece piece;
-  uint64_t type = kNormal;
+  uint64_t type = 1;
   WireReader reader(message);
   while (reader.Next()) {
     if (reader.field() == kText) piece.text = std::string(reader.bytes());
@@ -45,25 +122,12 @@ std::string ReadPiece(std::string_view message, SentencePieceSpec* spec) {
     if (reader.field() == kType) type = reader.varint();
   }
   if (!reader.ok()) return kMalformed;
-  switch (type) {
-    case kNormal:
-      break;
-    case kUnknown:
-      piece.kind = SentencePieceSpec::Kind::kUnknown;
-      break;
-    case kControl:
-      piece.kind = SentencePieceSpec::Kind::kControl;
-      break;
-    case kUserDefined:
-      piece.kind = SentencePieceSpec::Kind::kUserDefined;
-      break;
-    case kByte:
-      piece.kind = SentencePieceSpec::Kind::kByte;
-      break;
-    default:
-      return absl::StrFormat("piece %d, '%s', is of type %d: that type is not served",
-                             spec->pieces.size(), piece.text, type);
+  const auto kind = kKinds.find(type);
+  if (kind == kKinds.end()) {
+    return absl::StrFormat("piece %d, '%s', is of type %d: that type is not served",
+                           spec->pieces.size(), piece.text, type);
   }
+  piece.kind = kind->second;
   spec->pieces.push_back(std::move(piece));
   return "";
 }

@@ -7,7 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "engine/model/model_limits.h"
+#include "engine/model/config.h"
 #include "engine/model/read_file.h"
 
 namespace skipstone {

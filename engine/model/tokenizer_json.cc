@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "engine/model/model_limits.h"
+#include "engine/model/config.h"
 
 namespace skipstone {
 namespace {

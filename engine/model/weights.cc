@@ -38,7 +38,6 @@ class TensorFinder {
     }
     SKIPSTONE_ASSIGN_OR_RETURN(tensors.final_norm, Norm("model.norm.weight"));
     tensors.head = tensors.embedding;
-    tensors.head = tensors.embedding;
     if (has_head ? !only_head : !config_.tied_head) {
       SKIPSTONE_ASSIGN_OR_RETURN(tensors.head, Matrix(kHead, s.vocab, s.hidden));
     }

@@ -2,7 +2,6 @@
 // synthetic model.
 #include "base/check.h"
 #include "engine/model/config.h"
-#include "engine/model/model_limits.h"
 #include "engine/model/synthetic.h"
 #include "tests/fuzz/fuzz_target.h"
 

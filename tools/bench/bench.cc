@@ -43,10 +43,10 @@ double MatrixBytes(const ModelShape& s, DType type) {
 class Bench {
  public:
   explicit Bench(const BenchOptions& options) : options_(options) {}
-  absl::Status Start(LoadedModel model);
-  absl::Status Run(BenchResult* result);
+  absl::StatusOr<BenchResult> Run(LoadedModel model);
 
  private:
+  absl::Status Start(LoadedModel model);
   void Describe(const LoadedModel& model);
   absl::Status MakeArms();
   absl::Status TimeStages(LoadedModel* model);
@@ -181,13 +181,13 @@ absl::Status Bench::RunRound(int round) {
   return absl::OkStatus();
 }
 
-absl::Status Bench::Run(BenchResult* result) {
+absl::StatusOr<BenchResult> Bench::Run(LoadedModel model) {
+  SKIPSTONE_RETURN_IF_ERROR(Start(std::move(model)));
   SKIPSTONE_RETURN_IF_ERROR(WarmUp());
   for (int round = 0; round < options_.rounds; ++round) {
     SKIPSTONE_RETURN_IF_ERROR(RunRound(round));
   }
-  *result = std::move(result_);
-  return absl::OkStatus();
+  return std::move(result_);
 }
 
 }  // namespace
@@ -201,11 +201,7 @@ absl::StatusOr<BenchResult> RunBench(const BenchOptions& options) {
 }
 
 absl::StatusOr<BenchResult> RunBench(const BenchOptions& options, LoadedModel model) {
-  Bench bench(options);
-  BenchResult result;
-  SKIPSTONE_RETURN_IF_ERROR(bench.Start(std::move(model)));
-  SKIPSTONE_RETURN_IF_ERROR(bench.Run(&result));
-  return result;
+  return Bench(options).Run(std::move(model));
 }
 
 }  // namespace skipstone

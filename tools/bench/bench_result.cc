@@ -10,24 +10,29 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <class Value>
-double MedianOf(const Phase& phase, Value value) {
-  std::vector<double> values;
-  for (const Sample& sample : phase.samples) values.push_back(value(sample));
-  return Median(std::move(values));
-}
-
-template <class Value>
-double MedianRatio(const Phase& a, const Phase& b, Value value) {
-  std::vector<double> ratios;
-  for (size_t i = 0; i < std::min(a.samples.size(), b.samples.size()); ++i) {
-    const double divisor = value(b.samples[i]);
-    if (divisor > 0) ratios.push_back(value(a.samples[i]) / divisor);
-  }
-  return Median(std::move(ratios));
-}
-
 double PerSecond(double count, double seconds) { return seconds > 0 ? count / seconds : 0; }
+
+// bytes / seconds / read bandwidth
+double BandwidthFraction(const Sample& s) {
+  return PerSecond(PerSecond(s.cost.bytes(), s.seconds), s.ceilings.bytes_per_s);
+}
+// FLOPs / seconds / peak
+double FlopsFraction(const Sample& s) {
+  return PerSecond(PerSecond(s.cost.flops, s.seconds), s.ceilings.flops_per_s);
+}
+double FloorFraction(const Sample& s) { return PerSecond(s.floor_seconds, s.seconds); }
+
+// Mean of the floor fractions of the decode steps of all arms but the mixed one.
+double HomogeneousFloorFraction(const BenchResult& result) {
+  double sum = 0;
+  int arms = 0;
+  for (const ArmResult& arm : result.arms) {
+    if (arm.mixed) continue;
+    sum += MedianOf(arm.decode, FloorFraction);
+    ++arms;
+  }
+  return arms > 0 ? sum / arms : 0;
+}
 
 // Means of a step's stages.
 Json StagesJson(const Phase& phase) {
@@ -46,36 +51,37 @@ Json StagesJson(const Phase& phase) {
 void AddDecode(const BenchResult& result, const ArmResult& arm, Json* out) {
   const Phase& phase = arm.decode;
   if (phase.samples.empty()) return;
-  const double seconds = MedianSeconds(phase);
+  const double seconds = MedianOf(phase, &Sample::seconds);
   Json& json = *out;
   json["decode_ms_per_token"] = 1e3 * seconds;
-  json["decode_launch_ms"] = 1e3 * MedianLaunch(phase);
+  json["decode_launch_ms"] = 1e3 * MedianOf(phase, &Sample::launch_seconds);
   json["decode_tokens_per_s"] = PerSecond(result.options.batch, seconds);
   json["bytes_per_token"] =
       MedianOf(phase, [](const Sample& s) { return s.cost.bytes(); }) / result.options.batch;
-  json["bandwidth_fraction"] = BandwidthFraction(phase);
-  json["decode_floor_ms"] = 1e3 * MedianFloor(phase);
-  json["decode_floor_fraction"] = FloorFraction(phase);
+  json["bandwidth_fraction"] = MedianOf(phase, BandwidthFraction);
+  json["decode_floor_ms"] = 1e3 * MedianOf(phase, &Sample::floor_seconds);
+  json["decode_floor_fraction"] = MedianOf(phase, FloorFraction);
   if (arm.mixed) json["decode_homogeneous_floor_fraction"] = HomogeneousFloorFraction(result);
-  json["decode_speedup"] = SpeedUp(result.arms[0].decode, phase);
-  json["decode_floor_speedup"] = FloorSpeedUp(result.arms[0].decode, phase);
+  json["decode_speedup"] = MedianRatio(result.arms[0].decode, phase, &Sample::seconds);
+  json["decode_floor_speedup"] = MedianRatio(result.arms[0].decode, phase, &Sample::floor_seconds);
   if (result.options.stages) json["decode_stages"] = StagesJson(phase);
 }
 
 void AddPrefill(const BenchResult& result, const ArmResult& arm, Json* out) {
   const Phase& phase = arm.prefill;
   if (phase.samples.empty()) return;
-  const double seconds = MedianSeconds(phase);
+  const double seconds = MedianOf(phase, &Sample::seconds);
   Json& json = *out;
   json["prefill_tokens_per_s"] = PerSecond(result.options.prompt, seconds);
   json["prefill_ms"] = 1e3 * seconds;
-  json["prefill_launch_ms"] = 1e3 * MedianLaunch(phase);
+  json["prefill_launch_ms"] = 1e3 * MedianOf(phase, &Sample::launch_seconds);
   json["prefill_flops"] = MedianOf(phase, [](const Sample& s) { return s.cost.flops; });
-  json["flops_fraction"] = FlopsFraction(phase);
-  json["prefill_floor_ms"] = 1e3 * MedianFloor(phase);
-  json["prefill_floor_fraction"] = FloorFraction(phase);
-  json["prefill_speedup"] = SpeedUp(result.arms[0].prefill, phase);
-  json["prefill_floor_speedup"] = FloorSpeedUp(result.arms[0].prefill, phase);
+  json["flops_fraction"] = MedianOf(phase, FlopsFraction);
+  json["prefill_floor_ms"] = 1e3 * MedianOf(phase, &Sample::floor_seconds);
+  json["prefill_floor_fraction"] = MedianOf(phase, FloorFraction);
+  json["prefill_speedup"] = MedianRatio(result.arms[0].prefill, phase, &Sample::seconds);
+  json["prefill_floor_speedup"] =
+      MedianRatio(result.arms[0].prefill, phase, &Sample::floor_seconds);
   if (result.options.stages) json["prefill_stages"] = StagesJson(phase);
 }
 
@@ -131,9 +137,11 @@ void AddDecodeLine(const BenchResult& result, const ArmResult& arm, std::string*
       text,
       "  decode  %9.3f ms/token, floor %9.3f, %5.1f%% of floor, %5.1f%% of bandwidth, launch "
       "%.3f ms, speed-up %.3f, of floors %.3f\n",
-      1e3 * MedianSeconds(d), 1e3 * MedianFloor(d), 100 * FloorFraction(d),
-      100 * BandwidthFraction(d), 1e3 * MedianLaunch(d), SpeedUp(result.arms[0].decode, d),
-      FloorSpeedUp(result.arms[0].decode, d));
+      1e3 * MedianOf(d, &Sample::seconds), 1e3 * MedianOf(d, &Sample::floor_seconds),
+      100 * MedianOf(d, FloorFraction), 100 * MedianOf(d, BandwidthFraction),
+      1e3 * MedianOf(d, &Sample::launch_seconds),
+      MedianRatio(result.arms[0].decode, d, &Sample::seconds),
+      MedianRatio(result.arms[0].decode, d, &Sample::floor_seconds));
   if (arm.mixed) {
     absl::StrAppendFormat(text, "  the others' mean %5.1f%% of floor\n",
                           100 * HomogeneousFloorFraction(result));
@@ -147,9 +155,12 @@ void AddPrefillLine(const BenchResult& result, const ArmResult& arm, std::string
       text,
       "  prefill %9.1f tokens/s, %8.3f ms, floor %8.3f, %5.1f%% of floor, %5.1f%% of peak, launch "
       "%.3f ms, speed-up %.3f, of floors %.3f\n",
-      PerSecond(result.options.prompt, MedianSeconds(p)), 1e3 * MedianSeconds(p),
-      1e3 * MedianFloor(p), 100 * FloorFraction(p), 100 * FlopsFraction(p), 1e3 * MedianLaunch(p),
-      SpeedUp(result.arms[0].prefill, p), FloorSpeedUp(result.arms[0].prefill, p));
+      PerSecond(result.options.prompt, MedianOf(p, &Sample::seconds)),
+      1e3 * MedianOf(p, &Sample::seconds), 1e3 * MedianOf(p, &Sample::floor_seconds),
+      100 * MedianOf(p, FloorFraction), 100 * MedianOf(p, FlopsFraction),
+      1e3 * MedianOf(p, &Sample::launch_seconds),
+      MedianRatio(result.arms[0].prefill, p, &Sample::seconds),
+      MedianRatio(result.arms[0].prefill, p, &Sample::floor_seconds));
 }
 
 }  // namespace
@@ -162,44 +173,19 @@ double Median(std::vector<double> values) {
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-double MedianSeconds(const Phase& phase) {
-  return MedianOf(phase, [](const Sample& s) { return s.seconds; });
-}
-double MedianLaunch(const Phase& phase) {
-  return MedianOf(phase, [](const Sample& s) { return s.launch_seconds; });
-}
-double MedianFloor(const Phase& phase) {
-  return MedianOf(phase, [](const Sample& s) { return s.floor_seconds; });
-}
-double BandwidthFraction(const Phase& phase) {
-  return MedianOf(phase, [](const Sample& s) {
-    return PerSecond(PerSecond(s.cost.bytes(), s.seconds), s.ceilings.bytes_per_s);
-  });
-}
-double FlopsFraction(const Phase& phase) {
-  return MedianOf(phase, [](const Sample& s) {
-    return PerSecond(PerSecond(s.cost.flops, s.seconds), s.ceilings.flops_per_s);
-  });
-}
-double FloorFraction(const Phase& phase) {
-  return MedianOf(phase, [](const Sample& s) { return PerSecond(s.floor_seconds, s.seconds); });
-}
-double SpeedUp(const Phase& base, const Phase& phase) {
-  return MedianRatio(base, phase, [](const Sample& s) { return s.seconds; });
-}
-double FloorSpeedUp(const Phase& base, const Phase& phase) {
-  return MedianRatio(base, phase, [](const Sample& s) { return s.floor_seconds; });
+double MedianOf(const Phase& phase, const SampleValue& value) {
+  std::vector<double> values;
+  for (const Sample& sample : phase.samples) values.push_back(value(sample));
+  return Median(std::move(values));
 }
 
-double HomogeneousFloorFraction(const BenchResult& result) {
-  double sum = 0;
-  int arms = 0;
-  for (const ArmResult& arm : result.arms) {
-    if (arm.mixed) continue;
-    sum += FloorFraction(arm.decode);
-    ++arms;
+double MedianRatio(const Phase& base, const Phase& phase, const SampleValue& value) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < std::min(base.samples.size(), phase.samples.size()); ++i) {
+    const double divisor = value(phase.samples[i]);
+    if (divisor > 0) ratios.push_back(value(base.samples[i]) / divisor);
   }
-  return arms > 0 ? sum / arms : 0;
+  return Median(std::move(ratios));
 }
 
 std::string ToJson(const BenchResult& result) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -55,20 +56,11 @@ struct BenchResult {
 // 0 for an empty range.
 double Median(std::vector<double> values);
 
-// The numbers below are medians over the samples, 0 without samples.
-double MedianSeconds(const Phase& phase);
-double MedianLaunch(const Phase& phase);       // seconds
-double MedianFloor(const Phase& phase);        // seconds
-double BandwidthFraction(const Phase& phase);  // bytes / seconds / read bandwidth
-double FlopsFraction(const Phase& phase);      // FLOPs / seconds / peak
-double FloorFraction(const Phase& phase);      // floor / seconds
-// Medians of the ratios of samples taken next to each other: how much faster `phase` is than
-// `base`.
-double SpeedUp(const Phase& base, const Phase& phase);
-double FloorSpeedUp(const Phase& base, const Phase& phase);
-
-// Mean of FloorFraction of the decode steps of all arms but the mixed one.
-double HomogeneousFloorFraction(const BenchResult& result);
+// Medians over the samples, 0 without samples: of a value, such as &Sample::seconds, and of its
+// ratios in samples taken next to each other: how much less `phase` takes than `base`.
+using SampleValue = std::function<double(const Sample&)>;
+double MedianOf(const Phase& phase, const SampleValue& value);
+double MedianRatio(const Phase& base, const Phase& phase, const SampleValue& value);
 
 // The keys of the contract for the first skip set at the top, for each in "skips".
 std::string ToJson(const BenchResult& result);

@@ -21,8 +21,7 @@ constexpr int64_t kPieceBytes = int64_t{1} << 20;
 constexpr int64_t kIterations = 4'000'000;
 constexpr int kPiecesPerThread = 4;
 
-}  // namespace
-
+// Bytes of the largest cache, from the system; 32 MiB where it does not say.
 int64_t LastLevelCacheBytes() {
   int64_t bytes = 0;
   for (const int level : {_SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL4_CACHE_SIZE}) {
@@ -30,6 +29,8 @@ int64_t LastLevelCacheBytes() {
   }
   return bytes > 0 ? bytes : int64_t{32} << 20;
 }
+
+}  // namespace
 
 CeilingMeter::CeilingMeter(int threads, int64_t max_bytes) : pool_(threads) {
   const int64_t bytes = std::min(8 * LastLevelCacheBytes(), max_bytes) / kPieceBytes * kPieceBytes;

@@ -11,9 +11,6 @@
 
 namespace skipstone {
 
-// Bytes of the largest cache, from the system; 32 MiB where it does not say.
-int64_t LastLevelCacheBytes();
-
 // Owns a buffer of eight last-level caches. One thread may call.
 class CeilingMeter {
  public:
@@ -22,7 +19,6 @@ class CeilingMeter {
 
   // Each the best of several kernels. About 0.3 s.
   Ceilings Measure();
-  int64_t buffer_bytes() const { return buffer_.bytes(); }
 
  private:
   double ReadBandwidth(int streams);

@@ -6,54 +6,12 @@
 namespace skipstone {
 namespace {
 
-class Counter {
- public:
-  Counter(const ModelShape& shape, const ElementBytes& bytes, std::vector<StageCost>* costs)
-      : shape_(shape), bytes_(bytes), costs_(*costs) {}
-
-  void Layer(const LayerWork& work) {
-    const double hidden = shape_.hidden;
-    if (work.kv_rows > 0 || work.query_rows > 0) {
-      Qkv(work);
-      Attend(work);
-      Product(Stage::kProject, work.query_rows, hidden * shape_.q_size());
-    }
-    Product(Stage::kGateUp, work.mlp_rows, 2 * hidden * shape_.ffn);
-    Product(Stage::kDown, work.mlp_rows, hidden * shape_.ffn);
-  }
-
-  void Product(Stage stage, int64_t rows, double elements) {
-    if (rows == 0) return;
-    costs_.push_back({.stage = stage,
-                      .weight_bytes = elements * bytes_.weights,
-                      .flops = 2.0 * rows * elements});
-  }
-
- private:
-  void Qkv(const LayerWork& work) {
-    const double hidden = shape_.hidden;
-    const double queries = work.query_rows;
-    const double stored = work.kv_rows;
-    const double kv = 2.0 * shape_.kv_size();
-    const double read = (queries > 0 ? shape_.q_size() : 0) + (stored > 0 ? kv : 0);
-    costs_.push_back({.stage = Stage::kQkv,
-                      .weight_bytes = hidden * read * bytes_.weights,
-                      .kv_bytes = stored * kv * bytes_.kv,
-                      .flops = 2.0 * hidden * (queries * shape_.q_size() + stored * kv)});
-  }
-
-  // Each K/V head is read once per sequence, however many of its rows and query heads need it.
-  void Attend(const LayerWork& work) {
-    if (work.query_rows == 0) return;
-    costs_.push_back({.stage = Stage::kAttend,
-                      .kv_bytes = work.read_positions * 2.0 * shape_.kv_size() * bytes_.kv,
-                      .flops = 4.0 * work.pairs * shape_.q_size()});
-  }
-
-  const ModelShape& shape_;
-  const ElementBytes bytes_;
-  std::vector<StageCost>& costs_;
-};
+void AddProduct(Stage stage, int64_t rows, double elements, const ElementBytes& bytes,
+                std::vector<StageCost>* costs) {
+  if (rows == 0) return;
+  costs->push_back(
+      {.stage = stage, .weight_bytes = elements * bytes.weights, .flops = 2.0 * rows * elements});
+}
 
 }  // namespace
 
@@ -91,13 +49,32 @@ void AddEmbedCost(const ModelShape& shape, const ElementBytes& bytes, int64_t ro
 
 void AddLayerCost(const ModelShape& shape, const ElementBytes& bytes, const LayerWork& work,
                   std::vector<StageCost>* costs) {
-  Counter(shape, bytes, costs).Layer(work);
+  const double hidden = shape.hidden;
+  const double queries = work.query_rows;
+  const double stored = work.kv_rows;
+  const double kv = 2.0 * shape.kv_size();
+  const double read = (queries > 0 ? shape.q_size() : 0) + (stored > 0 ? kv : 0);
+  if (read > 0) {
+    costs->push_back({.stage = Stage::kQkv,
+                      .weight_bytes = hidden * read * bytes.weights,
+                      .kv_bytes = stored * kv * bytes.kv,
+                      .flops = 2.0 * hidden * (queries * shape.q_size() + stored * kv)});
+  }
+  // Each K/V head is read once per sequence, however many of its rows and query heads need it.
+  if (queries > 0) {
+    costs->push_back({.stage = Stage::kAttend,
+                      .kv_bytes = work.read_positions * kv * bytes.kv,
+                      .flops = 4.0 * work.pairs * shape.q_size()});
+  }
+  AddProduct(Stage::kProject, work.query_rows, hidden * shape.q_size(), bytes, costs);
+  AddProduct(Stage::kGateUp, work.mlp_rows, 2 * hidden * shape.ffn, bytes, costs);
+  AddProduct(Stage::kDown, work.mlp_rows, hidden * shape.ffn, bytes, costs);
 }
 
 void AddLogitsCost(const ModelShape& shape, const ElementBytes& bytes, int64_t rows,
                    std::vector<StageCost>* costs) {
   const double elements = static_cast<double>(shape.hidden) * shape.vocab;
-  Counter(shape, bytes, costs).Product(Stage::kLogits, rows, elements);
+  AddProduct(Stage::kLogits, rows, elements, bytes, costs);
 }
 
 std::vector<StageCost> CostOf(const ModelShape& shape, const ElementBytes& bytes,

@@ -3,24 +3,14 @@
 #include "base/status.h"
 
 namespace skipstone {
-namespace {
-
-std::vector<const StepPlan*> PointersTo(std::span<const StepPlan> plans) {
-  std::vector<const StepPlan*> pointers;
-  for (const StepPlan& plan : plans) pointers.push_back(&plan);
-  return pointers;
-}
-
-}  // namespace
-
-absl::StatusOr<std::vector<StepMeter::Lap>> StepMeter::Execute(
-    std::span<const StepPlan* const> plans) {
-  std::vector<Lap> laps(plans.size());
+absl::StatusOr<std::vector<StepMeter::Lap>> StepMeter::Execute(std::span<const StepPlan> plans,
+                                                               size_t lead) {
+  std::vector<Lap> laps(lead + plans.size());
   size_t launched = 0;
-  for (size_t done = 0; done < plans.size(); ++done) {
-    for (; launched < plans.size() && launched < done + runner_.max_in_flight(); ++launched) {
+  for (size_t done = 0; done < laps.size(); ++done) {
+    for (; launched < laps.size() && launched < done + runner_.max_in_flight(); ++launched) {
       const Time start = SystemClock().Now();
-      runner_.Launch(*plans[launched]);
+      runner_.Launch(plans[launched < lead ? 0 : launched - lead]);
       laps[launched].launch_seconds = Seconds(SystemClock().Now() - start);
     }
     SKIPSTONE_RETURN_IF_ERROR(runner_.Collect().status);
@@ -30,13 +20,13 @@ absl::StatusOr<std::vector<StepMeter::Lap>> StepMeter::Execute(
 }
 
 absl::Status StepMeter::RunUnmeasured(std::span<const StepPlan> plans) {
-  return Execute(PointersTo(plans)).status();
+  return Execute(plans, /*lead=*/0).status();
 }
 
 absl::Status StepMeter::MeasureAll(std::span<const StepPlan> plans, Phase* phase) {
   SKIPSTONE_RETURN_IF_ERROR(DropStageTimes());
   const Time start = SystemClock().Now();
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> laps, Execute(PointersTo(plans)));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> laps, Execute(plans, /*lead=*/0));
   Sample sample{.seconds = Seconds(laps.back().done - start), .ceilings = ceilings_};
   std::vector<StageCost> costs;
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -51,14 +41,12 @@ absl::Status StepMeter::MeasureAll(std::span<const StepPlan> plans, Phase* phase
 }
 
 absl::Status StepMeter::MeasureEach(std::span<const StepPlan> plans, Phase* phase) {
-  std::vector<const StepPlan*> order = PointersTo(plans);
   const size_t lead = runner_.max_in_flight() > 1 ? 1 : 0;
-  if (lead > 0) order.insert(order.begin(), order[0]);
   SKIPSTONE_RETURN_IF_ERROR(DropStageTimes());
   const Time start = SystemClock().Now();
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> laps, Execute(order));
-  for (size_t i = 0; i < order.size(); ++i) {
-    const std::vector<StageCost> costs = CostsOf(*order[i]);
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Lap> laps, Execute(plans, lead));
+  for (size_t i = 0; i < laps.size(); ++i) {
+    const std::vector<StageCost> costs = CostsOf(plans[i < lead ? 0 : i - lead]);
     AddStageCosts(costs, phase);
     if (i < lead) continue;
     Sample sample{.seconds = Seconds(laps[i].done - (i > 0 ? laps[i - 1].done : start)),
@@ -67,7 +55,7 @@ absl::Status StepMeter::MeasureEach(std::span<const StepPlan> plans, Phase* phas
     SetCost(costs, &sample);
     phase->samples.push_back(sample);
   }
-  return TakeStageTimes(static_cast<int>(order.size()), phase);
+  return TakeStageTimes(static_cast<int>(laps.size()), phase);
 }
 
 std::vector<StageCost> StepMeter::CostsOf(const StepPlan& plan) {

@@ -42,7 +42,8 @@ class StepMeter {
     Time done;
   };
 
-  absl::StatusOr<std::vector<Lap>> Execute(std::span<const StepPlan* const> plans);
+  // The first plan `lead` times more, before all.
+  absl::StatusOr<std::vector<Lap>> Execute(std::span<const StepPlan> plans, size_t lead);
   std::vector<StageCost> CostsOf(const StepPlan& plan);
   void SetCost(std::span<const StageCost> costs, Sample* sample) const;
   void AddStageCosts(std::span<const StageCost> costs, Phase* phase) const;

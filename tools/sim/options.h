@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/flag_set.h"
-#include "base/workload/goodput.h"
+#include "base/workload/group_report.h"
 #include "base/workload/workload.h"
 #include "tools/sim/simulator.h"
 

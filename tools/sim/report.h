@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/workload/group_report.h"
-#include "base/workload/mix.h"
+#include "base/workload/workload.h"
 #include "tools/sim/simulator.h"
 
 namespace skipstone {

@@ -1,4 +1,4 @@
-#include "base/workload/goodput.h"
+#include "base/workload/group_report.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

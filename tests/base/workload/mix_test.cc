@@ -1,4 +1,4 @@
-#include "base/workload/mix.h"
+#include "base/workload/workload.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -60,6 +60,7 @@ TEST(CliTest, HelpOfACommandListsItsFlagsWithTheirDefaults) {
   for (const auto& command : AllCommands()) {
     const std::string name = command->name();
     FlagSet flags;
+    command->connection.AddTo(flags);
     command->AddFlags(flags);
     EXPECT_GE(flags.flags().size(), 4u) << "server, timeout, metadata, json at least: " << name;
     const CliResult help = RunSkipstone({name, "--help"});

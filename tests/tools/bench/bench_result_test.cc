@@ -58,8 +58,9 @@ TEST(BenchResultTest, MediansOfOddEvenAndEmpty) {
 
 TEST(BenchResultTest, SpeedUpsAreOfNeighbours) {
   const BenchResult result = Result();
-  EXPECT_DOUBLE_EQ(SpeedUp(result.arms[0].decode, result.arms[1].decode), 2);
-  EXPECT_DOUBLE_EQ(FloorSpeedUp(result.arms[0].decode, result.arms[1].decode), 1.25);
+  EXPECT_DOUBLE_EQ(MedianRatio(result.arms[0].decode, result.arms[1].decode, &Sample::seconds), 2);
+  EXPECT_DOUBLE_EQ(
+      MedianRatio(result.arms[0].decode, result.arms[1].decode, &Sample::floor_seconds), 1.25);
 }
 
 TEST(BenchResultTest, TheKeysOfTheContractStayWhereTheyAre) {
