@@ -8,14 +8,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "engine/cuda/cuda_backend_impl.h"
-#include "engine/cuda/kernels/decode_attention.h"
-#include "engine/cuda/kernels/embed.h"
-#include "engine/cuda/kernels/page_update.h"
-#include "engine/cuda/kernels/prefill_attention.h"
-#include "engine/cuda/kernels/rms_norm.h"
-#include "engine/cuda/kernels/rope_store.h"
-#include "engine/cuda/kernels/sampler.h"
-#include "engine/cuda/kernels/swiglu.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone {
 namespace cuda {
@@ -71,12 +64,7 @@ BackendUsage CudaBackend::Usage() const {
 void CudaBackend::Upload(const StepInput& part) {
   upload_.Upload(part, stream_.get(), error_);
   const int updates = static_cast<int>(part.page_updates.size());
-  Note(LaunchPageUpdate({.step = device_step_,
-                         .table = buffers_.page_table.as<int32_t>(),
-                         .num_layers = shape_.num_layers,
-                         .blocks = buffers_.pages_view.blocks},
-                        updates, stream_.get()),
-       "page_update");
+  Note(LaunchPageUpdate(device_step_, buffers_.pages_view, updates, stream_.get()), "page_update");
 }
 
 void CudaBackend::BeginStep(const StepInput& step) {
@@ -198,27 +186,18 @@ void CudaBackend::Attend(int layer) {
   if (step_.layers[layer].query_rows.empty() && !small()) return;
   const StepHeader& header = upload_.host_header();
   const int items = small() ? split_.MaxItems(bucket_) : header.num_decode_items;
-  Note(LaunchDecodeAttention({.step = device_step_,
-                              .layer = layer,
-                              .heads = heads_,
-                              .pages = buffers_.pages_view,
-                              .type = weights_.type(),
-                              .qkv = buffers_.qkv.as<void>(),
-                              .attended = buffers_.attended.as<void>(),
-                              .partial_values = buffers_.partial_values.as<float>(),
-                              .partial_states = buffers_.partial_states.as<float2>(),
-                              .arrived = buffers_.arrived.as<int32_t>()},
-                             items, stream_.get()),
-       "decode_attention");
-  Note(LaunchPrefillAttention({.step = device_step_,
-                               .layer = layer,
-                               .heads = heads_,
-                               .pages = buffers_.pages_view,
-                               .type = weights_.type(),
-                               .qkv = buffers_.qkv.as<void>(),
-                               .attended = buffers_.attended.as<void>()},
-                              header.num_prefill_tiles, stream_.get()),
-       "prefill_attention");
+  const AttentionArgs args{.step = device_step_,
+                           .layer = layer,
+                           .heads = heads_,
+                           .pages = buffers_.pages_view,
+                           .type = weights_.type(),
+                           .qkv = buffers_.qkv.as<void>(),
+                           .attended = buffers_.attended.as<void>(),
+                           .partial_values = buffers_.partial_values.as<float>(),
+                           .partial_states = buffers_.partial_states.as<float2>(),
+                           .arrived = buffers_.arrived.as<int32_t>()};
+  Note(LaunchDecodeAttention(args, items, stream_.get()), "decode_attention");
+  Note(LaunchPrefillAttention(args, header.num_prefill_tiles, stream_.get()), "prefill_attention");
 }
 
 void CudaBackend::ProjectAdd(int layer, Sublayer sublayer, WeightId w) {

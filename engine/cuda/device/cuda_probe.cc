@@ -53,8 +53,8 @@ absl::Status CudaProbe::Prepare() {
   if (buffer_.bytes() > 0) return absl::OkStatus();
   SKIPSTONE_ASSIGN_OR_RETURN(multiprocessors_, Attribute(cudaDevAttrMultiProcessorCount));
   SKIPSTONE_ASSIGN_OR_RETURN(const int l2_bytes, Attribute(cudaDevAttrL2CacheSize));
-  SKIPSTONE_ASSIGN_OR_RETURN(start_, TimingEvent::Create());
-  SKIPSTONE_ASSIGN_OR_RETURN(end_, TimingEvent::Create());
+  SKIPSTONE_ASSIGN_OR_RETURN(start_, Event::CreateTimed());
+  SKIPSTONE_ASSIGN_OR_RETURN(end_, Event::CreateTimed());
   if (!products_) {
     SKIPSTONE_ASSIGN_OR_RETURN(products_, LtMatMul::Create(tuning_cache_));
   }
@@ -164,7 +164,7 @@ absl::StatusOr<Ceilings> CudaProbe::MeasureCeilings() {
 
 void CudaProbe::Mark() {
   if (num_marks_ == marks_.size()) {
-    absl::StatusOr<TimingEvent> mark = TimingEvent::Create();
+    absl::StatusOr<Event> mark = Event::CreateTimed();
     if (!mark.ok()) return error_.Note(mark.status());
     marks_.push_back(*std::move(mark));
   }

@@ -65,9 +65,9 @@ class CudaProbe final : public DeviceProbe {
   DeviceMemory sums_;
   std::optional<LtMatMul> products_;
   std::optional<Product> fastest_;  // of most FLOPs per second
-  TimingEvent start_, end_;
+  Event start_, end_;
 
-  std::vector<TimingEvent> marks_;  // the first num_marks_ are recorded
+  std::vector<Event> marks_;  // the first num_marks_ are recorded
   size_t num_marks_ = 0;
   DeviceError error_;  // the first one of a mark
 };

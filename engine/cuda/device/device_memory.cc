@@ -1,7 +1,6 @@
 #include "engine/cuda/device/device_memory.h"
 
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "base/log.h"
@@ -30,30 +29,20 @@ template <class Space>
 absl::StatusOr<OwnedMemory<Space>> OwnedMemory<Space>::Allocate(int64_t bytes, const char* what) {
   OwnedMemory memory;
   if (bytes == 0) return memory;
-  SKIPSTONE_RETURN_IF_ERROR(ToStatus(Space::Allocate(&memory.data_, bytes),
+  void* data = nullptr;
+  SKIPSTONE_RETURN_IF_ERROR(ToStatus(Space::Allocate(&data, bytes),
                                      absl::StrFormat("%d bytes for %s", bytes, what).c_str()));
+  memory.data_.reset(data);
   memory.bytes_ = bytes;
   return memory;
 }
 
 template <class Space>
-OwnedMemory<Space>::~OwnedMemory() {
-  if (data_ == nullptr) return;
-  const cudaError_t error = Space::Free(data_);
+void OwnedMemory<Space>::Free::operator()(void* data) const {
+  const cudaError_t error = Space::Free(data);
   // At exit the driver may have gone first; there is nothing left to free then.
   if (error == cudaSuccess || error == cudaErrorCudartUnloading) return;
   Log(LogSeverity::kError, std::string(ToStatus(error, "freeing memory").message()));
-}
-
-template <class Space>
-OwnedMemory<Space>::OwnedMemory(OwnedMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-
-template <class Space>
-OwnedMemory<Space>& OwnedMemory<Space>::operator=(OwnedMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
 }
 
 template class OwnedMemory<DeviceSpace>;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "engine/cuda/device/stream.h"
@@ -25,21 +26,20 @@ struct PinnedSpace {
 template <class Space>
 class OwnedMemory {
  public:
-  OwnedMemory() = default;
   // `what` names the use in the error: RESOURCE_EXHAUSTED says how much was wanted.
   static absl::StatusOr<OwnedMemory> Allocate(int64_t bytes, const char* what);
-  ~OwnedMemory();
-  OwnedMemory(OwnedMemory&& other) noexcept;
-  OwnedMemory& operator=(OwnedMemory&& other) noexcept;
 
   template <class T>
   T* as() const {
-    return static_cast<T*>(data_);
+    return static_cast<T*>(data_.get());
   }
   int64_t bytes() const { return bytes_; }
 
  private:
-  void* data_ = nullptr;
+  struct Free {
+    void operator()(void* data) const;
+  };
+  std::unique_ptr<void, Free> data_;
   int64_t bytes_ = 0;
 };
 

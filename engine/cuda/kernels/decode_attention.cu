@@ -11,9 +11,9 @@
 // Memory: K and V once per kGroup query heads, 2 bytes per element. Limits: head_dim 64 or 128.
 #include <cfloat>
 
-#include "engine/cuda/kernels/decode_attention.h"
 #include "engine/cuda/kernels/kv_store.cuh"
 #include "engine/cuda/kernels/launch.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone::cuda {
 namespace {
@@ -97,7 +97,7 @@ struct Place {
 };
 
 template <class T, int kDim, int kGroup>
-__device__ __forceinline__ void RunItem(const DecodeAttentionArgs& args, const Place& place,
+__device__ __forceinline__ void RunItem(const AttentionArgs& args, const Place& place,
                                         Softmax<kGroup>& state) {
   constexpr int kLanes = kDim / 8;
   constexpr int kStride = kThreads / kLanes * kTokens;
@@ -142,7 +142,7 @@ __device__ __forceinline__ void RunItem(const DecodeAttentionArgs& args, const P
 
 // Merges the results of the splits of the place's heads, once all are there.
 template <class T, int kDim>
-__device__ void MergeSplits(const DecodeAttentionArgs& args, const Place& place) {
+__device__ void MergeSplits(const AttentionArgs& args, const Place& place) {
   const int heads = args.heads.heads;
   const DecodeItem& item = place.item;
   for (int i = threadIdx.x; i < place.num_heads * kDim; i += kThreads) {
@@ -168,7 +168,7 @@ __device__ void MergeSplits(const DecodeAttentionArgs& args, const Place& place)
 }
 
 template <class T, int kDim, int kGroup>
-__global__ void __launch_bounds__(kThreads) DecodeAttentionKernel(DecodeAttentionArgs args) {
+__global__ void __launch_bounds__(kThreads) DecodeAttentionKernel(AttentionArgs args) {
   constexpr int kLanes = kDim / 8;
   constexpr int kTeams = kThreads / kLanes;
   __shared__ float2 states[kTeams][kGroup];
@@ -235,7 +235,7 @@ __global__ void __launch_bounds__(kThreads) DecodeAttentionKernel(DecodeAttentio
 }
 
 template <class T, int kDim>
-cudaError_t LaunchOfGroup(const DecodeAttentionArgs& args, int items, cudaStream_t stream) {
+cudaError_t LaunchOfGroup(const AttentionArgs& args, int items, cudaStream_t stream) {
   const int group = args.heads.heads / args.heads.kv_heads;
   LaunchShape shape{.grid = dim3(items, args.heads.kv_heads, 1), .threads = kThreads};
   if (group == 1) return Launch(DecodeAttentionKernel<T, kDim, 1>, shape, stream, args);
@@ -245,14 +245,14 @@ cudaError_t LaunchOfGroup(const DecodeAttentionArgs& args, int items, cudaStream
 }
 
 template <class T>
-cudaError_t LaunchOfDim(const DecodeAttentionArgs& args, int items, cudaStream_t stream) {
+cudaError_t LaunchOfDim(const AttentionArgs& args, int items, cudaStream_t stream) {
   return args.heads.head_dim == 64 ? LaunchOfGroup<T, 64>(args, items, stream)
                                    : LaunchOfGroup<T, 128>(args, items, stream);
 }
 
 }  // namespace
 
-cudaError_t LaunchDecodeAttention(const DecodeAttentionArgs& args, int items, cudaStream_t stream) {
+cudaError_t LaunchDecodeAttention(const AttentionArgs& args, int items, cudaStream_t stream) {
   return args.type == DType::kBF16 ? LaunchOfDim<__nv_bfloat16>(args, items, stream)
                                    : LaunchOfDim<__half>(args, items, stream);
 }

@@ -2,9 +2,9 @@
 //
 // A block copies one row, a thread eight elements at a time: 16 bytes in, 32 out. The table's row
 // is read once and the residual written once: 6 bytes per element. Limits: hidden a multiple of 8.
-#include "engine/cuda/kernels/embed.h"
 #include "engine/cuda/kernels/launch.h"
 #include "engine/cuda/kernels/number.cuh"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone::cuda {
 namespace {

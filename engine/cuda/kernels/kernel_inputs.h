@@ -11,7 +11,7 @@ namespace skipstone::cuda {
 // [slot][layer][block] -> page.
 struct PagesView {
   void* pages;
-  const int32_t* table;
+  int32_t* table;
   int32_t num_layers;
   int32_t blocks;      // of one slot and layer
   int32_t page_shift;  // page_tokens = 1 << page_shift

@@ -14,7 +14,7 @@
 
 #include "engine/cuda/kernels/kv_store.cuh"
 #include "engine/cuda/kernels/launch.h"
-#include "engine/cuda/kernels/prefill_attention.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone::cuda {
 namespace {
@@ -35,9 +35,8 @@ struct WarpState {
 };
 
 template <class T, int kDim>
-__device__ __forceinline__ void LoadQueries(const PrefillAttentionArgs& args,
-                                            const PrefillTile& tile, int head,
-                                            WarpState<kDim>& state) {
+__device__ __forceinline__ void LoadQueries(const AttentionArgs& args, const PrefillTile& tile,
+                                            int head, WarpState<kDim>& state) {
   const int g = threadIdx.x % 32 / 4;
   const int t = threadIdx.x % 4;
 #pragma unroll
@@ -175,7 +174,7 @@ __device__ __forceinline__ void AddValues(const float (&weights)[kKeyTiles][4],
 }
 
 template <class T, int kDim>
-__device__ __forceinline__ void StoreRows(const PrefillAttentionArgs& args, const PrefillTile& tile,
+__device__ __forceinline__ void StoreRows(const AttentionArgs& args, const PrefillTile& tile,
                                           int head, const WarpState<kDim>& state) {
   const int g = threadIdx.x % 32 / 4;
   const int t = threadIdx.x % 4;
@@ -197,7 +196,7 @@ __device__ __forceinline__ void StoreRows(const PrefillAttentionArgs& args, cons
 }
 
 template <class T, int kDim>
-__global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(PrefillAttentionArgs args) {
+__global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(AttentionArgs args) {
   alignas(16) __shared__ T keys[kKeys][kDim + kPadding];
   alignas(16) __shared__ T values[kKeys][kDim + kPadding];
   WaitForPrevious();
@@ -234,7 +233,7 @@ __global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(PrefillAttent
 }
 
 template <class T>
-cudaError_t LaunchOfDim(const PrefillAttentionArgs& args, int tiles, cudaStream_t stream) {
+cudaError_t LaunchOfDim(const AttentionArgs& args, int tiles, cudaStream_t stream) {
   const LaunchShape shape{.grid = dim3(tiles, args.heads.heads), .threads = kThreads};
   return args.heads.head_dim == 64 ? Launch(PrefillAttentionKernel<T, 64>, shape, stream, args)
                                    : Launch(PrefillAttentionKernel<T, 128>, shape, stream, args);
@@ -242,8 +241,7 @@ cudaError_t LaunchOfDim(const PrefillAttentionArgs& args, int tiles, cudaStream_
 
 }  // namespace
 
-cudaError_t LaunchPrefillAttention(const PrefillAttentionArgs& args, int tiles,
-                                   cudaStream_t stream) {
+cudaError_t LaunchPrefillAttention(const AttentionArgs& args, int tiles, cudaStream_t stream) {
   return args.type == DType::kBF16 ? LaunchOfDim<__nv_bfloat16>(args, tiles, stream)
                                    : LaunchOfDim<__half>(args, tiles, stream);
 }

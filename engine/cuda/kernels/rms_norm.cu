@@ -4,7 +4,7 @@
 // time from the L1 cache: 6 bytes per element from and to memory. Limits: hidden a multiple of 8.
 #include "engine/cuda/kernels/launch.h"
 #include "engine/cuda/kernels/number.cuh"
-#include "engine/cuda/kernels/rms_norm.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone::cuda {
 namespace {

@@ -6,7 +6,7 @@
 // 4 bytes.
 #include "engine/cuda/kernels/kv_store.cuh"
 #include "engine/cuda/kernels/launch.h"
-#include "engine/cuda/kernels/rope_store.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone::cuda {
 namespace {

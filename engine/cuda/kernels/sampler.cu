@@ -9,8 +9,8 @@
 
 #include "engine/backend/random.h"
 #include "engine/cuda/kernels/launch.h"
-#include "engine/cuda/kernels/sampler.h"
 #include "engine/cuda/kernels/select.cuh"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone::cuda {
 namespace {

@@ -12,8 +12,7 @@ namespace skipstone::cuda {
 // them keep the loads of the inputs well below those of the weights.
 inline constexpr int kSkinnyRows = 16;
 
-// x W^T for the rows of `source`, W [outputs, inputs] and x [row][inputs] of `type`. Weights are
-// read once; BytesMoved counts them, the inputs once and no outputs.
+// x W^T for the rows of `source`, W [outputs, inputs] and x [row][inputs] of `type`.
 struct SkinnyArgs {
   const StepHeader* step;
   RowSource source;  // not used by LaunchSkinnyQkv
@@ -24,9 +23,6 @@ struct SkinnyArgs {
   int inputs;  // multiple of 8
   // Looks for rows before it reads any weights: worth a microsecond only where there may be none.
   bool may_be_empty;
-  int64_t BytesMoved(int rows) const {
-    return int64_t{2} * inputs * (static_cast<int64_t>(outputs) + rows);
-  }
 };
 
 // The launchers below serve up to kSkinnyRows rows; `rows` bounds those of the source.

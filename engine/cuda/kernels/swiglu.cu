@@ -5,7 +5,7 @@
 // element. Limits: ffn a multiple of 8.
 #include "engine/cuda/kernels/launch.h"
 #include "engine/cuda/kernels/number.cuh"
-#include "engine/cuda/kernels/swiglu.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 
 namespace skipstone::cuda {
 namespace {

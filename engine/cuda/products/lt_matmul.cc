@@ -41,8 +41,8 @@ class Stopwatch {
         stream_(stream) {}
 
   absl::Status Prepare() {
-    SKIPSTONE_ASSIGN_OR_RETURN(start_, TimingEvent::Create());
-    SKIPSTONE_ASSIGN_OR_RETURN(stop_, TimingEvent::Create());
+    SKIPSTONE_ASSIGN_OR_RETURN(start_, Event::CreateTimed());
+    SKIPSTONE_ASSIGN_OR_RETURN(stop_, Event::CreateTimed());
     return absl::OkStatus();
   }
   // Of the first run, which also loads the kernel, only the success counts.
@@ -72,8 +72,8 @@ class Stopwatch {
   const LtScratch& scratch_;
   const LtOperands operands_;
   const cudaStream_t stream_;
-  TimingEvent start_;
-  TimingEvent stop_;
+  Event start_;
+  Event stop_;
 };
 
 struct Candidate {

@@ -5,16 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <optional>
+#include <iterator>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -28,47 +28,21 @@ constexpr size_t kMaxFileBytes = 4 << 20;
 constexpr size_t kFields = 9;
 constexpr size_t kHexDigits = 2 * sizeof(cublasLtMatmulAlgo_t);
 
-std::vector<std::string_view> Split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
+bool ReadChoice(const std::string& text, const char* yes, const char* no, bool* is_yes) {
+  *is_yes = text == yes;
+  return *is_yes || text == no;
+}
+
+bool ReadSize(const std::string& text, int* size) {
+  return absl::SimpleAtoi(text, size) && *size > 0;
+}
+
+bool ReadAlgorithm(const std::string& hex, cublasLtMatmulAlgo_t* algorithm) {
+  if (hex.size() != kHexDigits) return false;
+  for (size_t i = 0; i < std::size(algorithm->data); ++i) {
+    if (!absl::SimpleHexAtoi(hex.substr(16 * i, 16), &algorithm->data[i])) return false;
   }
-  return parts;
-}
-
-// The whole of `text` as a number.
-template <class T, class... Base>
-std::optional<T> Number(std::string_view text, Base... base) {
-  T value = {};
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value, base...);
-  if (error != std::errc() || stop != end || text.empty()) return std::nullopt;
-  return value;
-}
-
-// `yes` or `no`.
-std::optional<bool> Choice(std::string_view text, std::string_view yes, std::string_view no) {
-  if (text != yes && text != no) return std::nullopt;
-  return text == yes;
-}
-
-std::optional<int> Size(std::string_view text) {
-  const std::optional<int> size = Number<int>(text);
-  return size > 0 ? size : std::nullopt;
-}
-
-std::optional<cublasLtMatmulAlgo_t> Algorithm(std::string_view hex) {
-  if (hex.size() != kHexDigits) return std::nullopt;
-  cublasLtMatmulAlgo_t algorithm;
-  for (uint64_t& word : algorithm.data) {
-    const auto value = Number<uint64_t>(hex.substr(0, 16), 16);
-    if (!value) return std::nullopt;
-    word = *value;
-    hex.remove_prefix(16);
-  }
-  return algorithm;
+  return true;
 }
 
 std::string LineOf(const LtShape& key, const TunedAlgorithm& tuned) {
@@ -79,28 +53,22 @@ std::string LineOf(const LtShape& key, const TunedAlgorithm& tuned) {
   return line + absl::StrFormat(" %.2f\n", tuned.us);
 }
 
-bool ParseLine(std::string_view line, TunedAlgorithms* out) {
-  const std::vector<std::string_view> fields = Split(line, ' ');
+bool ParseLine(const std::string& line, TunedAlgorithms* out) {
+  const std::vector<std::string> fields = absl::StrSplit(line, ' ');
   if (fields.size() != kFields) return false;
-  const auto bf16 = Choice(fields[0], NameOf(DType::kBF16), NameOf(DType::kF16));
-  const auto rows = Size(fields[1]), outputs = Size(fields[2]), inputs = Size(fields[3]);
-  const auto y_stride = Size(fields[4]);
-  const auto f32_output = Choice(fields[5], "f32", "16bit");
-  const auto add = Choice(fields[6], "add", "store");
-  const auto algorithm = Algorithm(fields[7]);
-  const auto us = Number<double>(fields[8]);
-  if (!bf16 || !rows || !outputs || !inputs || !y_stride || !f32_output || !add || !algorithm ||
-      !us) {
+  LtShape key;
+  TunedAlgorithm tuned;
+  bool bf16 = false;
+  if (!ReadChoice(fields[0], NameOf(DType::kBF16), NameOf(DType::kF16), &bf16) ||
+      !ReadSize(fields[1], &key.rows) || !ReadSize(fields[2], &key.outputs) ||
+      !ReadSize(fields[3], &key.inputs) || !ReadSize(fields[4], &key.y_stride) ||
+      !ReadChoice(fields[5], "f32", "16bit", &key.f32_output) ||
+      !ReadChoice(fields[6], "add", "store", &key.add) ||
+      !ReadAlgorithm(fields[7], &tuned.algorithm) || !absl::SimpleAtod(fields[8], &tuned.us)) {
     return false;
   }
-  const LtShape key = {.type = *bf16 ? DType::kBF16 : DType::kF16,
-                       .rows = *rows,
-                       .outputs = *outputs,
-                       .inputs = *inputs,
-                       .y_stride = *y_stride,
-                       .f32_output = *f32_output,
-                       .add = *add};
-  return out->emplace(key, TunedAlgorithm{*algorithm, *us}).second;
+  key.type = bf16 ? DType::kBF16 : DType::kF16;
+  return out->emplace(key, tuned).second;
 }
 
 std::string LastLine(std::string_view rest) {
@@ -159,8 +127,11 @@ absl::StatusOr<TunedAlgorithms> ParseTuning(std::string_view text, std::string_v
     return absl::InvalidArgumentError("its hash is wrong");
   }
   TunedAlgorithms algorithms;
-  const std::vector<std::string_view> lines = Split(text.substr(0, text.size() - last), '\n');
-  for (size_t i = 1; i < lines.size(); ++i) {
+  const std::string_view own = text.substr(0, text.size() - last);
+  const std::vector<std::string> lines =
+      absl::StrSplit(absl::string_view(own.data(), own.size()), '\n');
+  // Behind the last line's end there is nothing.
+  for (size_t i = 1; i + 1 < lines.size(); ++i) {
     if (ParseLine(lines[i], &algorithms)) continue;
     return absl::InvalidArgumentError(absl::StrFormat("line %d is no algorithm", i + 1));
   }

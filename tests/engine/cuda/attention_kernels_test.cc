@@ -5,8 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/cuda/kernels/decode_attention.h"
-#include "engine/cuda/kernels/prefill_attention.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 #include "tests/engine/cuda/kernel_rig.h"
 
 namespace skipstone::cuda {
@@ -71,27 +70,18 @@ class AttentionKernelsTest : public KernelTest {
     const HeadShape heads{shape.heads, shape.kv_heads, shape.head_dim};
     const PagesView view{pages.get(), table.get(), 1, kBlocks, 3, shape.kv_heads, shape.head_dim};
     const StepHeader& header = upload_.host_header();
-    ASSERT_EQ(LaunchDecodeAttention({.step = step,
-                                     .layer = 0,
-                                     .heads = heads,
-                                     .pages = view,
-                                     .type = type(),
-                                     .qkv = queries.get(),
-                                     .attended = out.get(),
-                                     .partial_values = values.get(),
-                                     .partial_states = states.get(),
-                                     .arrived = arrived.get()},
-                                    header.num_decode_items + 1, stream_.get()),
-              cudaSuccess);
-    ASSERT_EQ(LaunchPrefillAttention({.step = step,
-                                      .layer = 0,
-                                      .heads = heads,
-                                      .pages = view,
-                                      .type = type(),
-                                      .qkv = queries.get(),
-                                      .attended = out.get()},
-                                     header.num_prefill_tiles, stream_.get()),
-              cudaSuccess);
+    const AttentionArgs args{.step = step,
+                             .layer = 0,
+                             .heads = heads,
+                             .pages = view,
+                             .type = type(),
+                             .qkv = queries.get(),
+                             .attended = out.get(),
+                             .partial_values = values.get(),
+                             .partial_states = states.get(),
+                             .arrived = arrived.get()};
+    ASSERT_EQ(LaunchDecodeAttention(args, header.num_decode_items + 1, stream_.get()), cudaSuccess);
+    ASSERT_EQ(LaunchPrefillAttention(args, header.num_prefill_tiles, stream_.get()), cudaSuccess);
     std::vector<double> expected;
     for (int r = 0; r < rows; ++r) {
       for (int h = 0; h < shape.heads; ++h) {

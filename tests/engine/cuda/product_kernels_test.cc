@@ -3,9 +3,8 @@
 
 #include <cmath>
 
-#include "engine/cuda/kernels/rms_norm.h"
 #include "engine/cuda/kernels/skinny_matmul.h"
-#include "engine/cuda/kernels/swiglu.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 #include "engine/cuda/products/lt_matmul.h"
 #include "tests/engine/cuda/kernel_rig.h"
 

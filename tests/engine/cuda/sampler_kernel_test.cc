@@ -6,7 +6,7 @@
 #include <random>
 
 #include "engine/cpu/sampler.h"
-#include "engine/cuda/kernels/sampler.h"
+#include "engine/cuda/kernels/stage_kernels.h"
 #include "tests/engine/cpu/sampler_vectors.h"
 #include "tests/engine/cuda/kernel_rig.h"
 

@@ -17,6 +17,14 @@ namespace skipstone::cuda {
 
 absl::Status LoadCublasLt() { return absl::OkStatus(); }
 
+void* CublasLtFunction(const char* name) {
+#define IF_NAMED(function) \
+  if (std::strcmp(name, #function) == 0) return reinterpret_cast<void*>(&::function);
+  SKIPSTONE_CUBLAS_LT_FUNCTIONS(IF_NAMED)
+#undef IF_NAMED
+  return nullptr;
+}
+
 }  // namespace skipstone::cuda
 
 struct cublasLtContext {};

@@ -48,8 +48,8 @@ TEST_F(ProbeFailuresTest, ALostDeviceSurfaces) {
 
 TEST(EmulatedEventTest, HasATimeOnceItIsReached) {
   const Stream stream = *Stream::Create();
-  const TimingEvent first = *TimingEvent::Create();
-  const TimingEvent second = *TimingEvent::Create();
+  const Event first = *Event::CreateTimed();
+  const Event second = *Event::CreateTimed();
   EXPECT_EQ(second.SecondsSince(first).status().code(), absl::StatusCode::kInternal);
   ASSERT_EQ(first.Record(stream.get()), cudaSuccess);
   ASSERT_EQ(second.Record(stream.get()), cudaSuccess);
@@ -74,7 +74,7 @@ TEST(EmulatedEventTest, HasNoTimeIfItIsMadeWithout) {
 // An event may go before the stream gets to it.
 TEST(EmulatedEventTest, MayBeDestroyedEarly) {
   const Stream stream = *Stream::Create();
-  ASSERT_EQ(TimingEvent::Create()->Record(stream.get()), cudaSuccess);
+  ASSERT_EQ(Event::CreateTimed()->Record(stream.get()), cudaSuccess);
   EXPECT_EQ(cudaStreamSynchronize(stream.get()), cudaSuccess);
 }
 
