@@ -66,18 +66,16 @@ void PrintThroughput(const BenchReport& report, std::ostream& out) {
 }
 
 void PrintLatencies(const BenchReport& report, std::ostream& out) {
-  static constexpr struct {
-    const char* name;
-    Histogram GroupReport::*histogram;
-  } kMetrics[] = {{"TTFT", &GroupReport::ttft},
-                  {"ITL", &GroupReport::itl},
-                  {"TPOT", &GroupReport::tpot},
-                  {"E2E", &GroupReport::e2e}};
+  static constexpr std::pair<const char*, Histogram GroupReport::*> kMetrics[] = {
+      {"TTFT", &GroupReport::ttft},
+      {"ITL", &GroupReport::itl},
+      {"TPOT", &GroupReport::tpot},
+      {"E2E", &GroupReport::e2e}};
   Table table({"ms", "skip", "mean", "p50", "p90", "p99", "max"});
-  for (const auto& metric : kMetrics) {
+  for (const auto& [name, histogram] : kMetrics) {
     for (const LoadGroup* group : Groups(report)) {
-      const Histogram& h = group->*metric.histogram;
-      std::vector<std::string> row = {metric.name, group->name};
+      const Histogram& h = group->*histogram;
+      std::vector<std::string> row = {name, group->name};
       for (const double s :
            {h.mean(), h.Percentile(50), h.Percentile(90), h.Percentile(99), h.max()}) {
         row.push_back(FormatNumber(1e3 * s, 2));

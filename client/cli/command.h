@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "base/flag_set.h"
 #include "client/call_options.h"
+#include "client/cli/cli.h"
 #include "client/cli/connection_flags.h"
-#include "client/cli/io.h"
 
 namespace skipstone::client {
 

@@ -7,7 +7,6 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "engine/model/json_fields.h"
-#include "engine/model/read_file.h"
 
 namespace skipstone {
 namespace {
@@ -173,10 +172,9 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& config_json,
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& dir) {
   SKIPSTONE_RETURN_IF_ERROR(CheckModelFolder(dir));
   SKIPSTONE_ASSIGN_OR_RETURN(std::string config, ReadFile(dir + "/config.json"));
-  absl::StatusOr<std::string> generation = ReadFile(dir + "/generation_config.json");
-  if (absl::IsNotFound(generation.status())) generation = std::string();
-  if (!generation.ok()) return generation.status();
-  absl::StatusOr<ModelConfig> model = ParseModelConfig(config, *generation);
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::optional<std::string> generation,
+                             ReadIfPresent(dir + "/generation_config.json"));
+  absl::StatusOr<ModelConfig> model = ParseModelConfig(config, generation.value_or(""));
   if (model.ok()) return model;
   return absl::InvalidArgumentError(absl::StrFormat("%s: %s", dir, model.status().message()));
 }

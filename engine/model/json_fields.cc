@@ -1,5 +1,8 @@
 #include "engine/model/json_fields.h"
 
+#include <filesystem>
+#include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -43,6 +46,35 @@ std::optional<std::pair<std::string, std::string>> PairOf(const json& value) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  constexpr uintmax_t kMaxBytes = 64u << 20;
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    return absl::NotFoundError(absl::StrFormat("there is no file %s", path));
+  }
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s is not a regular file", path));
+  }
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (error || size > kMaxBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s cannot be read or is larger than %d bytes", path, kMaxBytes));
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string text(size, '\0');
+  if (!file.read(text.data(), static_cast<std::streamsize>(size))) {
+    return absl::InvalidArgumentError(absl::StrFormat("%s cannot be read", path));
+  }
+  return text;
+}
+
+absl::StatusOr<std::optional<std::string>> ReadIfPresent(const std::string& path) {
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  if (!text.ok()) return text.status();
+  return *std::move(text);
+}
 
 const json* JsonFields::Find(const std::string& key) const {
   const auto it = object_->find(key);

@@ -1,5 +1,5 @@
-// Typed access to a small JSON file from a model directory. Errors name the file, the key, its
-// value and what is wanted; the JSON library's exceptions end here.
+// Small files of a model directory, and typed access to those that are JSON. Errors name the file,
+// the key, its value and what is wanted; the JSON library's exceptions end here.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,13 @@
 #include "nlohmann/json_fwd.hpp"
 
 namespace skipstone {
+
+// Reads it whole. NOT_FOUND if there is no such file; INVALID_ARGUMENT if it is no regular file,
+// cannot be read, or is larger than 64 MiB (the index of a 70B checkpoint has 67 KB, a
+// tokenizer.model 0.5 MB).
+absl::StatusOr<std::string> ReadFile(const std::string& path);
+// Nothing where the file is missing.
+absl::StatusOr<std::optional<std::string>> ReadIfPresent(const std::string& path);
 
 // A JSON object. A key whose value is null counts as absent: Hugging Face writes null for "unset".
 // Only Contains tells the two apart. Cheap to copy, immutable, thread-safe.

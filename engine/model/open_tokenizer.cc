@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/utf8.h"
-#include "engine/model/read_file.h"
+#include "engine/model/json_fields.h"
 #include "engine/model/sentence_piece.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model/tokenizer_files.h"

@@ -17,14 +17,15 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "engine/model/json_fields.h"
-#include "engine/model/read_file.h"
 #include "engine/model/safetensors_header.h"
 
 namespace skipstone {
 
+namespace {
+
 // A whole file, read-only. Truncating the file under a running server raises SIGBUS, as with every
 // mapping: replace model files, never rewrite them.
-class Safetensors::Mapping {
+class Mapping {
  public:
   static absl::StatusOr<std::unique_ptr<Mapping>> Open(const std::string& path) {
     const auto fail = [&](const char* what) {
@@ -80,10 +81,26 @@ class Safetensors::Mapping {
   std::vector<std::unique_ptr<char[]>> copies_;
 };
 
-Safetensors::Safetensors() = default;
-Safetensors::~Safetensors() = default;
-Safetensors::Safetensors(Safetensors&&) noexcept = default;
-Safetensors& Safetensors::operator=(Safetensors&&) noexcept = default;
+// The index's weight_map: for each shard the tensors it holds.
+absl::StatusOr<std::map<std::string, std::set<std::string>>> ReadIndex(const std::string& path) {
+  SKIPSTONE_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields index, JsonFields::Parse(text, path));
+  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields weight_map, index.Object("weight_map"));
+  std::map<std::string, std::set<std::string>> shards;
+  for (const std::string& tensor : weight_map.Keys()) {
+    SKIPSTONE_ASSIGN_OR_RETURN(std::string shard, weight_map.String(tensor, ""));
+    // A shard lies beside the index: an index from elsewhere must not reach other files.
+    if (shard.empty() || shard.find('/') != std::string::npos || shard[0] == '.' ||
+        shard.find('\0') != std::string::npos) {
+      return weight_map.Error(tensor, "a file name without a path is needed");
+    }
+    shards[shard].insert(tensor);
+  }
+  if (shards.empty()) return index.Error("weight_map", "it places no tensors");
+  return shards;
+}
+
+}  // namespace
 
 absl::StatusOr<Safetensors> Safetensors::OpenFile(const std::string& path) {
   SKIPSTONE_ASSIGN_OR_RETURN(std::unique_ptr<Mapping> mapping, Mapping::Open(path));
@@ -105,29 +122,6 @@ absl::StatusOr<Safetensors> Safetensors::OpenFile(const std::string& path) {
   file.mappings_.push_back(std::move(mapping));
   return file;
 }
-
-namespace {
-
-// The index's weight_map: for each shard the tensors it holds.
-absl::StatusOr<std::map<std::string, std::set<std::string>>> ReadIndex(const std::string& path) {
-  SKIPSTONE_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
-  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields index, JsonFields::Parse(text, path));
-  SKIPSTONE_ASSIGN_OR_RETURN(JsonFields weight_map, index.Object("weight_map"));
-  std::map<std::string, std::set<std::string>> shards;
-  for (const std::string& tensor : weight_map.Keys()) {
-    SKIPSTONE_ASSIGN_OR_RETURN(std::string shard, weight_map.String(tensor, ""));
-    // A shard lies beside the index: an index from elsewhere must not reach other files.
-    if (shard.empty() || shard.find('/') != std::string::npos || shard[0] == '.' ||
-        shard.find('\0') != std::string::npos) {
-      return weight_map.Error(tensor, "a file name without a path is needed");
-    }
-    shards[shard].insert(tensor);
-  }
-  if (shards.empty()) return index.Error("weight_map", "it places no tensors");
-  return shards;
-}
-
-}  // namespace
 
 absl::StatusOr<Safetensors> Safetensors::OpenDirectory(const std::string& dir) {
   std::error_code ignored;

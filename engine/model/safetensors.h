@@ -24,10 +24,6 @@ struct StoredTensor {
 // Thread-safe once open.
 class Safetensors {
  public:
-  ~Safetensors();
-  Safetensors(Safetensors&&) noexcept;
-  Safetensors& operator=(Safetensors&&) noexcept;
-
   // One file. INVALID_ARGUMENT on a truncated file, an oversized or malformed header, offsets that
   // overlap, leave the file or contradict shape and type; always names the file and the tensor.
   static absl::StatusOr<Safetensors> OpenFile(const std::string& path);
@@ -40,10 +36,7 @@ class Safetensors {
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
 
  private:
-  class Mapping;
-  Safetensors();
-
-  std::vector<std::unique_ptr<Mapping>> mappings_;
+  std::vector<std::shared_ptr<const void>> mappings_;  // shared: only so their type stays private
   std::map<std::string, StoredTensor> tensors_;
 };
 

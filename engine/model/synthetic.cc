@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <map>
 #include <thread>
 #include <utility>
@@ -190,9 +191,10 @@ absl::StatusOr<SyntheticSpec> ParseSyntheticModel(std::string_view model_view) {
   return ParseFields(model, name);
 }
 
-absl::Status SyntheticWeights::Fill(const SyntheticSpec& spec, int threads,
-                                    SyntheticMatrices matrices) {
-  std::vector<Job> jobs = PlanTensors(spec, &tensors_);
+absl::StatusOr<std::unique_ptr<SyntheticWeights>> SyntheticWeights::Make(
+    const SyntheticSpec& spec, int threads, SyntheticMatrices matrices) {
+  auto weights = std::make_unique<SyntheticWeights>();
+  std::vector<Job> jobs = PlanTensors(spec, &weights->tensors_);
   if (matrices == SyntheticMatrices::kSeeded) std::erase_if(jobs, [](Job j) { return !j.norm; });
   // Whole pages per tensor, as generous an alignment as any kernel asks for.
   constexpr size_t kAlignment = 4096;
@@ -206,27 +208,15 @@ absl::Status SyntheticWeights::Fill(const SyntheticSpec& spec, int threads,
     return absl::ResourceExhaustedError(
         absl::StrFormat("no memory for %d bytes of synthetic weights", bytes));
   }
-  memory_ = memory;
-  bytes_ = bytes;
-  madvise(memory_, bytes_, MADV_HUGEPAGE);
+  weights->memory_ = std::shared_ptr<void>(memory, [bytes](void* m) { munmap(m, bytes); });
+  madvise(memory, bytes, MADV_HUGEPAGE);
   size_t offset = 0;
   for (const Job& job : jobs) {
-    job.tensor->data = static_cast<std::byte*>(memory_) + offset;
+    job.tensor->data = static_cast<std::byte*>(memory) + offset;
     offset += padded(*job.tensor);
   }
   FillAll(jobs, threads);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<SyntheticWeights>> SyntheticWeights::Make(
-    const SyntheticSpec& spec, int threads, SyntheticMatrices matrices) {
-  std::unique_ptr<SyntheticWeights> weights(new SyntheticWeights);
-  SKIPSTONE_RETURN_IF_ERROR(weights->Fill(spec, threads, matrices));
   return weights;
-}
-
-SyntheticWeights::~SyntheticWeights() {
-  if (memory_ != nullptr) munmap(memory_, bytes_);
 }
 
 }  // namespace skipstone

@@ -3,7 +3,6 @@
 // "synthetic:layers=4,hidden=512,heads=8,kv_heads=4,ffn=1408,vocab=2048[,context=N][,type=bf16]".
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -36,18 +35,11 @@ class SyntheticWeights {
   static absl::StatusOr<std::unique_ptr<SyntheticWeights>> Make(
       const SyntheticSpec& spec, int threads,
       SyntheticMatrices matrices = SyntheticMatrices::kFilled);
-  ~SyntheticWeights();
-  SyntheticWeights(const SyntheticWeights&) = delete;
-  SyntheticWeights& operator=(const SyntheticWeights&) = delete;
 
   const ModelTensors& tensors() const { return tensors_; }
 
  private:
-  SyntheticWeights() = default;
-  absl::Status Fill(const SyntheticSpec& spec, int threads, SyntheticMatrices matrices);
-
-  void* memory_ = nullptr;
-  size_t bytes_ = 0;
+  std::shared_ptr<void> memory_;  // shared: only for its deleter, which unmaps
   ModelTensors tensors_;
 };
 

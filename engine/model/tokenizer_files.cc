@@ -8,21 +8,12 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "engine/model/config.h"
-#include "engine/model/read_file.h"
 
 namespace skipstone {
 namespace {
 
 // Beyond what any checkpoint may have; what the model has is checked against it later.
 constexpr int32_t kMaxId = kMaxServedVocab - 1;
-
-// Nothing where the file is missing.
-absl::StatusOr<std::optional<std::string>> ReadIfPresent(const std::string& path) {
-  absl::StatusOr<std::string> text = ReadFile(path);
-  if (absl::IsNotFound(text.status())) return std::nullopt;
-  if (!text.ok()) return text.status();
-  return *std::move(text);
-}
 
 absl::StatusOr<std::optional<JsonFields>> ReadJson(const std::string& path) {
   SKIPSTONE_ASSIGN_OR_RETURN(std::optional<std::string> text, ReadIfPresent(path));

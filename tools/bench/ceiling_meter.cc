@@ -10,10 +10,88 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "tools/bench/ceiling_kernels.h"
+#include "engine/cpu/simd.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tools/bench/ceiling_meter.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace skipstone {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <int kStreams>
+float ReadStreamsOf(const uint32_t* data, int64_t n) {
+  const hn::ScalableTag<uint32_t> d;
+  const int64_t lanes = hn::Lanes(d);
+  const int64_t part = n / kStreams;
+  // Integer additions: one cycle, so that two accumulators per stream never wait.
+  auto a = hn::Zero(d);
+  auto b = hn::Zero(d);
+  for (int64_t i = 0; i < part; i += 2 * lanes) {
+    for (int s = 0; s < kStreams; ++s) {
+      a = hn::Add(a, hn::LoadU(d, data + s * part + i));
+      b = hn::Add(b, hn::LoadU(d, data + s * part + i + lanes));
+    }
+  }
+  return static_cast<float>(hn::GetLane(hn::SumOfLanes(d, hn::Add(a, b))));
+}
+
+// Reads n bytes, a multiple of 4096, as `streams` (1, 2 or 4) parallel sequential streams; returns
+// a sum, so that the reads happen.
+float ReadStreamsTarget(const void* data, int64_t n, int streams) {
+  const auto* words = static_cast<const uint32_t*>(data);
+  n /= static_cast<int64_t>(sizeof(uint32_t));
+  if (streams == 4) return ReadStreamsOf<4>(words, n);
+  if (streams == 2) return ReadStreamsOf<2>(words, n);
+  return ReadStreamsOf<1>(words, n);
+}
+
+// Runs `iterations` rounds of independent multiply-adds of f32 vectors in registers; *flops is what
+// they were (a multiply-add is two). Returns a sum.
+//
+// 12 chains cover a latency of 4 cycles on 2 units (8) and of 6 on 2 (12); named variables, since
+// GCC keeps an array in memory.
+float MultiplyAddsTarget(int64_t iterations, double* flops) {
+  const hn::ScalableTag<float> d;
+  const auto m = hn::Set(d, 0.5f);
+  const auto a = hn::Set(d, 1.0f);
+  // Different starts, or the compiler would compute one chain.
+  auto v0 = hn::Iota(d, 0), v1 = hn::Iota(d, 1), v2 = hn::Iota(d, 2), v3 = hn::Iota(d, 3);
+  auto v4 = hn::Iota(d, 4), v5 = hn::Iota(d, 5), v6 = hn::Iota(d, 6), v7 = hn::Iota(d, 7);
+  auto v8 = hn::Iota(d, 8), v9 = hn::Iota(d, 9), v10 = hn::Iota(d, 10), v11 = hn::Iota(d, 11);
+  for (int64_t i = 0; i < iterations; ++i) {
+    v0 = hn::MulAdd(v0, m, a);
+    v1 = hn::MulAdd(v1, m, a);
+    v2 = hn::MulAdd(v2, m, a);
+    v3 = hn::MulAdd(v3, m, a);
+    v4 = hn::MulAdd(v4, m, a);
+    v5 = hn::MulAdd(v5, m, a);
+    v6 = hn::MulAdd(v6, m, a);
+    v7 = hn::MulAdd(v7, m, a);
+    v8 = hn::MulAdd(v8, m, a);
+    v9 = hn::MulAdd(v9, m, a);
+    v10 = hn::MulAdd(v10, m, a);
+    v11 = hn::MulAdd(v11, m, a);
+  }
+  *flops = static_cast<double>(iterations) * 12 * 2 * hn::Lanes(d);
+  const auto low = hn::Add(hn::Add(hn::Add(v0, v1), hn::Add(v2, v3)), hn::Add(v4, v5));
+  const auto high = hn::Add(hn::Add(hn::Add(v6, v7), hn::Add(v8, v9)), hn::Add(v10, v11));
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(low, high)));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace skipstone
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace skipstone {
 namespace {
+
+HWY_EXPORT(ReadStreamsTarget);
+HWY_EXPORT(MultiplyAddsTarget);
 
 // A task's share of the buffer: large against starting a task, small against the whole.
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
@@ -56,7 +134,8 @@ double CeilingMeter::ReadBandwidth(int streams) {
   std::atomic<float> sink = 0;
   const Time start = SystemClock().Now();
   pool_.ParallelFor(buffer_.bytes() / kPieceBytes, [&](int64_t piece, int) {
-    sink = ReadStreams(buffer_.as<char>() + piece * kPieceBytes, kPieceBytes, streams);
+    sink = HWY_DYNAMIC_DISPATCH(ReadStreamsTarget)(buffer_.as<char>() + piece * kPieceBytes,
+                                                   kPieceBytes, streams);
   });
   return static_cast<double>(buffer_.bytes()) / Seconds(SystemClock().Now() - start);
 }
@@ -67,7 +146,7 @@ double CeilingMeter::MultiplyAddRate() {
   std::atomic<float> sink = 0;
   const Time start = SystemClock().Now();
   pool_.ParallelFor(pieces, [&](int64_t piece, int) {
-    sink = MultiplyAdds(kIterations / kPiecesPerThread, &flops[piece]);
+    sink = HWY_DYNAMIC_DISPATCH(MultiplyAddsTarget)(kIterations / kPiecesPerThread, &flops[piece]);
   });
   const double seconds = Seconds(SystemClock().Now() - start);
   double sum = 0;
@@ -76,3 +155,4 @@ double CeilingMeter::MultiplyAddRate() {
 }
 
 }  // namespace skipstone
+#endif
