@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <functional>
-#include <optional>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_format.h"
-#include "base/leavable_thread.h"
 #include "base/log.h"
-#include "base/mutex.h"
 #include "base/status.h"
-#include "engine/live_calls.h"
-#include "engine/output_threads.h"
-#include "engine/queue_room.h"
 #include "engine/request_limits.h"
-#include "engine/step_loop.h"
 
 namespace skipstone {
 
@@ -58,59 +50,27 @@ int64_t OutputLimitOf(const EngineOptions& options) {
 
 }  // namespace
 
-class Engine::Impl {
- public:
-  Impl(EngineParts parts, const EngineOptions& options)
-      : options_(options),
-        tokenizer_(std::move(parts.tokenizer)),
-        observer_(parts.observer ? *parts.observer : no_observer_),
-        clock_(parts.clock ? *parts.clock : SystemClock()),
-        output_(options.output_threads, OutputLimitOf(options), observer_, clock_,
-                parts.output_batches),
-        loop_(std::move(parts.runner), SchedulerOptionsOf(options), observer_, clock_, output_),
-        room_(options.limits, loop_.queue(), live_) {
-    output_.set_on_room([this] { loop_.Post(Wake()); });
-  }
+Engine::Engine(EngineParts parts, const EngineOptions& options)
+    : options_(options),
+      tokenizer_(std::move(parts.tokenizer)),
+      observer_(parts.observer ? *parts.observer : no_observer_),
+      clock_(parts.clock ? *parts.clock : SystemClock()),
+      output_(options.output_threads, OutputLimitOf(options), observer_, clock_,
+              parts.output_batches),
+      loop_(std::move(parts.runner), SchedulerOptionsOf(options), observer_, clock_, output_),
+      room_(options.limits, loop_.queue(), live_) {
+  output_.set_on_room([this] { loop_.Post(Wake()); });
+}
 
-  // Before anything else.
-  void StartThreads(const std::shared_ptr<Impl>& self);
-  // After everything else. The threads let go of what is shared when they end.
-  void End();
+EnginePtr Engine::Start(EngineParts parts, const EngineOptions& options) {
+  std::shared_ptr<Engine> engine(new Engine(std::move(parts), options));
+  engine->StartThreads(engine);
+  return EnginePtr(engine.get(), {engine});
+}
 
-  absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
-  bool Cancel(const std::string& request_id, CancelReason reason, uint64_t call);
-  bool Abort(const std::string& request_id, const std::optional<std::string>& owner);
-  bool Drain(Time deadline);
-  absl::Status health() const;
-  EngineLoad load() const { return loop_.load(); }
-  Duration RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant);
+void Engine::Ender::operator()(Engine*) { std::exchange(engine, nullptr)->End(); }
 
- private:
-  std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
-  int ResolveMaxTokens(const EngineRequest& request) const;
-  absl::Status CanTake(const EngineRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool EndRequests(const LiveCalls::Requests& requests, EndRequest end);
-  void EndWithoutSteps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Handle(OutputEvent& event);
-  void Retire(const LiveRequestPtr& request, const RequestEnded& end);
-
-  const EngineOptions options_;
-  const std::shared_ptr<const Tokenizer> tokenizer_;
-  EngineObserver no_observer_;
-  EngineObserver& observer_;
-  const Clock& clock_;
-  mutable Mutex mutex_;
-  CondVar ended_;
-  LiveCalls live_ ABSL_GUARDED_BY(mutex_);
-  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  bool hangs_ ABSL_GUARDED_BY(mutex_) = false;
-  OutputThreads output_;
-  StepLoop loop_;
-  QueueRoom room_ ABSL_GUARDED_BY(mutex_);
-  std::vector<LeavableThread> threads_;  // the step thread, then the output threads
-};
-
-void Engine::Impl::StartThreads(const std::shared_ptr<Impl>& self) {
+void Engine::StartThreads(const std::shared_ptr<Engine>& self) {
   threads_.emplace_back("step", [self] { self->loop_.Run(); });
   for (int i = 0; i < output_.size(); ++i) {
     threads_.emplace_back("output", [self, i] {
@@ -119,7 +79,7 @@ void Engine::Impl::StartThreads(const std::shared_ptr<Impl>& self) {
   }
 }
 
-void Engine::Impl::End() {
+void Engine::End() {
   Drain(SystemClock().Now());
   loop_.Stop();
   const auto deadline = [this] {
@@ -142,7 +102,7 @@ void Engine::Impl::End() {
   for (LeavableThread& thread : threads_) thread.Leave();
 }
 
-absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
+absl::Status Engine::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
   SKIPSTONE_RETURN_IF_ERROR(ValidateRequest(request, options_));
   if (request.deadline <= clock_.Now()) {
     return absl::DeadlineExceededError("the request's deadline has passed before it was queued");
@@ -158,7 +118,7 @@ absl::Status Engine::Impl::Submit(EngineRequest request, std::unique_ptr<Request
   return absl::OkStatus();
 }
 
-absl::Status Engine::Impl::CanTake(const EngineRequest& request) const {
+absl::Status Engine::CanTake(const EngineRequest& request) const {
   SKIPSTONE_RETURN_IF_ERROR(loop_.error());
   if (draining_) return absl::UnavailableError("the server is draining");
   if (live_.IsTaken(request)) {
@@ -168,7 +128,7 @@ absl::Status Engine::Impl::CanTake(const EngineRequest& request) const {
   return room_.Check(request);
 }
 
-int Engine::Impl::ResolveMaxTokens(const EngineRequest& request) const {
+int Engine::ResolveMaxTokens(const EngineRequest& request) const {
   const int prompt = static_cast<int>(request.prompt.size());
   int64_t most = options_.limits.max_context - prompt;
   if (request.stopping.max_tokens) return std::min<int64_t>(most, *request.stopping.max_tokens);
@@ -180,7 +140,7 @@ int Engine::Impl::ResolveMaxTokens(const EngineRequest& request) const {
   return static_cast<int>(most);
 }
 
-std::vector<SequenceSpec> Engine::Impl::MakeSequences(const EngineRequest& request) const {
+std::vector<SequenceSpec> Engine::MakeSequences(const EngineRequest& request) const {
   SequenceSpec spec{.prompt = request.prompt,
                     .skip = request.skip,
                     .ceiling = request.ceiling,
@@ -206,7 +166,7 @@ std::vector<SequenceSpec> Engine::Impl::MakeSequences(const EngineRequest& reque
   return specs;
 }
 
-bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason, uint64_t call) {
+bool Engine::Cancel(const std::string& request_id, CancelReason reason, uint64_t call) {
   LiveCalls::Requests requests;
   {
     MutexLock lock(mutex_);
@@ -217,7 +177,7 @@ bool Engine::Impl::Cancel(const std::string& request_id, CancelReason reason, ui
   return EndRequests(requests, EndFor(reason));
 }
 
-bool Engine::Impl::Abort(const std::string& request_id, const std::optional<std::string>& owner) {
+bool Engine::Abort(const std::string& request_id, const std::optional<std::string>& owner) {
   LiveCalls::Requests requests;
   {
     MutexLock lock(mutex_);
@@ -226,7 +186,7 @@ bool Engine::Impl::Abort(const std::string& request_id, const std::optional<std:
   return EndRequests(requests, EndFor(CancelReason::kAbort));
 }
 
-bool Engine::Impl::EndRequests(const LiveCalls::Requests& requests, EndRequest end) {
+bool Engine::EndRequests(const LiveCalls::Requests& requests, EndRequest end) {
   for (const LiveRequestPtr& request : requests) {
     end.request = request;
     loop_.Post(end);
@@ -234,7 +194,7 @@ bool Engine::Impl::EndRequests(const LiveCalls::Requests& requests, EndRequest e
   return !requests.empty();
 }
 
-bool Engine::Impl::Drain(Time deadline) {
+bool Engine::Drain(Time deadline) {
   MutexLock lock(mutex_);
   draining_ = true;
   while (!live_.empty() && ended_.WaitUntil(mutex_, deadline)) {
@@ -253,7 +213,7 @@ bool Engine::Impl::Drain(Time deadline) {
 }
 
 // The step thread does not answer; the output threads may still reach the clients.
-void Engine::Impl::EndWithoutSteps() {
+void Engine::EndWithoutSteps() {
   hangs_ = true;
   const LiveCalls::Requests requests = live_.All();
   Log(LogSeverity::kError, absl::StrFormat("no answer of the step thread for %.0f s: %d requests "
@@ -266,7 +226,7 @@ void Engine::Impl::EndWithoutSteps() {
   output_.Push(ends);
 }
 
-absl::Status Engine::Impl::health() const {
+absl::Status Engine::health() const {
   SKIPSTONE_RETURN_IF_ERROR(loop_.error());
   {
     MutexLock lock(mutex_);
@@ -283,12 +243,12 @@ absl::Status Engine::Impl::health() const {
   return absl::OkStatus();
 }
 
-Duration Engine::Impl::RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant) {
+Duration Engine::RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant) {
   MutexLock lock(mutex_);
   return room_.RetryAfter(amount, tenant, clock_.Now());
 }
 
-void Engine::Impl::Handle(OutputEvent& event) {
+void Engine::Handle(OutputEvent& event) {
   LiveRequest& request = *event.request;
   if (const auto* end = std::get_if<RequestEnded>(&event.what)) return Retire(event.request, *end);
   if (const auto* scheduled = std::get_if<Scheduled>(&event.what)) request.On(*scheduled);
@@ -301,7 +261,7 @@ void Engine::Impl::Handle(OutputEvent& event) {
   if (request.AllFinished()) Retire(event.request, {});
 }
 
-void Engine::Impl::Retire(const LiveRequestPtr& request, const RequestEnded& end) {
+void Engine::Retire(const LiveRequestPtr& request, const RequestEnded& end) {
   if (request->done()) return;
   {
     // Before the client learns of the end, so that it may use the id again at once.
@@ -311,30 +271,5 @@ void Engine::Impl::Retire(const LiveRequestPtr& request, const RequestEnded& end
   request->On(end);
   ended_.NotifyAll();
 }
-
-std::unique_ptr<Engine> Engine::Start(EngineParts parts, const EngineOptions& options) {
-  auto impl = std::make_shared<Impl>(std::move(parts), options);
-  impl->StartThreads(impl);
-  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
-}
-
-Engine::Engine(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Engine::~Engine() { impl_->End(); }
-
-absl::Status Engine::Submit(EngineRequest request, std::unique_ptr<RequestSink> sink) {
-  return impl_->Submit(std::move(request), std::move(sink));
-}
-bool Engine::Cancel(const std::string& request_id, CancelReason reason, uint64_t call) {
-  return impl_->Cancel(request_id, reason, call);
-}
-bool Engine::Abort(const std::string& request_id, const std::optional<std::string>& owner) {
-  return impl_->Abort(request_id, owner);
-}
-bool Engine::Drain(Time deadline) { return impl_->Drain(deadline); }
-EngineLoad Engine::load() const { return impl_->load(); }
-Duration Engine::RetryAfter(const QueueMeter::Amount& amount, const std::string& tenant) {
-  return impl_->RetryAfter(amount, tenant);
-}
-absl::Status Engine::health() const { return impl_->health(); }
 
 }  // namespace skipstone

@@ -15,13 +15,18 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "base/leavable_thread.h"
+#include "base/mutex.h"
 #include "engine/engine_observer.h"
 #include "engine/engine_options.h"
+#include "engine/live_calls.h"
 #include "engine/model/tokenizer.h"
 #include "engine/model_runner.h"
-#include "engine/output_batches.h"
+#include "engine/output_threads.h"
 #include "engine/queue_meter.h"
+#include "engine/queue_room.h"
 #include "engine/request.h"
+#include "engine/step_loop.h"
 
 namespace skipstone {
 
@@ -43,10 +48,13 @@ class Engine {
     kDeadline,       // OnDone(DEADLINE_EXCEEDED): the transport noticed it first
   };
 
-  static std::unique_ptr<Engine> Start(EngineParts parts, const EngineOptions& options);
-  // Cancels what still runs (UNAVAILABLE) and joins the threads. One that the device or a sink
-  // holds is left behind after end_timeout: it then touches nothing but what it owns.
-  ~Engine();
+  // Its end cancels what still runs (UNAVAILABLE) and joins the threads. One that the device or a
+  // sink holds is left behind after end_timeout: it then touches nothing but what it owns.
+  struct Ender {
+    std::shared_ptr<Engine> engine;  // shared with its threads, which may be left behind
+    void operator()(Engine*);
+  };
+  static std::unique_ptr<Engine, Ender> Start(EngineParts parts, const EngineOptions& options);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
@@ -67,7 +75,7 @@ class Engine {
   // UNAVAILABLE, also while the device hangs. Returns whether all ended by themselves.
   bool Drain(Time deadline);
 
-  EngineLoad load() const;
+  EngineLoad load() const { return loop_.load(); }
   // For what Submit refused for want of room: how long until the queue drains so far that it may
   // fit behind those that were told the same before, at the rate of the last seconds. At most
   // PromisedPlaces::kLongest.
@@ -77,10 +85,35 @@ class Engine {
   absl::Status health() const;
 
  private:
-  class Impl;
-  explicit Engine(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;  // shared with its threads, which may be left behind
+  Engine(EngineParts parts, const EngineOptions& options);
+  // Before anything else.
+  void StartThreads(const std::shared_ptr<Engine>& self);
+  // After everything else. The threads let go of what is shared when they end.
+  void End();
+  std::vector<SequenceSpec> MakeSequences(const EngineRequest& request) const;
+  int ResolveMaxTokens(const EngineRequest& request) const;
+  absl::Status CanTake(const EngineRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool EndRequests(const LiveCalls::Requests& requests, EndRequest end);
+  void EndWithoutSteps() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Handle(OutputEvent& event);
+  void Retire(const LiveRequestPtr& request, const RequestEnded& end);
+
+  const EngineOptions options_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  EngineObserver no_observer_;
+  EngineObserver& observer_;
+  const Clock& clock_;
+  mutable Mutex mutex_;
+  CondVar ended_;
+  LiveCalls live_ ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool hangs_ ABSL_GUARDED_BY(mutex_) = false;
+  OutputThreads output_;
+  StepLoop loop_;
+  QueueRoom room_ ABSL_GUARDED_BY(mutex_);
+  std::vector<LeavableThread> threads_;  // the step thread, then the output threads
 };
+using EnginePtr = std::unique_ptr<Engine, Engine::Ender>;
 
 // True for the RESOURCE_EXHAUSTED of a request that not even an empty pool could hold.
 bool IsNeverFits(const absl::Status& status);

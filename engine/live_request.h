@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -119,6 +120,16 @@ class LiveRequest : public SequenceGroup {
   SkipSet skip_;          // that the outputs start with
   std::optional<Time> scheduled_;
   std::optional<Time> first_delivery_;
+};
+
+// Requests are shared by the step thread (whose sequences name them), the output thread (which runs
+// their code) and the table of live ids; whichever lets go last frees them.
+using LiveRequestPtr = std::shared_ptr<LiveRequest>;
+
+// What the step thread tells the output threads.
+struct OutputEvent {
+  LiveRequestPtr request;
+  std::variant<Scheduled, Updated, OutputEnded, RequestEnded> what;
 };
 
 }  // namespace skipstone

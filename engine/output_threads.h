@@ -11,10 +11,18 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "engine/engine_observer.h"
-#include "engine/output_batches.h"
-#include "engine/output_event.h"
+#include "engine/live_request.h"
 
 namespace skipstone {
+
+// Who wants to know which calls of sinks come together. Called on the output thread whose calls
+// they are, before the first and after the last.
+class OutputBatches {
+ public:
+  virtual ~OutputBatches() = default;
+  virtual void OnBatch(size_t events) = 0;
+  virtual void OnBatchEnd() = 0;
+};
 
 // Thread-safe.
 class OutputThreads {

@@ -6,6 +6,22 @@
 
 namespace skipstone {
 
+void PromisedPlaces::Promise(const QueueMeter::Amount& amount, Time now, Time due) {
+  const int64_t index = std::min(due, now + kLongest).time_since_epoch() / kSlotTime;
+  Slot& slot = slots_[index % kSlots];
+  if (slot.index != index) slot = {.index = index};
+  slot.amount.Add(amount);
+}
+
+QueueMeter::Amount PromisedPlaces::Outstanding(Time now) const {
+  QueueMeter::Amount sum;
+  for (const Slot& slot : slots_) {
+    if (slot.index < now.time_since_epoch() / kSlotTime) continue;
+    sum.Add(slot.amount);
+  }
+  return sum;
+}
+
 QueueMeter::Amount QueueRoom::ExcessOver(const QueueMeter::Amount& waiting,
                                          const QueueMeter::Amount& more) const {
   QueueMeter::Amount excess{.sequences = waiting.sequences + more.sequences - limits_.max_queue};

@@ -14,7 +14,6 @@
 #include "base/mutex.h"
 #include "engine/engine_observer.h"
 #include "engine/model_runner.h"
-#include "engine/output_event.h"
 #include "engine/output_threads.h"
 #include "engine/queue_meter.h"
 #include "engine/schedule/attribution.h"

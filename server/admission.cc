@@ -77,17 +77,15 @@ absl::Status CheckServing(const Serving* serving) {
 absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, bool has_skip,
                                                     const std::string& key,
                                                     const Serving& serving) {
-  Choice choice{.level = serving.levels.default_level()};
+  Choice choice;
+  choice.level = serving.levels.default_level();
   if (has_skip && skip.choice_case() != v1::Skip::CHOICE_NOT_SET) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.level, serving.levels.Choose(skip));
   } else if (auto assigned = serving.experiments.Assign(
                  {.experiment_key = key,
                   .metadata = [this](const std::string& k) { return MetadataOf(context_, k); },
                   .now = std::chrono::system_clock::now()})) {
-    choice = {.level = std::move(assigned->level),
-              .experiment = std::move(assigned->experiment),
-              .arm = std::move(assigned->arm),
-              .isolate = assigned->isolate_prefix_cache};
+    choice = {*std::move(assigned)};
   }
   labels_.level = choice.level.name;
   if (!choice.arm.empty()) labels_.arm = choice.experiment + "/" + choice.arm;
@@ -131,8 +129,8 @@ absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::str
   request.deadline = DeadlineOf(context_);
   request.labels = labels_;
   const bool shared = serving.config.policy.share_prefix_cache_across_tenants;
-  request.cache_salt =
-      SaltOf(shared ? "" : request.tenant, request.cache_salt, choice.isolate ? labels_.arm : "");
+  request.cache_salt = SaltOf(shared ? "" : request.tenant, request.cache_salt,
+                              choice.isolate_prefix_cache ? labels_.arm : "");
   context_.AddTrailingMetadata("skipstone-level", labels_.level);
   if (!labels_.arm.empty()) context_.AddTrailingMetadata("skipstone-arm", labels_.arm);
   Admitted admitted{.request = std::move(request)};

@@ -38,12 +38,8 @@ class Admission {
                       const QueueMeter::Amount& refused = {.sequences = 1});
 
  private:
-  struct Choice {
-    Level level;
+  struct Choice : Assignment {
     std::optional<SkipSet> ceiling;
-    std::string experiment;
-    std::string arm;
-    bool isolate = false;
   };
   absl::StatusOr<Choice> Choose(const v1::Skip& skip, bool has_skip, const std::string& key,
                                 const Serving& serving);

@@ -34,12 +34,6 @@ uint64_t CookieOf(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
 }
 
-int PortOf(const sockaddr_storage& address) {
-  return ntohs(address.ss_family == AF_INET6
-                   ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
-                   : reinterpret_cast<const sockaddr_in&>(address).sin_port);
-}
-
 // As gRPC names a peer, brackets not escaped.
 std::string NameOf(const sockaddr_storage& address) {
   char host[INET6_ADDRSTRLEN] = "";
@@ -180,10 +174,9 @@ absl::StatusOr<UniqueFd> ConnectionAcceptor::ConnectToSelf() {
     return no_port ? absl::ResourceExhaustedError(message) : absl::UnavailableError(message);
   };
   if (listeners_.empty()) return absl::UnavailableError("not listening");
-  sockaddr_storage address{};
-  socklen_t size = sizeof(address);
-  getsockname(listeners_[0].get(), reinterpret_cast<sockaddr*>(&address), &size);
+  sockaddr_storage address = LocalAddress(listeners_[0].get());
   ReplaceWildcard(address);
+  const socklen_t size = address.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
   UniqueFd fd(socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) return failed("socket");
   // Ports of connections that ended a while ago will do.
@@ -193,10 +186,7 @@ absl::StatusOr<UniqueFd> ConnectionAcceptor::ConnectToSelf() {
   sockaddr_storage local = address;
   reinterpret_cast<sockaddr_in&>(local).sin_port = 0;  // the same place for both families
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&local), size) != 0) return failed("bind");
-  sockaddr_storage bound{};
-  socklen_t bound_size = sizeof(bound);
-  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &bound_size);
-  own_port_ = PortOf(bound);
+  own_port_ = PortOf(LocalAddress(fd.get()));
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kConnectTimeout, sizeof(kConnectTimeout));
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return failed("connect");
   return fd;

@@ -22,10 +22,10 @@ struct AssignmentInput {
 };
 
 struct Assignment {
-  std::string experiment;
+  std::string experiment;  // empty, as the arm is: none
   std::string arm;
   Level level;
-  bool isolate_prefix_cache = true;
+  bool isolate_prefix_cache = false;
 };
 
 // Immutable, so thread-safe.

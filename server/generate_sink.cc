@@ -72,7 +72,7 @@ void GenerateSink::OnFinished(const OutputFinished& finished) {
 }
 
 void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& totals) {
-  if (serving_.LogsRequests()) {
+  if (LogsAt(Severity::kInfo)) {
     const RequestTiming& timing = totals.timing;
     LogEvent(Severity::kInfo, "finished",
              {{"request_id", accepted_.request_id()},

@@ -4,7 +4,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -24,14 +23,6 @@ absl::StatusOr<Addresses> Resolve(const HostPort& where) {
   const int error = getaddrinfo(where.host.c_str(), where.port.c_str(), &hints, &found);
   if (error != 0) return absl::UnavailableError(gai_strerror(error));
   return Addresses(found, &freeaddrinfo);
-}
-
-int PortOf(int fd) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof(address);
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
-  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
-                                             : reinterpret_cast<sockaddr_in&>(address).sin_port);
 }
 
 absl::StatusOr<UniqueFd> Open(sockaddr_storage address, socklen_t size, int port) {
@@ -68,6 +59,19 @@ bool IsWildcard(const sockaddr* address) {
 
 }  // namespace
 
+int PortOf(const sockaddr_storage& address) {
+  return ntohs(address.ss_family == AF_INET6
+                   ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
+                   : reinterpret_cast<const sockaddr_in&>(address).sin_port);
+}
+
+sockaddr_storage LocalAddress(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  return address;
+}
+
 HostPort SplitAddress(const std::string& address) {
   const size_t colon = address.rfind(':');
   HostPort split{address.substr(0, colon), address.substr(colon + 1)};
@@ -97,7 +101,7 @@ absl::StatusOr<ListenSockets> ListenOn(const std::string& address) {
       failed = fd.status();
       return false;
     }
-    if (result.port == 0) result.port = PortOf(fd->get());
+    if (result.port == 0) result.port = PortOf(LocalAddress(fd->get()));
     result.sockets.push_back(*std::move(fd));
     return true;
   };

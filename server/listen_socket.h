@@ -1,6 +1,8 @@
 // Listening TCP sockets for an address as users write it.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <string>
 #include <vector>
 
@@ -15,6 +17,10 @@ struct HostPort {
   std::string port;
 };
 HostPort SplitAddress(const std::string& address);
+
+int PortOf(const sockaddr_storage& address);
+// That the socket is bound to.
+sockaddr_storage LocalAddress(int fd);
 
 // True of an address that only this machine reaches, as far as its text tells.
 bool IsLoopback(const std::string& address);

@@ -19,7 +19,6 @@
 #if SKIPSTONE_PROTOBUF_LOGS
 #include <google/protobuf/stubs/logging.h>
 #endif
-#include "base/log.h"
 #include "server/log_limiter.h"
 #include "server/log_writer.h"
 
@@ -60,17 +59,9 @@ class WriterSink : public spdlog::sinks::base_sink<std::mutex> {
 };
 
 spdlog::level::level_enum LevelOf(Severity severity) {
-  switch (severity) {
-    case Severity::kDebug:
-      return spdlog::level::debug;
-    case Severity::kInfo:
-      return spdlog::level::info;
-    case Severity::kWarning:
-      return spdlog::level::warn;
-    case Severity::kError:
-      return spdlog::level::err;
-  }
-  return spdlog::level::info;
+  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::info, spdlog::level::warn,
+                                                   spdlog::level::err};
+  return kLevels[static_cast<int>(severity)];
 }
 
 // A JSON string; what is not UTF-8 appears as U+FFFD.
@@ -112,9 +103,8 @@ void InitLogging(const std::string& level, const std::string& format) {
   logger->set_pattern(json_lines ? R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l",%v})"
                                  : "%Y-%m-%dT%H:%M:%S.%f%z %l %v");
   spdlog::set_default_logger(std::move(logger));
-  SetLogSink([](LogSeverity severity, const std::string& message) {
-    const Severity of[] = {Severity::kInfo, Severity::kWarning, Severity::kError};
-    LogEvent(of[static_cast<int>(severity)], "engine", {{"message", message}});
+  SetLogSink([](Severity severity, const std::string& message) {
+    LogEvent(severity, "engine", {{"message", message}});
   });
   TakeLibraryLogs();
 }

@@ -10,10 +10,11 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 namespace skipstone::server {
 
-enum class Severity { kDebug, kInfo, kWarning, kError };
+using Severity = LogSeverity;
 
 // Every line has `time`, `level` (its severity) and `event`: fields have other names.
 using LogFields = std::vector<std::pair<std::string, std::string>>;

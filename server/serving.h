@@ -13,7 +13,6 @@
 #include "server/answer_bound.h"
 #include "server/experiments.h"
 #include "server/levels.h"
-#include "server/logging.h"
 #include "server/metrics.h"
 #include "server/server_config.h"
 #include "server/stall_watch.h"
@@ -44,12 +43,9 @@ struct Serving {
   WriteBatches& write_batches;
   std::atomic<bool> leaving{false};   // the drain is announced, for those who ask
   std::atomic<bool> draining{false};  // requests are refused
-  std::unique_ptr<Engine> engine;
+  EnginePtr engine;
   // Last: it ends first, since its threads use the rest.
   std::unique_ptr<ValidationPool> validation;
-
-  // The end of a request is worth a line.
-  bool LogsRequests() const { return LogsAt(Severity::kInfo); }
 };
 
 }  // namespace skipstone::server

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
-#include "engine/output_batches.h"
+#include "engine/output_threads.h"
 
 namespace skipstone::server {
 

@@ -1,5 +1,7 @@
 #include "engine/backend/random_fill.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/hash.h"
 
@@ -17,11 +19,6 @@ void Fill(const RandomMatrix& matrix, int64_t begin, int64_t count, T* to, Conve
   }
 }
 
-template <typename T>
-void FillWith(T value, int64_t count, void* to) {
-  for (int64_t i = 0; i < count; ++i) static_cast<T*>(to)[i] = value;
-}
-
 }  // namespace
 
 void FillUniform(const RandomMatrix& matrix, int64_t begin, int64_t count, void* to) {
@@ -37,8 +34,11 @@ void FillUniform(const RandomMatrix& matrix, int64_t begin, int64_t count, void*
 }
 
 void FillOnes(DType type, int64_t count, void* to) {
-  if (type == DType::kF32) return FillWith(1.0f, count, to);
-  FillWith<uint16_t>(type == DType::kF16 ? 0x3c00 : 0x3f80, count, to);
+  if (type == DType::kF32) {
+    std::fill_n(static_cast<float*>(to), count, 1.0f);
+  } else {
+    std::fill_n(static_cast<uint16_t*>(to), count, type == DType::kF16 ? 0x3c00 : 0x3f80);
+  }
 }
 
 }  // namespace skipstone

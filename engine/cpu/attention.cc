@@ -43,10 +43,6 @@ Attention::Attention(const ModelShape& shape, ThreadPool& pool) : shape_(shape),
   }
 }
 
-int64_t Attention::scratch_bytes() const {
-  return static_cast<int64_t>(scratch_.size()) * scratch_[0].bytes();
-}
-
 void Attention::Split(const StepInput& step, const RowList& rows) {
   segments_.clear();
   for (int i = 0; i < rows.count; ++i) {

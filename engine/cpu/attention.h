@@ -27,7 +27,6 @@ class Attention {
   // positions 0..step.positions[row] of its slot.
   void Run(const StepInput& step, const RowList& rows, int layer, const PageStore& pages,
            Matrix& q);
-  int64_t scratch_bytes() const;
 
  private:
   // Rows [begin, begin + count) of a row list that belong to one slot.

@@ -2,8 +2,6 @@
 
 #include <sys/mman.h>
 
-#include <utility>
-
 namespace skipstone {
 namespace {
 
@@ -21,23 +19,11 @@ Buffer Buffer::Map(int64_t bytes) {
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) return buffer;
   if (bytes >= kHugeBytes) madvise(data, bytes, MADV_HUGEPAGE);
-  buffer.data_ = data;
-  buffer.bytes_ = bytes;
+  buffer.data_ = {data, {bytes}};
   return buffer;
 }
 
-Buffer::~Buffer() {
-  if (data_ != nullptr) munmap(data_, bytes_);
-}
-
-Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-
-Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
+void Buffer::Unmap::operator()(void* data) const { munmap(data, bytes); }
 
 Matrix::Matrix(int64_t rows, int64_t cols) {
   const int64_t lines = (cols + kLineFloats - 1) / kLineFloats;

@@ -3,28 +3,28 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace skipstone {
 
-// Move-only anonymous mapping. data() is null after a failed or empty Map.
+// Move-only anonymous mapping. as() is null after a failed or empty Map.
 class Buffer {
  public:
-  Buffer() = default;
   // Reserves address space, not memory: pages appear when they are touched. Null if refused.
   static Buffer Map(int64_t bytes);
-  ~Buffer();
-  Buffer(Buffer&& other) noexcept;
-  Buffer& operator=(Buffer&& other) noexcept;
 
   template <class T>
   T* as() const {
-    return static_cast<T*>(data_);
+    return static_cast<T*>(data_.get());
   }
-  int64_t bytes() const { return bytes_; }
+  int64_t bytes() const { return data_.get_deleter().bytes; }
 
  private:
-  void* data_ = nullptr;
-  int64_t bytes_ = 0;
+  struct Unmap {
+    int64_t bytes;
+    void operator()(void* data) const;
+  };
+  std::unique_ptr<void, Unmap> data_;
 };
 
 // Rows of floats. The stride is an odd number of cache lines, so that the rows of a tile do not

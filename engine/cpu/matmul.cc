@@ -72,10 +72,6 @@ MatMul::MatMul(ThreadPool& pool) : pool_(pool) {
   }
 }
 
-int64_t MatMul::scratch_bytes() const {
-  return static_cast<int64_t>(scratch_.size()) * scratch_[0].bytes();
-}
-
 void MatMul::Run(std::span<const MatMulJob> jobs) {
   int64_t tasks = 0;
   for (const MatMulJob& job : jobs) tasks += NumTasks(job);

@@ -36,7 +36,6 @@ class MatMul {
 
   // Runs independent jobs side by side.
   void Run(std::span<const MatMulJob> jobs);
-  int64_t scratch_bytes() const;
 
  private:
   void RunTask(const MatMulJob& job, int64_t task, int thread);

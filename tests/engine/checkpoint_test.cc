@@ -25,7 +25,7 @@ constexpr int kLayers = 12;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::unique_ptr<Engine> StartEngine(const std::string& dir) {
+EnginePtr StartEngine(const std::string& dir) {
   auto model = LoadModel(dir, {.backend = "cpu", .threads = 2});
   EXPECT_TRUE(model.ok()) << model.status();
   const ModelConfig config = model->config;
@@ -46,7 +46,7 @@ std::unique_ptr<Engine> StartEngine(const std::string& dir) {
                   .max_context = config.shape.max_context}});
 }
 
-std::unique_ptr<Engine> StartEngine(const TestCheckpoint& checkpoint) {
+EnginePtr StartEngine(const TestCheckpoint& checkpoint) {
   const TempDir dir;
   checkpoint.WriteSingle(dir);
   return StartEngine(dir.path());  // which has mapped the file
@@ -148,7 +148,7 @@ class CheckpointFaultTest : public testing::Test {
   }
 
   const TestCheckpoint demo_ = DemoCheckpoint();
-  const std::unique_ptr<Engine> intact_ = StartEngine(DemoModelDir());
+  const EnginePtr intact_ = StartEngine(DemoModelDir());
 };
 
 TEST_F(CheckpointFaultTest, FailsTheRequestsThatRunABrokenTensorAndNoOthers) {

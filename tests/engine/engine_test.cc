@@ -104,7 +104,7 @@ class EngineTest : public testing::TestWithParam<int> {  // steps in flight
   std::function<void()> on_launch_;  // in the step thread, before the gate
   CountingObserver observer_;
   FakeRunner* runner_ = nullptr;
-  std::unique_ptr<Engine> engine_;
+  EnginePtr engine_;
 };
 
 TEST_P(EngineTest, DeliversTokensTextAndPageCounts) {

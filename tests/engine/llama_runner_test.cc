@@ -33,7 +33,7 @@ struct Settings {
   bool liveness = true;
 };
 
-std::unique_ptr<Engine> StartDemo(const Settings& s) {
+EnginePtr StartDemo(const Settings& s) {
   auto model = LoadModel(DemoModelDir(), {.backend = "cpu", .threads = s.threads});
   EXPECT_TRUE(model.ok()) << model.status();
   const ModelConfig config = model->config;

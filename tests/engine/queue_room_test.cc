@@ -82,5 +82,33 @@ TEST(QueueRoomTest, TheTenantsExcessCounts) {
   EXPECT_EQ(Seconds(room.RetryAfter({2, 20}, "a", kNow)), 2) << "behind the first";
 }
 
+TEST(PromisedPlacesTest, APlaceIsTakenUntilItsTime) {
+  PromisedPlaces places;
+  const Time start{std::chrono::seconds(100)};
+  places.Promise({.sequences = 1, .prompt_tokens = 10}, start,
+                 start + std::chrono::milliseconds(500));
+  places.Promise({.sequences = 2, .prompt_tokens = 20}, start, start + std::chrono::seconds(3));
+  EXPECT_EQ(places.Outstanding(start).sequences, 3);
+  EXPECT_EQ(places.Outstanding(start).prompt_tokens, 30);
+  EXPECT_EQ(places.Outstanding(start + std::chrono::seconds(1)).sequences, 2);
+  EXPECT_EQ(places.Outstanding(start + std::chrono::seconds(4)).sequences, 0);
+}
+
+TEST(PromisedPlacesTest, ThereIsRoomForEachTimeUpToTheLongest) {
+  PromisedPlaces places;
+  Time now{std::chrono::seconds(100)};
+  int made = 0;
+  for (int round = 0; round < 3; ++round) {  // the slots are used again
+    for (Duration wait{}; wait <= PromisedPlaces::kLongest; wait += std::chrono::milliseconds(10)) {
+      places.Promise({.sequences = 1}, now, now + wait);
+      ++made;
+    }
+    EXPECT_EQ(places.Outstanding(now).sequences, made);
+    now += PromisedPlaces::kLongest + std::chrono::seconds(1);
+    EXPECT_EQ(places.Outstanding(now).sequences, 0);
+    made = 0;
+  }
+}
+
 }  // namespace
 }  // namespace skipstone

@@ -132,7 +132,7 @@ class FakeEngine {
 
  private:
   const Clock& clock_;
-  std::unique_ptr<Engine> engine_;
+  EnginePtr engine_;
 };
 
 }  // namespace skipstone
