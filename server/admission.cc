@@ -109,8 +109,8 @@ absl::StatusOr<std::string> Admission::TenantOf(const Serving& serving) const {
       absl::StrFormat("metadata %s: only printable ASCII characters are taken", key));
 }
 
-absl::StatusOr<Admitted> Admission::Finish(EngineRequest request, const std::string& id,
-                                           const Choice& choice, const Serving& serving) {
+absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::string& id,
+                                          const Choice& choice, const Serving& serving) {
   if (id.size() > kMaxRequestIdBytes) {
     return absl::InvalidArgumentError(
         absl::StrFormat("request_id: %d bytes, the limit is %d", id.size(), kMaxRequestIdBytes));
@@ -146,7 +146,7 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                              EngineRequestOf(request, RulesOf(serving)));
   SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(engine_request, serving.config.policy));
   if (!request.sampling().has_seed()) engine_request.sampling.seed = RandomBits();
-  return Finish(std::move(engine_request), request.request_id(), choice, serving);
+  return Admit(std::move(engine_request), request.request_id(), choice, serving);
 }
 
 absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const Serving& serving) {
@@ -170,7 +170,7 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
   engine_request.priority = request.has_priority() ? request.priority() : kScorePriority;
   // One alternative tells whether the scored token was the likeliest.
   engine_request.output.prompt_logprobs = std::max<int>(1, request.top_logprobs());
-  return Finish(std::move(engine_request), request.request_id(), choice, serving);
+  return Admit(std::move(engine_request), request.request_id(), choice, serving);
 }
 
 void AddPushback(grpc::ServerContextBase& context, const absl::Status& status,

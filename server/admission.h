@@ -43,8 +43,8 @@ class Admission {
   };
   absl::StatusOr<Choice> Choose(const v1::Skip& skip, bool has_skip, const std::string& key,
                                 const Serving& serving);
-  absl::StatusOr<Admitted> Finish(EngineRequest request, const std::string& id,
-                                  const Choice& choice, const Serving& serving);
+  absl::StatusOr<Admitted> Admit(EngineRequest request, const std::string& id, const Choice& choice,
+                                 const Serving& serving);
   // Empty if there is none, or shares are not by tenant.
   absl::StatusOr<std::string> TenantOf(const Serving& serving) const;
 

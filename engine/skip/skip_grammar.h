@@ -1,11 +1,5 @@
 // The text form of skip sets (flags, configuration files, the `spec` field on the wire):
-//
-//   skip = "none" | term *( "+" term )
-//   term = ("attn" | "mlp" | "block") ":" item *( "," item )
-//   item = "last=" count | "last=" percent "%" | "keep-final" | layer | layer "-" layer
-//
-// last=K: the K deepest layers. last=P%: floor(num_layers * P / 100 + 0.5) of them. keep-final
-// shifts `last=` to end just before the final layer.
+// "attn:last=33%+mlp:30". SEMANTICS.md has the grammar.
 #pragma once
 
 #include <string_view>
