@@ -154,10 +154,10 @@ class KustomizeTest(unittest.TestCase):
     def test_the_sidecar_is_there_before_the_server_and_until_after_it(self, m):
         self.assertEqual(m.sidecar["restartPolicy"], "Always")
         self.assertEqual(m.sidecar["startupProbe"]["httpGet"]["port"], m.port("edge-status"))
-        # Its port closes when the server's grace ends, after the hook that begins it.
+        # Its port closes before the server's: a call that it takes must find the server.
         args = m.sidecar["args"]
         self.assertEqual(int(args[args.index("--drain-time-s") + 1]),
-                         seconds(m.config["drain_grace"]))
+                         seconds(m.config["drain_grace"]) - 1)
         self.assertEqual(args[args.index("--drain-strategy") + 1], "immediate")
         (*_, script) = m.container["lifecycle"]["preStop"]["exec"]["command"]
         self.assertIn("/dev/tcp/" + address(m.envoy["admin"]).replace(":", "/"), script)

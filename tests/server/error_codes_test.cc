@@ -438,6 +438,8 @@ TEST(ErrorCodesTest, InternalForLogitsThatAreNotFinite) {
 TEST(ErrorCodesTest, CancelledFreesThePagesWithinTwoSteps) {
   FakeServer server(Endless());
   Streaming stream(server.stub(), Named("gone", 50000));
+  // Accepted, then a token: the step that made it is over, and the load of now is known.
+  ASSERT_TRUE(stream.Read());
   ASSERT_TRUE(stream.Read());
   server.gate().CloseAndWait();
   const int before = server.gate().arrivals();
