@@ -134,13 +134,13 @@ void Describe(const Serving& serving, v1::GetModelResponse& response) {
   response.set_backend(serving.model.backend);
   response.set_weight_type(serving.model.weight_type);
   AddDimensions(serving.model.config, response);
-  const SchedulerOptions& scheduler = serving.engine_options.scheduler;
+  const SchedulerOptions& scheduler = serving.config.engine.scheduler;
   response.set_page_tokens(scheduler.page_tokens);
   response.set_kv_pages(scheduler.num_pages);
   response.set_max_batch_tokens(scheduler.max_batch_tokens);
-  response.set_max_sequences(serving.engine_options.scheduler.max_sequences);
-  response.set_max_queue(serving.engine_options.limits.max_queue);
-  response.set_max_queue_tokens(serving.engine_options.limits.max_queue_tokens);
+  response.set_max_sequences(serving.config.engine.scheduler.max_sequences);
+  response.set_max_queue(serving.config.engine.limits.max_queue);
+  response.set_max_queue_tokens(serving.config.engine.limits.max_queue_tokens);
   response.set_schema_revision(SchemaRevision());
   AddLevels(serving, response);
 }
@@ -153,11 +153,11 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_kv_pages_used(load.pages.used);
   response.set_kv_pages_free(load.pages.free());
   response.set_kv_pages_cached(load.pages.cached);
-  response.set_max_sequences(serving.engine_options.scheduler.max_sequences);
-  response.set_max_queue(serving.engine_options.limits.max_queue);
+  response.set_max_sequences(serving.config.engine.scheduler.max_sequences);
+  response.set_max_queue(serving.config.engine.limits.max_queue);
   response.set_draining(serving.leaving);
   response.set_waiting_tokens(load.waiting_tokens);
-  response.set_max_queue_tokens(serving.engine_options.limits.max_queue_tokens);
+  response.set_max_queue_tokens(serving.config.engine.limits.max_queue_tokens);
 }
 
 absl::Status AbortRequests(const v1::AbortRequest& request, const std::string& caller,

@@ -102,7 +102,6 @@ absl::Status Server::Serve(ServedModel model) {
       SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
       model.options.scheduler.num_pages / std::max(1, model.options.limits.num_layers));
   serving_ = std::unique_ptr<Serving>(new Serving{.model = std::move(model.info),
-                                                  .engine_options = model.options,
                                                   .config = config_,
                                                   .tokenizer = model.tokenizer,
                                                   .levels = std::move(levels),
@@ -110,6 +109,7 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_,
                                                   .write_batches = write_batches_});
+  serving_->config.engine = model.options;
   metrics_.Expect(ExpectedLabels(*serving_));
   serving_->engine = Engine::Start({.runner = std::move(model.runner),
                                     .tokenizer = std::move(model.tokenizer),

@@ -32,8 +32,7 @@ struct ModelInfo {
 // Made once, before the first request is served. All members are thread-safe.
 struct Serving {
   ModelInfo model;
-  EngineOptions engine_options;
-  ServerConfig config;
+  ServerConfig config;  // with the model's numbers in `engine`
   std::shared_ptr<const Tokenizer> tokenizer;
   AnswerBound answer_bound{LongestTokenText(*tokenizer)};
   Levels levels;

@@ -63,7 +63,9 @@ bool IsAddress(const std::string& text) {
 
 }  // namespace
 
-FlagValue Address(std::string* target) { return Checked(target, "HOST:PORT, IPv6 in brackets", IsAddress); }
+FlagValue Address(std::string* target) {
+  return Checked(target, "HOST:PORT, IPv6 in brackets", IsAddress);
+}
 
 FlagValue Bytes(int64_t* target) {
   return {.wanted = "an amount of memory, such as 4GiB or 512MiB",
