@@ -43,8 +43,8 @@ function(skipstone_test name)
     add_dependencies(${name} ${ARG_PROGRAMS})
   endif()
   if("grpc" IN_LIST ARG_LABELS)
-    # What these tests do themselves is small, and their headers are large: three quarters of the
-    # time of their compilation goes.
+    # What these tests do themselves is small, and their headers are large: a third of the time of
+    # their compilation goes (10.3 to 6.9 s of processor for tests/server/grpc_port_test.cc).
     target_compile_options(${name}_objects PRIVATE -O0 -fpch-preprocess)
     target_precompile_headers(${name}_objects PRIVATE <grpcpp/grpcpp.h> <gmock/gmock.h>
                               <gtest/gtest.h> <skipstone/v1/inference.grpc.pb.h>)
