@@ -1,6 +1,7 @@
 // Clients that do not read, and clients that are gone: their pages return, and nobody else notices.
 #include <grpcpp/generic/generic_stub.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -71,6 +72,9 @@ TEST(StalledReaderTest, LosesItsStreamThoughTheRequestHasFinished) {
     running.Read();
     return server.Outcomes("aborted") == 1;
   }));
+  // The first stalls only when its client has taken in what it takes unread, which takes a while.
+  const auto given_up = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < given_up) running.Read();
   EXPECT_EQ(stalled.ReadAll().error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_TRUE(running.Read());
   EXPECT_EQ(later.ReadAll().error_code(), grpc::StatusCode::CANCELLED);
