@@ -1,6 +1,7 @@
 // A server that has answered many requests holds no more memory than one that has answered some.
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -68,11 +69,13 @@ TEST(MemoryTest, StaysWhereItIs) {
     for (std::thread& client : clients) client.join();
   };
   const uint32_t requests = 5000 * Scale();
-  send(0, requests / 5);
+  // The first 10000 bring every thread's buffers; a short run has to do with half of its requests.
+  const uint32_t first = std::min(requests / 2, 10000u);
+  send(0, first);
   const int64_t after_first = ResidentKiB(server->pid());
-  send(requests / 5, requests);
+  send(first, requests);
   const int64_t after_all = ResidentKiB(server->pid());
-  RecordProperty("kib_after_first_fifth", static_cast<int>(after_first));
+  RecordProperty("kib_after_first", static_cast<int>(after_first));
   RecordProperty("kib_after_all", static_cast<int>(after_all));
   ASSERT_GT(after_first, 0);
   EXPECT_LE(after_all - after_first, 1024) << after_first << " KiB, later " << after_all << " KiB";
