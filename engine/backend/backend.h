@@ -110,7 +110,8 @@ class Backend {
   // x = RmsNorm(residual) * norm; for query_rows q = RoPE(Wq x), for kv_rows RoPE(Wk x) and Wv x go
   // to the row's page of this layer. qkv is the group {Wq, Wk, Wv}.
   virtual void QkvStore(int layer, WeightId norm, WeightId qkv) = 0;
-  // For query_rows: softmax(q K^T / sqrt(head_dim)) V over positions 0..position of the row's slot.
+  // For query_rows: softmax(q K^T / sqrt(head_dim)) V over the positions of the row's slot that its
+  // window shows (StepInput::windows). Pages of others are not touched: there may be none.
   virtual void Attend(int layer) = 0;
   // residual += W y, with y the attention's output for query_rows, or GateUp's for mlp_rows.
   virtual void ProjectAdd(int layer, Sublayer sublayer, WeightId w) = 0;

@@ -1,21 +1,30 @@
 #include "engine/skip/skip_set.h"
 
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/hash.h"
 
 namespace skipstone {
 namespace {
 
-// "attn:3,5-7", or nothing if no bit is set.
-std::string RangesOf(const char* kind, const LayerBits& bits, int num_layers) {
+// "attn:3,5-7", or nothing if `item` is empty for every layer. Layers with equal items (the text
+// behind their range) that follow each other are one range.
+template <class Item>
+std::string RangesOf(const char* kind, int num_layers, Item item) {
   std::string text;
   for (int first = 0; first < num_layers; ++first) {
-    if (!bits[first]) continue;
+    const std::optional<std::string> suffix = item(first);
+    if (!suffix) continue;
     int last = first;
-    while (last + 1 < num_layers && bits[last + 1]) ++last;
+    while (last + 1 < num_layers && item(last + 1) == suffix) ++last;
     text += text.empty() ? absl::StrFormat("%s:", kind) : ",";
     text += first == last ? absl::StrFormat("%d", first) : absl::StrFormat("%d-%d", first, last);
+    text += *suffix;
     first = last;
   }
   return text;
@@ -30,7 +39,15 @@ SkipSet::SkipSet(int num_layers) : num_layers_(num_layers), last_kept_attention_
 void SkipSet::SkipAttention(int layer) {
   SKIPSTONE_CHECK(layer >= 0 && layer < num_layers_);
   attention_.set(layer);
+  if (std::exchange(windows_[layer], 0) != 0) --windowed_;
   while (last_kept_attention_ >= 0 && attention_[last_kept_attention_]) --last_kept_attention_;
+}
+
+void SkipSet::WindowAttention(int layer, int tokens) {
+  SKIPSTONE_CHECK(layer >= 0 && layer < num_layers_ && KeepsAttention(layer));
+  SKIPSTONE_CHECK(tokens >= kMinWindow && tokens <= kMaxWindow && tokens % kWindowUnit == 0);
+  if (windows_[layer] == 0) ++windowed_;
+  windows_[layer] = static_cast<uint16_t>(tokens / kWindowUnit);
 }
 
 void SkipSet::SkipMlp(int layer) {
@@ -42,16 +59,51 @@ bool SkipSet::SkipsEverything() const {
   return SkippedAttention() == num_layers_ && SkippedMlp() == num_layers_;
 }
 
+int SkipSet::LastFullAttention() const {
+  int layer = last_kept_attention_;
+  while (layer >= 0 && (attention_[layer] || windows_[layer] != 0)) --layer;
+  return layer;
+}
+
+int SkipSet::SmallestWindow() const {
+  int smallest = 0;
+  for (int layer = 0; layer < num_layers_ && windowed_ > 0; ++layer) {
+    const int window = Window(layer);
+    if (window > 0 && (smallest == 0 || window < smallest)) smallest = window;
+  }
+  return smallest;
+}
+
 bool SkipSet::Contains(const SkipSet& other) const {
+  for (int layer = 0; layer < other.num_layers_ && other.windowed_ > 0; ++layer) {
+    if (other.windows_[layer] == 0 || attention_[layer]) continue;
+    if (other.windows_[layer] != windows_[layer]) return false;
+  }
   return (other.attention_ & ~attention_).none() && (other.mlp_ & ~mlp_).none();
 }
 
+SkipSet SkipSet::Below(int layer) const {
+  SkipSet below(num_layers_);
+  for (int lower = 0; lower < layer; ++lower) {
+    if (!KeepsAttention(lower)) below.SkipAttention(lower);
+    if (!KeepsMlp(lower)) below.SkipMlp(lower);
+    if (windows_[lower] != 0) below.WindowAttention(lower, Window(lower));
+  }
+  return below;
+}
+
 std::string SkipSet::ToString() const {
-  const std::string attention = RangesOf("attn", attention_, num_layers_);
-  const std::string mlp = RangesOf("mlp", mlp_, num_layers_);
-  if (attention.empty() && mlp.empty()) return "none";
-  if (attention.empty() || mlp.empty()) return attention + mlp;
-  return attention + "+" + mlp;
+  const auto set = [](const LayerBits& bits) {
+    return [&bits](int layer) { return bits[layer] ? std::optional(std::string()) : std::nullopt; };
+  };
+  const auto window = [this](int layer) {
+    return windows_[layer] ? std::optional(absl::StrFormat("/%d", Window(layer))) : std::nullopt;
+  };
+  std::vector<std::string> terms = {RangesOf("attn", num_layers_, set(attention_)),
+                                    RangesOf("win", num_layers_, window),
+                                    RangesOf("mlp", num_layers_, set(mlp_))};
+  std::erase(terms, "");
+  return terms.empty() ? "none" : absl::StrJoin(terms, "+");
 }
 
 uint64_t SkipSet::id() const { return Fnv1a64(ToString()); }

@@ -1,14 +1,19 @@
-// A skip set: which attention and MLP sublayers of a model are the identity for one request.
+// A skip set: what one request does without. An attention sublayer is full, windowed (it sees the
+// first positions and the last ones only) or skipped (the identity); an MLP is kept or skipped.
 //
 //   SkipSet skip(32);
 //   skip.SkipAttention(31);
-//   skip.ToString();               // "attn:31"
+//   skip.WindowAttention(30, 64);
+//   skip.ToString();               // "attn:31+win:30/64"
 //   skip.LastKeptAttention();      // 30
+//   skip.LastFullAttention();      // 29
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace skipstone {
 
@@ -16,6 +21,13 @@ namespace skipstone {
 inline constexpr int kMaxLayers = 128;
 
 using LayerBits = std::bitset<kMaxLayers>;
+
+// A windowed layer lets a row at position t see the positions p <= t with p < kSinkTokens or
+// t - p < W (SEMANTICS "Windowed attention"). W is a multiple of kWindowUnit.
+inline constexpr int kSinkTokens = 16;
+inline constexpr int kWindowUnit = 8;
+inline constexpr int kMinWindow = 16;
+inline constexpr int kMaxWindow = 1 << 18;
 
 // A value; not thread-safe while changed.
 class SkipSet {
@@ -25,37 +37,59 @@ class SkipSet {
   explicit SkipSet(int num_layers);
 
   void SkipAttention(int layer);
+  // kMinWindow <= tokens <= kMaxWindow, a multiple of kWindowUnit. The layer's attention is kept.
+  void WindowAttention(int layer, int tokens);
   void SkipMlp(int layer);
 
   int num_layers() const { return num_layers_; }
+  // Full or windowed.
   bool KeepsAttention(int layer) const { return !attention_[layer]; }
+  // Last positions that the layer sees; 0: all, or it is skipped.
+  int Window(int layer) const { return windows_[layer] * kWindowUnit; }
   bool KeepsMlp(int layer) const { return !mlp_[layer]; }
   int SkippedAttention() const { return static_cast<int>(attention_.count()); }
   int SkippedMlp() const { return static_cast<int>(mlp_.count()); }
   int KeptAttention() const { return num_layers_ - SkippedAttention(); }
+  int WindowedAttention() const { return windowed_; }
   // Index of the deepest layer whose attention runs, -1 if none does.
   int LastKeptAttention() const { return last_kept_attention_; }
+  // Index of the deepest layer that sees all positions, -1 if none does.
+  int LastFullAttention() const;
+  // The narrowest window; 0 if there is none.
+  int SmallestWindow() const;
   bool SkipsEverything() const;
-  // True if every sublayer that `other` skips is skipped here too.
+  // True if every sublayer that `other` skips is skipped here too, and every layer that it windows
+  // is skipped here or has the same window.
   bool Contains(const SkipSet& other) const;
+  // What lies below the attention of `layer`: all that its K and V depend on beside the tokens.
+  SkipSet Below(int layer) const;
 
   const LayerBits& attention() const { return attention_; }
   const LayerBits& mlp() const { return mlp_; }
 
-  // Canonical form: equal sets have equal texts. "none", "attn:20-31+mlp:30".
+  // Canonical form: equal sets have equal texts. "none", "attn:20-31+win:16-19/64+mlp:30".
   std::string ToString() const;
   // FNV-1a 64 of the canonical form.
   uint64_t id() const;
 
   friend bool operator==(const SkipSet& a, const SkipSet& b) {
-    return a.num_layers_ == b.num_layers_ && a.attention_ == b.attention_ && a.mlp_ == b.mlp_;
+    return a.num_layers_ == b.num_layers_ && a.attention_ == b.attention_ && a.mlp_ == b.mlp_ &&
+           a.windowed_ == b.windowed_ && (a.windowed_ == 0 || a.windows_ == b.windows_);
+  }
+  template <class H>
+  friend H AbslHashValue(H state, const SkipSet& skip) {
+    const std::hash<LayerBits> hash;
+    state = H::combine(std::move(state), hash(skip.attention_), hash(skip.mlp_), skip.windowed_);
+    return skip.windowed_ == 0 ? std::move(state) : H::combine(std::move(state), skip.windows_);
   }
 
  private:
   int num_layers_ = 0;
   int last_kept_attention_ = -1;
+  int windowed_ = 0;  // layers
   LayerBits attention_;
   LayerBits mlp_;
+  std::array<uint16_t, kMaxLayers> windows_{};  // in units; 0: none
 };
 
 // A skip set and since when it is in force: sets change while a sequence runs if layers are shed.

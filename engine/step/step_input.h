@@ -50,8 +50,18 @@ struct StepInput {
   // Rows [0, logits.size()) need logits: row order puts them first.
   std::span<const LogitsRow> logits;
   std::span<const RowRun> runs;  // cover all rows
+  // Where in `windows` a row's begin, [rows]; for each set of windows one for each layer: so many
+  // positions up to and with its own a row sees, beside the first sink_tokens; 0: all.
+  std::span<const int32_t> sets;
+  std::span<const int32_t> windows;  // [sets][num_layers]
+  int32_t sink_tokens = 0;
   std::span<const SlotStart> slot_starts;
   std::span<const PageUpdate> page_updates;
+
+  // The window of a row in a layer; 0: it sees all positions up to its own.
+  int32_t Window(int32_t row, int layer) const {
+    return windows.empty() ? 0 : windows[sets[row] * layers.size() + layer];
+  }
 };
 
 }  // namespace skipstone
