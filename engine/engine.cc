@@ -132,11 +132,11 @@ int Engine::ResolveMaxTokens(const EngineRequest& request) const {
   const int prompt = static_cast<int>(request.prompt.size());
   int64_t most = options_.limits.max_context - prompt;
   if (request.stopping.max_tokens) return std::min<int64_t>(most, *request.stopping.max_tokens);
-  if (const int kept = request.skip.KeptAttention(); kept > 0) {
-    // The last token drawn is never stored.
-    const SchedulerOptions& pool = options_.scheduler;
-    most = std::min(most, pool.num_pages / kept * pool.page_tokens - prompt + 1);
-  }
+  // The last token drawn is never stored.
+  const SchedulerOptions& pool = options_.scheduler;
+  const int64_t stored =
+      MostTokensFor(pool.num_pages, request.skip, pool.page_tokens, options_.limits.max_context);
+  most = std::min(most, stored - prompt + 1);
   return static_cast<int>(most);
 }
 

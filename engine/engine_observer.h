@@ -52,6 +52,7 @@ struct RequestObservation {
   int prompt_tokens = 0;
   int completion_tokens = 0;  // over all outputs
   int outputs = 0;            // that drew a token
+  int64_t kv_pages_windowed = 0;  // of kept layers, that their windows did not need
   int64_t kv_pages_omitted = 0;
 };
 

@@ -82,6 +82,7 @@ void LiveRequest::On(const RequestEnded& ended) {
                                  .browned_out = !(skip_ == request_.skip),
                                  .prompt_tokens = totals.prompt_tokens,
                                  .completion_tokens = totals.completion_tokens,
+                                 .kv_pages_windowed = pages_windowed_,
                                  .kv_pages_omitted = pages_omitted_};
   observation.outcome = ended.outcome.value_or(any_aborted_      ? Outcome::kAborted
                                                : any_time_limit_ ? Outcome::kTimeLimit
@@ -98,17 +99,22 @@ RequestTotals LiveRequest::Totals() const {
   if (!scheduled_) totals.timing.queue = timing_.e2e;
   for (const Output& output : outputs_) {
     totals.completion_tokens += output.tokens;
-    totals.kv_pages_used += BlocksOf(output) * SkipOf(output).KeptAttention();
+    totals.kv_pages_used += PagesOf(output);
   }
   return totals;
 }
 
-// The last drawn token never ran. Nothing is stored before the first step.
-int64_t LiveRequest::BlocksOf(const Output& output) const {
+// Tokens whose K and V are held: the last drawn token never ran, and nothing is stored before the
+// first step.
+int64_t LiveRequest::StoredBy(const Output& output) const {
   if (!scheduled_) return 0;
   const int64_t stored = std::ssize(request_.prompt) + std::max(output.tokens, 1) - 1;
   const int64_t unstored = request_.score_from > 0 ? 1 : 0;  // the last token is only a target
-  return BlocksFor(std::max<int64_t>(0, stored - unstored), context_.page_tokens);
+  return std::max<int64_t>(0, stored - unstored);
+}
+
+int64_t LiveRequest::PagesOf(const Output& output) const {
+  return PagesFor(StoredBy(output), SkipOf(output), context_.page_tokens);
 }
 
 void LiveRequest::ReadClocks() {
@@ -199,9 +205,11 @@ void LiveRequest::EndOutput(int index, FinishReason reason, std::optional<int32_
   finished.completion_tokens = output.tokens;
   finished.cached_prompt_tokens = cached_tokens_;
   const SkipSet& skip = SkipOf(output);
-  const int64_t blocks = BlocksOf(output);
-  finished.kv_pages_used = blocks * skip.KeptAttention();
+  const int64_t blocks = BlocksFor(StoredBy(output), context_.page_tokens);
+  finished.kv_pages_used = PagesOf(output);
+  finished.kv_pages_windowed = blocks * skip.KeptAttention() - finished.kv_pages_used;
   finished.kv_pages_omitted = blocks * skip.SkippedAttention();
+  pages_windowed_ += finished.kv_pages_windowed;
   pages_omitted_ += finished.kv_pages_omitted;
   if (!output.applied.empty()) {
     finished.applied = output.applied;

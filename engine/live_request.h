@@ -97,7 +97,8 @@ class LiveRequest : public SequenceGroup {
                  int preemptions);
   FinishReason LengthReason(const Output& output) const;
   // Of the tokens that it has stored so far, a layer.
-  int64_t BlocksOf(const Output& output) const;
+  int64_t StoredBy(const Output& output) const;
+  int64_t PagesOf(const Output& output) const;
   // The set in force.
   const SkipSet& SkipOf(const Output& output) const {
     return output.applied.empty() ? skip_ : output.applied.back().skip;
@@ -114,6 +115,7 @@ class LiveRequest : public SequenceGroup {
   bool any_time_limit_ = false;
   bool any_aborted_ = false;
   int cached_tokens_ = 0;
+  int64_t pages_windowed_ = 0;
   int64_t pages_omitted_ = 0;
   std::atomic<Duration::rep> attributed_{0};
   RequestTiming timing_;  // of the request: the latest known

@@ -46,7 +46,7 @@ absl::Status ValidatePages(const EngineRequest& request, const EngineOptions& op
     stored =
         std::min<int64_t>(stored + *request.stopping.max_tokens, options.limits.max_context) - 1;
   }
-  const int64_t pages = PagesFor(stored, request.skip, options.scheduler.page_tokens);
+  const int64_t pages = MostPagesFor(stored, request.skip, options.scheduler.page_tokens);
   if (pages <= options.scheduler.num_pages) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrFormat(
       "the request %s the K/V pool: prompt and max_tokens need %d pages of %d "

@@ -61,6 +61,7 @@ struct OutputFinished {
   int completion_tokens = 0;
   int cached_prompt_tokens = 0;
   int64_t kv_pages_used = 0;
+  int64_t kv_pages_windowed = 0;  // of kept layers, that their windows did not need
   int64_t kv_pages_omitted = 0;
   // Empty unless layers were shed: then the set it started with, and each set after it. Pages are
   // counted under the last one.

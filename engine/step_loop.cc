@@ -38,7 +38,7 @@ StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& 
     : runner_(std::move(runner)),
       backend_usage_(runner_->Usage()),
       planner_(options, runner_->max_in_flight()),
-      attribution_(options.work),
+      attribution_(options.work, options.page_tokens),
       observer_(observer),
       clock_(clock),
       output_(output) {

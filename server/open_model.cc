@@ -145,7 +145,7 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   SKIPSTONE_ASSIGN_OR_RETURN(served.runner,
                              MakeLlamaRunner(std::move(model), {.limits = StepLimitsOf(scheduler),
                                                                 .levels = LevelSets(levels),
-                                                                .liveness = config.liveness}));
+                                                                .liveness = scheduler.liveness}));
   LogEvent(Severity::kInfo, "loaded",
            {{"model", config.model},
             {"backend", served.info.backend},

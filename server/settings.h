@@ -54,7 +54,6 @@ struct Settings {
   std::string tuning_cache;
   std::string log_level = "info";
   std::string log_format = "text";
-  bool liveness = true;
   std::string default_level = "full";
 
   // A row for each, to a FlagSet. A template only so that not everybody who includes this compiles
@@ -125,7 +124,7 @@ struct Settings {
     flags.Add("log_level", OneOf(&log_level, {"debug", "info", "warn", "error"}),
               "severity from which on lines are written");
     flags.Add("log_format", OneOf(&log_format, {"text", "json"}), "form of the lines");
-    flags.Add("liveness", Switch(&liveness), "false: run dead rows too (for tests)");
+    flags.Add("liveness", Switch(&scheduler.liveness), "false: run dead rows too (for tests)");
     flags.Add("prefix_cache", Switch(&scheduler.prefix_cache), "share K/V pages of equal prefixes");
     flags.Add("default_level", &default_level, "level of requests that choose none");
   }

@@ -9,16 +9,10 @@
 namespace skipstone {
 namespace {
 
-// The layers of `bits` that lie below `layer`.
-LayerBits Below(const LayerBits& bits, int layer) {
-  const int above = kMaxLayers - layer;
-  return bits << above >> above;
-}
-
-// Two kept layers with nothing skipped between their attentions share their node.
-bool SkipsBetween(const SkipSet& skip, int layer, int later) {
-  if (later != layer + 1) return true;
-  return !skip.KeepsMlp(layer);
+// Two kept layers share their node if all of the model lies between them: the first one's whole
+// attention, and its MLP.
+bool LeavesOutBetween(const SkipSet& skip, int layer, int later) {
+  return later != layer + 1 || skip.Window(layer) != 0 || !skip.KeepsMlp(layer);
 }
 
 }  // namespace
@@ -56,6 +50,10 @@ void PrefixIndex::Cursor::ShedTop(int kept_layers) {
   index_->AddSuspect(groups_.back().node);
 }
 
+void PrefixIndex::Cursor::PagesReleased() {
+  for (const Group& group : groups_) index_->AddSuspect(group.node);
+}
+
 PrefixIndex::PrefixIndex(PagePool& pool, int page_tokens, uint64_t hash_mask)
     : pool_(pool), page_tokens_(page_tokens), hash_mask_(hash_mask) {}
 
@@ -64,32 +62,69 @@ PrefixIndex::~PrefixIndex() {
   }
 }
 
-PrefixIndex::Cursor PrefixIndex::Adopt(std::span<const int32_t> tokens, int max_blocks,
-                                       const SkipSet& skip, const std::string& salt,
-                                       SequencePages& pages) {
+PrefixIndex::Cursor PrefixIndex::Adopt(const Query& query, SequencePages& pages) {
   SKIPSTONE_CHECK(pages.num_blocks() == 0);
-  Cursor cursor = Begin(skip, salt, pages);
+  Cursor cursor = Begin(query.skip, query.salt, pages);
+  const size_t layers = pages.layers().size();
+  const size_t groups = cursor.groups_.size();
+  if (layers == 0) return cursor;
+  const int blocks = BlocksThatServe(query, pages, Walk(query, cursor, pages));
+  for (int block = 0; block < blocks; ++block) {
+    for (size_t g = 0; g < groups; ++g) Advance(&cursor.groups_[g].node, path_[block * groups + g]);
+    pages.Share(std::span(found_).subspan(block * layers, layers));
+  }
+  cursor.blocks_ = blocks;
+  return cursor;
+}
+
+// How many blocks are known that have a page in every full layer; what was found is in path_ and
+// found_.
+int PrefixIndex::Walk(const Query& query, const Cursor& cursor, const SequencePages& pages) {
   const std::vector<int16_t>& layers = pages.layers();
-  next_.resize(cursor.groups_.size());
-  block_.resize(layers.size());
-  while (cursor.blocks_ < max_blocks && !layers.empty()) {
-    const auto own =
-        tokens.subspan(static_cast<size_t>(cursor.blocks_) * page_tokens_, page_tokens_);
-    for (size_t g = 0; g < next_.size(); ++g) {
+  const size_t groups = cursor.groups_.size();
+  path_.clear();
+  found_.clear();
+  for (int block = 0; block < query.max_blocks; ++block) {
+    const auto own = query.tokens.subspan(static_cast<size_t>(block) * page_tokens_, page_tokens_);
+    for (size_t g = 0; g < groups; ++g) {
       const Cursor::Group& group = cursor.groups_[g];
-      next_[g] = Find(KeyOf(group.node, own));
-      if (!next_[g]) return cursor;
-      const std::span<const PageId> known = Pages(next_[g]);
+      const Node* parent = block == 0 ? group.node : path_[(block - 1) * groups + g];
+      Node* node = Find(KeyOf(parent, own));
+      if (!node) return block;
+      path_.push_back(node);
       for (int i = group.begin; i < group.end; ++i) {
-        block_[i] = known[layers[i]];
-        if (block_[i] < 0) return cursor;
+        found_.push_back(Pages(node)[layers[i]]);
+        if (found_.back() < 0 && query.skip.Window(layers[i]) == 0) return block;
       }
     }
-    for (size_t g = 0; g < next_.size(); ++g) Advance(&cursor.groups_[g].node, next_[g]);
-    pages.Share(block_);
-    ++cursor.blocks_;
   }
-  return cursor;
+  return query.max_blocks;
+}
+
+// Of so many blocks the most behind which a sequence can go on: of windowed layers it needs the
+// sink's pages and those that its next rows read.
+int PrefixIndex::BlocksThatServe(const Query& query, const SequencePages& pages, int blocks) {
+  if (query.skip.WindowedAttention() == 0) return blocks;
+  const int layers = static_cast<int>(pages.layers().size());
+  // present_[block][layer]: pages in a row up to and with this one's.
+  present_.assign(static_cast<size_t>(blocks) * layers, 0);
+  for (int at = 0; at < blocks * layers; ++at) {
+    const int before = at < layers ? 0 : present_[at - layers];
+    present_[at] = found_[at] < 0 ? 0 : before + 1;
+  }
+  const auto serves = [&](int count, int i) {
+    if (query.skip.Window(pages.layers()[i]) == 0) return true;
+    const int sink = std::min(count, pages.SinkBlocks());
+    const int first = pages.FirstBlock(i, count * page_tokens_, query.first_logits);
+    return present_[(sink - 1) * layers + i] >= sink &&
+           present_[(count - 1) * layers + i] >= std::max(0, count - first);
+  };
+  for (int count = blocks; count > 0; --count) {
+    bool all = true;
+    for (int i = 0; i < layers && all; ++i) all = serves(count, i);
+    if (all) return count;
+  }
+  return 0;
 }
 
 bool PrefixIndex::Insert(Cursor& cursor, std::span<const int32_t> tokens, SequencePages& pages) {
@@ -102,6 +137,7 @@ bool PrefixIndex::Insert(Cursor& cursor, std::span<const int32_t> tokens, Sequen
     for (int i = group.begin; i < group.end; ++i) {
       PageId& page = known[pages.layers()[i]];
       const PageId own = pages.page(cursor.blocks_, i);
+      if (own == kNoPage) continue;
       if (page < 0) {
         page = own;
         pool_.Retain(page);
@@ -190,11 +226,11 @@ PrefixIndex::Cursor PrefixIndex::Begin(const SkipSet& skip, const std::string& s
   cursor.index_ = this;
   const std::vector<int16_t>& layers = pages.layers();
   for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
-    if (i > 0 && !SkipsBetween(skip, layers[i - 1], layers[i])) {
+    if (i > 0 && !LeavesOutBetween(skip, layers[i - 1], layers[i])) {
       cursor.groups_.back().end = i + 1;
       continue;
     }
-    Node* root = FindRoot({salt, Below(skip.attention(), layers[i]), Below(skip.mlp(), layers[i])});
+    Node* root = FindRoot({salt, skip.Below(layers[i])});
     ++root->users;
     cursor.groups_.push_back({root, i, i + 1});
   }
@@ -206,7 +242,7 @@ PrefixIndex::Node* PrefixIndex::FindRoot(const RootKey& key) {
   if (it != roots_.end()) return it->second.get();
   auto root = std::make_unique<Root>();
   root->salt = std::string(key.salt);
-  root->key = {root->salt, key.attention, key.mlp};
+  root->key = {root->salt, key.below};
   // Where a root lies seeds the hashes behind it: a client that could foresee them could make them
   // collide.
   root->hash = Mix64(reinterpret_cast<uintptr_t>(root.get()));

@@ -2,15 +2,15 @@
 // the same tokens, across skip sets.
 //
 // K and V of a layer depend on the tokens and on which sublayers below that layer's attention were
-// skipped, and on nothing else (SEMANTICS "Prefix cache"). There is one node per block of tokens,
-// chain of blocks before it, salt, and set of skipped sublayers below; it holds a page per layer.
-// All kept layers of every attn:last=K have the empty set below them, so they share one chain.
+// skipped or windowed, and on nothing else (SEMANTICS "Prefix cache"). There is one node per block
+// of tokens, chain of blocks before it, salt, and skip set below; it holds a page per layer, or none
+// where a windowed layer's rows were not run. All kept layers of every attn:last=K have the empty
+// set below them, so they share one chain.
 //
 // Not thread-safe: the step thread owns it.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,8 +42,10 @@ class PrefixIndex {
     ~Cursor() { Reset(); }
     // Lets go of the nodes.
     void Reset();
-    // Follows SequencePages::ShedTop: lets go of all but the lowest `kept_layers` kept layers.
+    // Follows SequencePages::ShedTo: lets go of all but the lowest `kept_layers` kept layers.
     void ShedTop(int kept_layers);
+    // Follows SequencePages::Slide that gave pages back: the cache alone may own them.
+    void PagesReleased();
     int blocks() const { return blocks_; }
 
    private:
@@ -64,10 +66,17 @@ class PrefixIndex {
   PrefixIndex(const PrefixIndex&) = delete;
   PrefixIndex& operator=(const PrefixIndex&) = delete;
 
-  // Puts the pages of the longest known prefix of `tokens`, at most `max_blocks` blocks, into the
-  // empty `pages`. A block counts if every kept layer's page is there. All skips are of one model.
-  Cursor Adopt(std::span<const int32_t> tokens, int max_blocks, const SkipSet& skip,
-               const std::string& salt, SequencePages& pages);
+  // What a sequence asks for. All skips are of one model.
+  struct Query {
+    std::span<const int32_t> tokens;
+    int max_blocks = 0;  // that it may take: `tokens` has so many at least
+    const SkipSet& skip;
+    const std::string& salt;
+    int first_logits = 0;  // its first row that needs logits
+  };
+  // Puts the pages of the longest known prefix into the empty `pages`: as many blocks as have every
+  // full layer's page, and of windowed layers the pages that the rows behind them will read.
+  Cursor Adopt(const Query& query, SequencePages& pages);
 
   // Enters the block behind the cursor, whose K and V are written: `tokens` are the block's own.
   // Layers that have a page there already keep it, and `pages` takes it in exchange for its own,
@@ -101,13 +110,11 @@ class PrefixIndex {
   // What the pages of a chain depend on beside its tokens.
   struct RootKey {
     std::string_view salt;
-    LayerBits attention;  // skipped below
-    LayerBits mlp;
+    SkipSet below;
     bool operator==(const RootKey&) const = default;
     template <class H>
     friend H AbslHashValue(H state, const RootKey& key) {
-      const std::hash<LayerBits> hash;
-      return H::combine(std::move(state), key.salt, hash(key.attention), hash(key.mlp));
+      return H::combine(std::move(state), key.salt, key.below);
     }
   };
   struct Root : Node {
@@ -116,6 +123,8 @@ class PrefixIndex {
   };
 
   Cursor Begin(const SkipSet& skip, const std::string& salt, const SequencePages& pages);
+  int Walk(const Query& query, const Cursor& cursor, const SequencePages& pages);
+  int BlocksThatServe(const Query& query, const SequencePages& pages, int blocks);
   Node* FindRoot(const RootKey& key);
   NodeKey KeyOf(const Node* parent, std::span<const int32_t> tokens) const;
   Node* Find(const NodeKey& key) const;
@@ -142,8 +151,9 @@ class PrefixIndex {
   absl::flat_hash_map<RootKey, std::unique_ptr<Root>> roots_;
   PrefixNodeList evictable_;   // leaves that nobody stands on, the least recently used first
   PrefixNodeList suspects_;    // others: from them upwards the cache alone may own pages
-  std::vector<Node*> next_;    // scratch
-  std::vector<PageId> block_;  // scratch
+  std::vector<Node*> path_;    // scratch: [block][group], as far as a walk came
+  std::vector<PageId> found_;  // scratch: [block][kept layer]
+  std::vector<int> present_;   // scratch: blocks in a row that have a page
 };
 
 }  // namespace skipstone

@@ -12,38 +12,39 @@
 #include <vector>
 
 #include "engine/schedule/model_work.h"
+#include "engine/schedule/row_kinds.h"
 #include "engine/schedule/step_plan.h"
 
 namespace skipstone {
 
 class Attribution {
  public:
-  explicit Attribution(const ModelWork& work) : work_(work) {}
+  Attribution(const ModelWork& work, int page_tokens) : work_(work), kinds_(page_tokens) {}
 
   // One share per chunk of the plan, which has some; they add up to 1. Valid until the next call.
-  // O(chunks x distinct skip sets + distinct skip sets x layers).
+  // O(kinds of rows x (chunks + layers)).
   std::span<const double> Shares(const StepPlan& plan);
 
  private:
-  // The chunks of one skip set of which some rows need logits, or those of which none does: they
-  // need the same weights.
+  // The rows of one kind, and the chunks none of whose rows goes further: they need the same
+  // weights.
   struct Group {
-    const SkipSet* skip;
-    bool logits;
+    double row = 0;  // bytes that one row costs
     int chunks = 0;
-    double weights = 0;     // bytes, one chunk's part
-    double live_row = 0;    // bytes that one row costs which needs logits
-    double silent_row = 0;  // and one that does not
-    int attend_layers = 0;
+    double weights = 0;        // bytes, one chunk's part
+    int full_layers = 0;       // in which their rows attend to all positions
+    int windowed_layers = 0;   // and to windows
+    int64_t window_tokens = 0;  // of these, added up
   };
 
-  static size_t GroupOf(const SequenceChunk& chunk) {
-    return 2 * chunk.set + (chunk.logits_rows > 0 ? 1 : 0);
-  }
-  void WeighLayer(int layer);
+  void CountChunks(const StepPlan& plan);
+  void WeighLayer(int layer, std::span<const SkipSet> sets);
+  double PositionsReadBy(const SequenceChunk& chunk, const Group& group) const;
 
   const ModelWork work_;
-  std::vector<Group> groups_;  // by GroupOf
+  RowKinds kinds_;
+  std::vector<Group> groups_;      // by kind
+  std::vector<int32_t> furthest_;  // by chunk: the kind of its rows that go furthest
   std::vector<double> shares_;
 };
 

@@ -17,18 +17,31 @@ void KvManager::Adopt(Sequence& sequence) {
     tokens_.clear();
     const int blocks = sequence.FirstLogitsRow() / page_tokens_;
     sequence.AppendTokens(0, blocks * page_tokens_, &tokens_);
-    sequence.cursor =
-        index_.Adopt(tokens_, blocks, sequence.skip, sequence.spec.cache_salt, sequence.pages);
+    sequence.cursor = index_.Adopt({.tokens = tokens_,
+                                    .max_blocks = blocks,
+                                    .skip = sequence.skip,
+                                    .salt = sequence.spec.cache_salt,
+                                    .first_logits = FirstLogitsRow(sequence)},
+                                   sequence.pages);
   }
   sequence.planned = sequence.pages.num_blocks() * page_tokens_;
+  Slide(sequence);
 }
 
-int KvManager::RowsThatFit(const Sequence& sequence, int rows) const {
-  if (sequence.pages.MissingPages(sequence.planned + rows) <= unowned_pages()) return rows;
-  const int layers = static_cast<int>(sequence.pages.layers().size());
-  const int64_t blocks = sequence.pages.num_blocks() + unowned_pages() / layers;
-  const int64_t fit = blocks * page_tokens_ - sequence.planned;
-  return static_cast<int>(std::min<int64_t>(rows, fit > 0 ? fit : page_tokens_));
+void KvManager::Slide(Sequence& sequence) {
+  const int blocks = prefix_cache_ ? sequence.cursor.blocks() : sequence.pages.num_blocks();
+  if (sequence.pages.Slide(sequence.planned, FirstLogitsRow(sequence), blocks)) {
+    sequence.cursor.PagesReleased();
+  }
+}
+
+int KvManager::RowsThatFit(const Sequence& sequence, int rows, int64_t most_pages) const {
+  const SequencePages& pages = sequence.pages;
+  if (pages.MissingPages(sequence.planned + rows) <= most_pages) return rows;
+  int blocks = pages.num_blocks();
+  while (pages.MissingPages((blocks + 1) * page_tokens_) <= most_pages) ++blocks;
+  const int fit = blocks * page_tokens_ - sequence.planned;
+  return std::min(rows, fit > 0 ? fit : page_tokens_);
 }
 
 void KvManager::Grow(Sequence& sequence, int tokens, std::vector<PageUpdate>* updates) {
@@ -42,10 +55,12 @@ void KvManager::SendPages(const Sequence& sequence, int begin, int end,
   const std::vector<int16_t>& layers = sequence.pages.layers();
   for (int block = begin; block < end; ++block) {
     for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
+      const PageId page = sequence.pages.page(block, i);
+      if (page == kNoPage) continue;
       updates->push_back({.slot = sequence.slot,
                           .layer = layers[i],
                           .block = block,
-                          .page = sequence.pages.page(block, i)});
+                          .page = page});
     }
   }
 }
@@ -81,7 +96,7 @@ void KvManager::Release(Sequence& sequence) {
 
 int64_t KvManager::AdmissionPages(const Sequence& sequence) const {
   const int tokens = std::min(sequence.RowsWanted() + page_tokens_, sequence.MaxStored());
-  return sequence.pages.MissingPages(tokens);
+  return sequence.pages.MissingAtMost(tokens);
 }
 
 }  // namespace skipstone

@@ -5,10 +5,10 @@
 namespace skipstone {
 namespace {
 
-double SilentRowBytes(const ModelWork& work, const SkipSet& skip) {
+double RowBytes(const ModelWork& work, const SkipSet& skip, int last) {
   double bytes = 0;
   for (int layer = 0; layer < skip.num_layers(); ++layer) {
-    bytes += BytesOf(work, PartsOf(skip, layer, /*needs_logits=*/false));
+    bytes += BytesOf(work, PartsOf(skip, layer, last));
   }
   return bytes;
 }
@@ -20,8 +20,9 @@ double BytesOf(const ModelWork& work, const LayerParts& parts) {
          (parts.mlp ? work.mlp_bytes : 0);
 }
 
-double SilentRowWork(const ModelWork& work, const SkipSet& skip) {
-  return SilentRowBytes(work, skip) / SilentRowBytes(work, SkipSet(skip.num_layers()));
+double RowWork(const ModelWork& work, const SkipSet& skip, int last) {
+  const SkipSet none(skip.num_layers());
+  return RowBytes(work, skip, last) / RowBytes(work, none, none.LastKeptAttention());
 }
 
 }  // namespace skipstone

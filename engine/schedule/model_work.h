@@ -19,8 +19,8 @@ struct ModelWork {
 // Weights that a row meets in such a layer.
 double BytesOf(const ModelWork& work, const LayerParts& parts);
 
-// Multiply-adds of a row that needs no logits, as a share of those of such a row without skipping:
-// 0 (no attention is kept) to 1.
-double SilentRowWork(const ModelWork& work, const SkipSet& skip);
+// Multiply-adds of rows with this last layer, as a share of those of a row that needs no logits
+// without skipping: 0 (no attention is kept) to a little over 1.
+double RowWork(const ModelWork& work, const SkipSet& skip, int last);
 
 }  // namespace skipstone

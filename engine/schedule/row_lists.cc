@@ -1,18 +1,21 @@
 #include "engine/schedule/row_lists.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace skipstone {
 
 void RowLists::Build(const StepPlan& plan) {
   plan_ = &plan;
-  CountGroups(plan);
+  kinds_.Take(plan);
+  CountRows();
   OrderGroups();
+  FillWindows();
   int32_t results = 0;
   for (const SequenceChunk& chunk : plan.chunks) {
-    const int32_t silent = chunk.num_rows - chunk.logits_rows;
-    FillRows(chunk, groups_[2 * chunk.set], 0, silent, 0);
-    FillRows(chunk, groups_[2 * chunk.set + 1], silent, chunk.logits_rows, results);
+    kinds_.ForEachRun(chunk, [&](int32_t kind, int begin, int end) {
+      FillRows(chunk, kind, begin, end, results);
+    });
     results += chunk.logits_rows;
   }
   index_.clear();
@@ -22,71 +25,73 @@ void RowLists::Build(const StepPlan& plan) {
   for (int layer = 0; layer < num_layers_; ++layer) layers_.push_back(ListsOf(layer));
 }
 
-void RowLists::CountGroups(const StepPlan& plan) {
-  groups_.clear();
-  for (const SkipSet& skip : plan.sets) {
-    for (const bool logits : {false, true}) {
-      groups_.push_back(
-          {.skip = &skip, .logits = logits, .runs = RowsRun(skip, logits || !liveness_)});
-    }
-  }
-  for (const SequenceChunk& chunk : plan.chunks) {
-    const int32_t silent = chunk.num_rows - chunk.logits_rows;
-    groups_[2 * chunk.set].count += silent;
-    groups_[2 * chunk.set].chunks += silent > 0 ? 1 : 0;
-    groups_[2 * chunk.set + 1].count += chunk.logits_rows;
-    groups_[2 * chunk.set + 1].chunks += chunk.logits_rows > 0 ? 1 : 0;
+void RowLists::CountRows() {
+  groups_.assign(kinds_.kinds().size(), {});
+  for (const SequenceChunk& chunk : plan_->chunks) {
+    kinds_.ForEachRun(chunk, [&](int32_t kind, int begin, int end) {
+      groups_[kind].count += end - begin;
+      ++groups_[kind].runs;
+    });
   }
 }
 
 void RowLists::OrderGroups() {
   group_order_.clear();
   rows_eliminated_ = 0;
-  for (int32_t i = 0; i < std::ssize(groups_); ++i) {
-    const Group& group = groups_[i];
-    if (group.count == 0) continue;
-    if (group.runs) group_order_.push_back(i);
-    if (!liveness_ || group.logits) continue;
-    rows_eliminated_ += int64_t{group.count} * SublayersEliminated(*group.skip);
+  for (int32_t kind = 0; kind < std::ssize(groups_); ++kind) {
+    const int64_t count = groups_[kind].count;
+    if (count == 0) continue;
+    if (Runs(kind)) group_order_.push_back(kind);
+    if (liveness_) rows_eliminated_ += count * SublayersEliminated(SkipOf(kind), LastOf(kind));
   }
-  std::ranges::sort(group_order_, [this](int32_t i, int32_t j) {
-    const Group& a = groups_[i];
-    const Group& b = groups_[j];
-    const int a_last = a.skip->LastKeptAttention();
-    const int b_last = b.skip->LastKeptAttention();
-    if (a.logits != b.logits) return a.logits;
-    if (a_last == b_last) return i < j;
-    return a.logits ? a_last < b_last : a_last > b_last;
-  });
+  // Rows that need logits by ascending k, the others behind them by descending last layer.
+  const auto place = [this](int32_t kind) {
+    const bool logits = LastOf(kind) == kAllLayers;
+    return std::tuple(!logits, logits ? SkipOf(kind).LastKeptAttention() : -LastOf(kind), kind);
+  };
+  std::ranges::sort(group_order_, {}, place);
   int32_t rows = 0, logits = 0, runs = 0;
-  for (const int32_t i : group_order_) {
-    Group& group = groups_[i];
+  for (const int32_t kind : group_order_) {
+    Group& group = groups_[kind];
     group.begin = group.next_row = rows;
     group.next_run = runs;
     rows += group.count;
-    runs += group.chunks;
-    if (group.logits) logits = rows;
+    runs += group.runs;
+    if (LastOf(kind) == kAllLayers) logits = rows;
   }
   tokens_.resize(rows);
   positions_.resize(rows);
   slots_.resize(rows);
+  row_sets_.resize(rows);
   logits_.resize(logits);
   plan_order_.resize(logits);
   runs_.resize(runs);
 }
 
-void RowLists::FillRows(const SequenceChunk& chunk, Group& group, int32_t first, int32_t count,
+void RowLists::FillWindows() {
+  windows_.clear();
+  if (std::ranges::all_of(plan_->sets, [](const SkipSet& s) { return s.WindowedAttention() == 0; }))
+    return;
+  for (const SkipSet& skip : plan_->sets) {
+    for (int layer = 0; layer < num_layers_; ++layer) windows_.push_back(skip.Window(layer));
+  }
+}
+
+void RowLists::FillRows(const SequenceChunk& chunk, int32_t kind, int begin, int end,
                         int32_t results) {
-  if (count == 0 || !group.runs) return;
-  runs_[group.next_run++] = {group.next_row, count};
-  for (int32_t i = 0; i < count; ++i) {
+  if (!Runs(kind)) return;
+  Group& group = groups_[kind];
+  runs_[group.next_run++] = {group.next_row, end - begin};
+  for (int position = begin; position < end; ++position) {
     const int32_t row = group.next_row++;
-    tokens_[row] = plan_->tokens[chunk.first_token + first + i];
-    positions_[row] = chunk.first_position + first + i;
+    const int32_t in_chunk = position - chunk.first_position;
+    tokens_[row] = plan_->tokens[chunk.first_token + in_chunk];
+    positions_[row] = position;
     slots_[row] = chunk.slot;
-    if (!group.logits) continue;
-    logits_[row] = LogitsOf(chunk, first + i);
-    plan_order_[row] = results + i;
+    row_sets_[row] = chunk.set;
+    if (LastOf(kind) != kAllLayers) continue;
+    logits_[row] = LogitsOf(chunk, in_chunk);
+    plan_order_[row] = results + position - begin;
   }
 }
 
@@ -106,8 +111,8 @@ LogitsRow RowLists::LogitsOf(const SequenceChunk& chunk, int32_t row) const {
 
 LayerRows RowLists::ListsOf(int layer) {
   in_layer_.clear();
-  for (const int32_t i : group_order_) {
-    in_layer_.push_back(PartsOf(*groups_[i].skip, layer, groups_[i].logits || !liveness_));
+  for (const int32_t kind : group_order_) {
+    in_layer_.push_back(PartsOf(SkipOf(kind), layer, liveness_ ? LastOf(kind) : kAllLayers));
   }
   // Mostly the rows that store keys are those that query: one list, to all who compare.
   const bool same =
@@ -146,6 +151,9 @@ StepInput RowLists::input() const {
   input.layers = layers_;
   input.logits = logits_;
   input.runs = runs_;
+  input.sets = row_sets_;
+  input.windows = windows_;
+  input.sink_tokens = kSinkTokens;
   input.slot_starts = plan_->slot_starts;
   input.page_updates = plan_->page_updates;
   return input;

@@ -27,7 +27,7 @@ Sequence* LeaderOf(const Sequence& sequence) {
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
-      kv_(options.num_pages, options.page_tokens, options.prefix_cache),
+      kv_(options),
       waiting_(options.fair_share),
       slots_(options.max_sequences, nullptr) {
   SKIPSTONE_CHECK(options.max_batch_tokens >= 1 && options.max_sequences >= 1);
@@ -41,14 +41,22 @@ void Scheduler::Add(SequenceSpec spec) {
   Sequence& sequence = *owned;
   SKIPSTONE_CHECK(sequences_.emplace(id, std::move(owned)).second);
   SKIPSTONE_CHECK(sequence.RowsWanted() >= 1);
-  SKIPSTONE_CHECK(sequence.pages.MissingPages(sequence.MaxStored()) <= pool().size());
-  sequence.silent_row_work = SilentRowWork(options_.work, sequence.skip);
+  SKIPSTONE_CHECK(sequence.pages.MissingAtMost(sequence.MaxStored()) <= pool().size());
+  WeighRows(sequence);
   longest_prompt_ = std::max(longest_prompt_, sequence.PromptTokens());
   if (sequence.spec.deadline != kNever) deadlines_.emplace(sequence.spec.deadline, id);
   if (sequence.spec.time_limit != kNever) time_limits_.emplace(sequence.spec.time_limit, id);
   if (sequence.spec.group) sequence.spec.group->sequences.push_back(&sequence);
   Sequence* const leader = LeaderOf(sequence);
   waiting_.Add(sequence, leader && !kv_.PromptEntered(*leader) ? leader : nullptr);
+}
+
+void Scheduler::WeighRows(Sequence& sequence) const {
+  const Liveness& live = sequence.pages.liveness();
+  sequence.row_work = {1};  // a decode row has one unit of the budget
+  for (int kind = 1; kind < live.num_kinds(); ++kind) {
+    sequence.row_work.push_back(RowWork(options_.work, sequence.skip, live.LastLayer(kind)));
+  }
 }
 
 bool Scheduler::Remove(SequenceId id) {
@@ -99,7 +107,7 @@ void Scheduler::PlanRunning(StepPlan* plan, Budget* budget) {
     Sequence& sequence = *running_[i];
     if (sequence.AllPlanned()) continue;
     const int rows =
-        sequence.DecodeReady() ? 1 : kv_.RowsThatFit(sequence, RowsFor(sequence, *budget));
+        sequence.DecodeReady() ? 1 : kv_.RowsThatFit(sequence, RowsFor(sequence, *budget), kv_.unowned_pages());
     if (rows == 0 || !GrowOrPreempt(sequence, sequence.planned + rows, plan)) continue;
     AddChunk(sequence, rows, plan, budget);
   }
@@ -125,12 +133,17 @@ void Scheduler::Admit(StepPlan* plan, Budget* budget) {
 // Takes what the prefix cache has, and returns how many rows can run: 0, and nothing taken, if the
 // budget or the pages do not suffice.
 int Scheduler::PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserved) {
-  if (budget.rows == 0 || budget.work < std::min(1.0, sequence.silent_row_work)) return 0;
+  if (budget.rows == 0 || budget.work < std::ranges::min(sequence.row_work)) return 0;
   const int64_t unowned = kv_.unowned_pages();
   kv_.Adopt(sequence);
   const int rows = RowsFor(sequence, budget);
   const int64_t wanted = kv_.AdmissionPages(sequence);
-  if (rows > 0 && kv_.MakeRoom(wanted + reserved)) return rows;
+  if (rows > 0 && kv_.MakeRoom(wanted + reserved)) {
+    // A window's rows take more pages while they run than they leave.
+    const int fit = kv_.RowsThatFit(sequence, rows, kv_.unowned_pages() - reserved);
+    SKIPSTONE_CHECK(kv_.MakeRoom(sequence.pages.MissingPages(sequence.planned + fit)));
+    return fit;
+  }
   if (rows > 0) {
     blocked_ = &sequence;
     blocked_pages_ = wanted + unowned - kv_.unowned_pages();
@@ -193,21 +206,22 @@ bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
   return true;
 }
 
-// Sheds layers of the sequence of least precedence that allows it, at last of `sequence` itself.
-// False if none does.
+// Sheds layers of the sequence of least precedence that allows it, at last of `sequence` itself,
+// until there are pages for `tokens` positions or it has none to give. False if none does.
 bool Scheduler::ShedFor(const Sequence& sequence, int tokens, StepPlan* plan) {
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
     Sequence& giver = **it;
     if (Sequence::Before()(&giver, &sequence)) break;
-    const int most = giver.SheddableLayers();
-    // A page that others share would not be free.
-    const int own = most == 0 ? 0 : giver.pages.UnsharedPagesOnTop();
-    if (own == 0) continue;
     const int64_t unowned = kv_.unowned_pages();
-    const int64_t missing = sequence.pages.MissingPages(tokens) - unowned;
-    const int layers = static_cast<int>(std::min<int64_t>(most, (missing + own - 1) / own));
-    giver.Shed(layers);
-    giver.silent_row_work = SilentRowWork(options_.work, giver.skip);
+    int layers = 0;
+    // A page that others share would not be free.
+    while (giver.PagesToShed() > 0 && kv_.unowned_pages() < sequence.pages.MissingPages(tokens)) {
+      giver.Shed();
+      kv_.Slide(giver);
+      WeighRows(giver);
+      ++layers;
+    }
+    if (layers == 0) continue;
     plan->shed_layers += layers;
     plan->shed_pages += kv_.unowned_pages() - unowned;
     return true;
@@ -288,6 +302,7 @@ void Scheduler::CommitChunk(Sequence& sequence, uint64_t plan_id, const Sequence
   // Preempted since, the pages that the step wrote are not the sequence's any more.
   if (sequence.running() && sequence.start_plan <= plan_id) {
     kv_.EnterBlocks(sequence, chunk.first_position + chunk.num_rows);
+    kv_.Slide(sequence);
     if (!sequence.followers.empty() && kv_.PromptEntered(sequence)) {
       WaitQueue::ReleaseFollowers(sequence);
     }

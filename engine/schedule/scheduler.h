@@ -97,6 +97,7 @@ class Scheduler {
   static int RowsFor(const Sequence& sequence, const Budget& budget) {
     return std::min(sequence.RowsWithin(budget.work), budget.rows);
   }
+  void WeighRows(Sequence& sequence) const;
   void PlanRunning(StepPlan* plan, Budget* budget);
   void Admit(StepPlan* plan, Budget* budget);
   int PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserved);

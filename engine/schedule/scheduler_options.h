@@ -14,12 +14,13 @@ inline constexpr int kMaxRowsPerWork = 2;
 
 struct SchedulerOptions {
   // Work of one step, >= 1: decode rows, and prompt rows at what liveness leaves of them
-  // (SilentRowWork).
+  // (RowWork).
   int max_batch_tokens = 512;
   int max_sequences = 256;  // slots, >= 1
   int page_tokens = 16;
   int64_t num_pages = 0;
   bool prefix_cache = true;
+  bool liveness = true;    // false: every row runs through all kept sublayers (for tests)
   bool fair_share = false;  // between tenants, by tokens served
   // More waiting sequences, or a greater share of the pages in use, mean Overloaded().
   int brownout_waiting = std::numeric_limits<int>::max();

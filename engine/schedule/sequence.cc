@@ -29,24 +29,45 @@ void Sequence::MoveTo(SequenceState next) {
   state_ = next;
 }
 
-int Sequence::RowsWithin(double work) const {
-  work = std::max(0.0, work);
-  const int left = RowsLeft();
-  const int silent = std::clamp(FirstLogitsRow() - planned, 0, left);
-  if (silent * silent_row_work > work) return static_cast<int>(work / silent_row_work);
-  return silent + std::min(left - silent, static_cast<int>(work - silent * silent_row_work));
+double Sequence::WorkOf(int rows) const {
+  double work = 0;
+  pages.liveness().ForEachSpan(planned, planned + rows, FirstLogitsRow(),
+                               [&](const Liveness::Span& span) {
+                                 work += (span.end - span.begin) * row_work[span.kind];
+                               });
+  return work;
 }
 
-int Sequence::SheddableLayers() const {
-  int layers = 0;
+int Sequence::RowsWithin(double work) const {
+  int rows = 0;
+  bool spent = false;
+  const auto take = [&](const Liveness::Span& span) {
+    if (spent) return;
+    const double each = row_work[span.kind];
+    const int count = span.end - span.begin;
+    spent = count * each > work;
+    const int taken = spent ? static_cast<int>(std::max(0.0, work) / each) : count;
+    rows += taken;
+    work -= taken * each;
+  };
+  pages.liveness().ForEachSpan(planned, planned + RowsLeft(), FirstLogitsRow(), take);
+  return rows;
+}
+
+bool Sequence::CanShed() const {
   // What was applied is reported of generated tokens only, so the log-probabilities of a prompt are
   // all of the set it started with.
-  if (!spec.ceiling || next_prompt_logprob < PromptTokens() - 1) return layers;
-  const std::vector<int16_t>& kept = pages.layers();
-  while (layers < std::ssize(kept) && !spec.ceiling->KeepsAttention(*(kept.rbegin() + layers))) {
-    ++layers;
-  }
-  return layers;
+  if (!spec.ceiling || next_prompt_logprob < PromptTokens() - 1) return false;
+  const int top = skip.LastKeptAttention();
+  return top >= 0 &&
+         (!spec.ceiling->KeepsAttention(top) || spec.ceiling->Window(top) != skip.Window(top));
+}
+
+int Sequence::PagesToShed() const {
+  if (!CanShed()) return 0;
+  const int window = spec.ceiling->Window(skip.LastKeptAttention());
+  if (window == 0) return pages.UnsharedPagesOnTop(0, pages.num_blocks());
+  return pages.UnsharedPagesOnTop(pages.SinkBlocks(), pages.BlockOf(planned - window + 1));
 }
 
 void Sequence::PlanRows(int rows, StepPlan* plan) {
@@ -69,6 +90,7 @@ void Sequence::PlanRows(int rows, StepPlan* plan) {
   chunk.logits_rows = std::max(0, last_target_row - first_wanted) + (chunk.samples ? 1 : 0);
   chunk.last_row_has_target = !chunk.samples && chunk.logits_rows > 0;
   if (chunk.last_row_has_target) plan->tokens.push_back(TokenAt(end));
+  chunk.silent_after = std::max(0, FirstLogitsRow() - end);
   next_prompt_logprob = std::max(next_prompt_logprob, last_target_row);
   planned = end;
   in_flight += chunk.samples ? 1 : 0;
@@ -77,9 +99,15 @@ void Sequence::PlanRows(int rows, StepPlan* plan) {
   plan->chunks.push_back(chunk);
 }
 
-void Sequence::Shed(int layers) {
-  for (int i = 0; i < layers; ++i) skip.SkipAttention(*(pages.layers().rbegin() + i));
-  pages.ShedTop(layers);
+void Sequence::Shed() {
+  SKIPSTONE_CHECK(CanShed());
+  const int top = skip.LastKeptAttention();
+  if (spec.ceiling->KeepsAttention(top)) {
+    skip.WindowAttention(top, spec.ceiling->Window(top));
+  } else {
+    skip.SkipAttention(top);
+  }
+  pages.ShedTo(skip);
   cursor.ShedTop(static_cast<int>(pages.layers().size()));
   const int from_token = static_cast<int>(output.size()) + in_flight;
   if (!unreported.empty() && unreported.back().from_token == from_token) unreported.pop_back();

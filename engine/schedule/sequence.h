@@ -81,15 +81,14 @@ class Sequence {
     return prompt_rows && next_prompt_logprob < PromptTokens() - 1 ? next_prompt_logprob
                                                                    : length() - 1;
   }
-  // Rows that need no logits come first; they cost silent_row_work each, the others 1.
-  double WorkOf(int rows) const {
-    const int silent = std::clamp(FirstLogitsRow() - planned, 0, rows);
-    return silent * silent_row_work + (rows - silent);
-  }
+  // Of the next `rows` rows.
+  double WorkOf(int rows) const;
   // How many of the rows left so much work pays for.
   int RowsWithin(double work) const;
-  // Attention sublayers that can be shed: the deepest kept ones, as far as the ceiling goes.
-  int SheddableLayers() const;
+  // The ceiling allows the deepest kept attention less than it has: a window, or nothing.
+  bool CanShed() const;
+  // Pages that no other sequence shares and that Shed would give back.
+  int PagesToShed() const;
   // Appends the tokens of positions [begin, end), which are known.
   void AppendTokens(int begin, int end, std::vector<int32_t>* tokens) const {
     for (int position = begin; position < end; ++position) tokens->push_back(TokenAt(position));
@@ -97,10 +96,11 @@ class Sequence {
 
   // Puts its next rows into the plan.
   void PlanRows(int rows, StepPlan* plan);
-  // Sheds attention sublayers from the top. K and V of the layers that stay are the same under
-  // both sets (SEMANTICS "Shedding from the top"): their pages, the cursor and what is in flight
-  // stay good.
-  void Shed(int layers);
+  // The deepest kept attention becomes what the ceiling has there. K and V of the layers that stay
+  // are the same under both sets (SEMANTICS "Shedding from the top"): their pages, the cursor and
+  // what is in flight stay good. Above a layer that becomes windowed there must be none, so a
+  // ceiling's window is taken at the deepest kept layer only.
+  void Shed();
   // The token that a planned row has drawn.
   SequenceEnd AddToken(int32_t token);
   // Skip sets that came into force up to the next token and have not been taken yet.
@@ -116,7 +116,8 @@ class Sequence {
   std::vector<Sequence*> followers;      // that wait behind it
   Tenant* tenant = nullptr;
   bool at_newcomers_expense = false;  // its tenant's first, where shares are fair: see WaitQueue
-  double silent_row_work = 1;  // work of a row that needs no logits, in such rows without skipping
+  // Work of a row by its kind (Liveness), in rows without skipping that need no logits.
+  std::vector<double> row_work;
   uint64_t start_plan = 0;     // id of the plan that started it last
   SkipSet skip;                // in force for the rows planned next
   int32_t set = 0;             // its place among the sets of the last plan

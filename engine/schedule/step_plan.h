@@ -22,6 +22,7 @@ struct SequenceChunk {
   int32_t num_rows = 0;
   int32_t first_token = 0;  // index into StepPlan::tokens of the first row's token
   int32_t logits_rows = 0;
+  int32_t silent_after = 0;  // rows behind the chunk, before the sequence's next that needs logits
   bool samples = false;  // a token is drawn from the last row
   // Alternatives wanted for the sampled token, and for the prompt tokens that follow the other
   // logits rows; -1: no log-probabilities. The targets of the latter are the tokens themselves:
@@ -29,6 +30,9 @@ struct SequenceChunk {
   int32_t sample_top_n = -1;
   int32_t prompt_top_n = -1;
   bool last_row_has_target = false;
+
+  // Position of the sequence's first row that needs logits.
+  int32_t FirstLogitsRow() const { return first_position + num_rows - logits_rows + silent_after; }
 };
 
 struct StepPlan {

@@ -19,6 +19,7 @@
 namespace skipstone {
 namespace {
 
+constexpr int kPageTokens = 16;
 constexpr int kLayers = 32;
 constexpr int kPrompt = 96;
 constexpr int kOutput = 4000;
@@ -107,7 +108,7 @@ BENCHMARK(BM_PlanAndCommit)->Arg(256)->Arg(1024)->Iterations(1000)->Unit(benchma
 void BM_RowLists(benchmark::State& state) {
   Decoding decoding(static_cast<int>(state.range(0)));
   decoding.Next();
-  RowLists rows(kLayers, /*liveness=*/true);
+  RowLists rows(kLayers, kPageTokens, /*liveness=*/true);
   for (auto _ : state) rows.Build(decoding.plan());
 }
 BENCHMARK(BM_RowLists)->Arg(256)->Arg(1024)->Unit(benchmark::kMicrosecond);

@@ -36,7 +36,7 @@ class CheckingRunner : public ModelRunner {
       started.insert(start.slot);
     }
     EXPECT_EQ(started.size(), plan.chunks.size());
-    RowLists rows(kShape.num_layers, /*liveness=*/true);
+    RowLists rows(kShape.num_layers, 16, /*liveness=*/true);
     rows.Build(plan);
     const auto logits = std::ssize(rows.input().logits);
     EXPECT_LE(logits, limits_.max_logits_rows);

@@ -18,13 +18,13 @@ namespace skipstone {
 class StepMeter {
  public:
   // `timed` is the runner's backend, null if stages are not timed. All must outlive the meter.
-  StepMeter(ModelRunner& runner, TimedBackend* timed, const ModelShape& shape,
+  StepMeter(ModelRunner& runner, TimedBackend* timed, const ModelShape& shape, int page_tokens,
             const ElementBytes& bytes)
       : runner_(runner),
         timed_(timed),
         shape_(shape),
         bytes_(bytes),
-        rows_(shape.num_layers, /*liveness=*/true) {}
+        rows_(shape.num_layers, page_tokens, /*liveness=*/true) {}
 
   // Of the samples to come; zeros: they get no floors.
   void set_ceilings(const Ceilings& ceilings) { ceilings_ = ceilings; }

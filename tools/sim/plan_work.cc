@@ -36,8 +36,8 @@ void PlanWork::Count(const StepPlan& plan) {
 LayerWork PlanWork::Layer(int layer) const {
   LayerWork work;
   for (const Tally& tally : tallies_) {
-    const LayerParts kept = PartsOf(tally.skip, layer, /*needs_logits=*/true);
-    const LayerParts others = PartsOf(tally.skip, layer, /*needs_logits=*/false);
+    const LayerParts kept = PartsOf(tally.skip, layer, kAllLayers);
+    const LayerParts others = PartsOf(tally.skip, layer, tally.skip.LastKeptAttention());
     if (kept.kv) work.kv_rows += tally.Of(others.kv).rows;
     if (kept.mlp) work.mlp_rows += tally.Of(others.mlp).rows;
     if (!kept.query) continue;
@@ -52,7 +52,7 @@ LayerWork PlanWork::Layer(int layer) const {
 int64_t PlanWork::rows() const {
   int64_t rows = 0;
   for (const Tally& tally : tallies_) {
-    rows += tally.Of(RowsRun(tally.skip, /*needs_logits=*/false)).rows;
+    rows += tally.Of(tally.skip.LastKeptAttention() >= 0).rows;
   }
   return rows;
 }
@@ -79,8 +79,8 @@ void PlanWork::MakeGroups() {
   for (int layer = 0; layer < num_layers_; ++layer) {
     std::vector<LayerParts> treatment;
     for (const Tally& tally : tallies_) {
-      treatment.push_back(PartsOf(tally.skip, layer, /*needs_logits=*/true));
-      treatment.push_back(PartsOf(tally.skip, layer, /*needs_logits=*/false));
+      treatment.push_back(PartsOf(tally.skip, layer, kAllLayers));
+      treatment.push_back(PartsOf(tally.skip, layer, tally.skip.LastKeptAttention()));
     }
     const auto [it, added] = known.emplace(std::move(treatment), groups_.size());
     if (added) groups_.push_back({.layer = layer});

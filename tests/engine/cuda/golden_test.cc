@@ -102,7 +102,7 @@ TEST(CudaGoldenTest, EverySkipSetOfTheDemoModelInOneStep) {
                               .page_tokens = kPageTokens,
                               .num_pages = golden.pages()})
                   .ok());
-  RowLists lists(config.shape.num_layers, /*liveness=*/true);
+  RowLists lists(config.shape.num_layers, 16, /*liveness=*/true);
   lists.Build(golden.plan());
   const StepInput step = lists.input();
   backend->BeginStep(step);

@@ -128,7 +128,9 @@ class PrefixIndexModelTest : public testing::TestWithParam<uint64_t> {
     holder->salt = kSalts[Draw(4) == 0];
     for (int i = 0; i < kMaxBlocks * kPageTokens; ++i) holder->tokens.push_back(Draw(5) / 4);
     const int most = Draw(kMaxBlocks + 1);
-    holder->cursor = index_.Adopt(holder->tokens, most, holder->skip, holder->salt, holder->pages);
+    holder->cursor = index_.Adopt(
+        {.tokens = holder->tokens, .max_blocks = most, .skip = holder->skip, .salt = holder->salt},
+        holder->pages);
     CheckAdopted(*holder, most);
     for (const std::string& root : holder->Roots()) {
       model_.Stand(Model::Key(root, holder->tokens, holder->cursor.blocks()));
@@ -201,7 +203,8 @@ class PrefixIndexModelTest : public testing::TestWithParam<uint64_t> {
   void Shed(Holder& holder) {
     const std::vector<std::string> before = holder.Roots();
     const int layers = Draw(static_cast<int>(holder.pages.layers().size()) + 1);
-    holder.pages.ShedTop(layers);
+    for (int i = 0; i < layers; ++i) holder.skip.SkipAttention(holder.skip.LastKeptAttention());
+    holder.pages.ShedTo(holder.skip);
     holder.cursor.ShedTop(static_cast<int>(holder.pages.layers().size()));
     for (size_t i = before.size(); i > holder.Roots().size(); --i) {
       model_.Leave(Model::Key(before[i - 1], holder.tokens, holder.cursor.blocks()));

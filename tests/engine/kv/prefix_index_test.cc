@@ -26,7 +26,8 @@ class PrefixIndexTest : public testing::Test {
   Holder Adopt(const std::vector<int32_t>& tokens, const char* skip, const char* salt = "") {
     Holder holder(pool_, Skip(skip));
     const int blocks = static_cast<int>(tokens.size()) / kPageTokens;
-    holder.cursor = index_.Adopt(tokens, blocks, holder.skip, salt, holder.pages);
+    holder.cursor = index_.Adopt(
+        {.tokens = tokens, .max_blocks = blocks, .skip = holder.skip, .salt = salt}, holder.pages);
     return holder;
   }
 
@@ -49,7 +50,8 @@ class PrefixIndexTest : public testing::Test {
 
   // Sheds the deepest kept layers of pages and cursor.
   static void ShedTop(Holder& holder, int layers) {
-    holder.pages.ShedTop(layers);
+    for (int i = 0; i < layers; ++i) holder.skip.SkipAttention(holder.skip.LastKeptAttention());
+    holder.pages.ShedTo(holder.skip);
     holder.cursor.ShedTop(static_cast<int>(holder.pages.layers().size()));
   }
 
@@ -200,13 +202,15 @@ TEST_F(PrefixIndexTest, ACollisionOfHashesIsAMiss) {
   PrefixIndex colliding(pool_, kPageTokens, /*hash_mask=*/0);
   Holder first(pool_, Skip("none"));
   const std::vector<int32_t> tokens{1, 2, 3, 4};
-  first.cursor = colliding.Adopt(tokens, 2, first.skip, "tenant a", first.pages);
+  first.cursor = colliding.Adopt(
+      {.tokens = tokens, .max_blocks = 2, .skip = first.skip, .salt = "tenant a"}, first.pages);
   ASSERT_TRUE(first.pages.Grow(4));
   colliding.Insert(first.cursor, std::span(tokens).first(2), first.pages);
   colliding.Insert(first.cursor, std::span(tokens).last(2), first.pages);
   const auto hits = [&](const std::vector<int32_t>& prompt, const char* skip, const char* salt) {
     Holder holder(pool_, Skip(skip));
-    holder.cursor = colliding.Adopt(prompt, 2, holder.skip, salt, holder.pages);
+    holder.cursor = colliding.Adopt(
+        {.tokens = prompt, .max_blocks = 2, .skip = holder.skip, .salt = salt}, holder.pages);
     return holder.cursor.blocks();
   };
   EXPECT_EQ(hits({1, 2, 3, 4}, "none", "tenant a"), 2);

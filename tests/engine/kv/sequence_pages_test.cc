@@ -90,7 +90,7 @@ TEST(SequencePagesTest, ShedsTheDeepestLayersOfEveryBlock) {
   for (int block = 0; block < 3; ++block) {
     for (int i = 0; i < 4; ++i) left.push_back(pages.page(block, i));
   }
-  pages.ShedTop(2);
+  pages.ShedTo(Skip("attn:2,5-7"));
   EXPECT_EQ(pages.layers(), (std::vector<int16_t>{0, 1, 3, 4}));
   EXPECT_EQ(pages.num_blocks(), 3);
   EXPECT_EQ(pages.num_pages(), 12);
@@ -110,9 +110,9 @@ TEST(SequencePagesTest, ShedsEveryLayerAndKeepsItsBlocks) {
   PagePool pool(16);
   SequencePages pages(pool, Skip("none"), 4);
   ASSERT_TRUE(pages.Grow(8));
-  pages.ShedTop(0);
+  pages.ShedTo(Skip("none"));
   EXPECT_EQ(pool.used(), 16);
-  pages.ShedTop(8);
+  pages.ShedTo(Skip("attn:0-7"));
   EXPECT_EQ(pages.num_blocks(), 2);
   EXPECT_EQ(pages.num_pages(), 0);
   EXPECT_EQ(pool.free(), 16);
@@ -128,7 +128,7 @@ TEST(SequencePagesTest, ShedSharedPagesStayWithTheirOtherOwner) {
   std::vector<PageId> block(8);
   for (int i = 0; i < 8; ++i) block[i] = owner.page(0, i);
   sharer.Share(block);
-  sharer.ShedTop(3);
+  sharer.ShedTo(Skip("attn:5-7"));
   EXPECT_EQ(pool.used(), 8);
   EXPECT_EQ(pool.references(block[4]), 2);
   EXPECT_EQ(pool.references(block[5]), 1);
@@ -140,15 +140,15 @@ TEST(SequencePagesTest, ShedSharedPagesStayWithTheirOtherOwner) {
 TEST(SequencePagesTest, OnlyUnsharedPagesWouldBeFreedByAShed) {
   PagePool pool(16);
   SequencePages first(pool, Skip("none", 2), 4);
-  EXPECT_EQ(first.UnsharedPagesOnTop(), 0) << "it has none";
+  EXPECT_EQ(first.UnsharedPagesOnTop(0, 3), 0) << "it has none";
   ASSERT_TRUE(first.Grow(12));
-  EXPECT_EQ(first.UnsharedPagesOnTop(), 3);
+  EXPECT_EQ(first.UnsharedPagesOnTop(0, 3), 3);
   SequencePages second(pool, Skip("none", 2), 4);
   second.Share(first.pages().subspan(0, 2));
-  EXPECT_EQ(first.UnsharedPagesOnTop(), 2);
+  EXPECT_EQ(first.UnsharedPagesOnTop(0, 3), 2);
   pool.Retain(first.page(1, 1));
-  EXPECT_EQ(first.UnsharedPagesOnTop(), 2) << "what the cache retains can be evicted";
-  EXPECT_EQ(second.UnsharedPagesOnTop(), 0);
+  EXPECT_EQ(first.UnsharedPagesOnTop(0, 3), 2) << "what the cache retains can be evicted";
+  EXPECT_EQ(second.UnsharedPagesOnTop(0, 3), 0);
   pool.Forget(first.page(1, 1));
 }
 
@@ -166,10 +166,10 @@ TEST(SequencePagesTest, ExchangesAPageForOneThatOthersHold) {
   EXPECT_EQ(pool.free(), 16);
 }
 
-TEST(SequencePagesDeathTest, DiesOnSheddingMoreThanItKeeps) {
+TEST(SequencePagesDeathTest, DiesOnSheddingFromBelow) {
   PagePool pool(8);
   SequencePages pages(pool, Skip("attn:last=4"), 4);
-  EXPECT_DEATH(pages.ShedTop(5), "check failed");
+  EXPECT_DEATH(pages.ShedTo(Skip("attn:0,last=4")), "check failed");
 }
 
 TEST(SequencePagesTest, MovesNothingWhenItGrowsIntoReservedMemory) {

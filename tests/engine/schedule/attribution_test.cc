@@ -10,6 +10,7 @@
 namespace skipstone {
 namespace {
 
+constexpr int kPageTokens = 16;
 constexpr int kLayers = 4;
 constexpr ModelWork kWork{.query_bytes = 200,
                           .kv_bytes = 100,
@@ -45,7 +46,7 @@ TEST(AttributionTest, EqualSequencesShareEqually) {
   const SkipSet skip = Skip("attn:last=1");
   Plan plan;
   for (int i = 0; i < 5; ++i) plan.Add(skip, 10, 1, 1);
-  Attribution attribution(kWork);
+  Attribution attribution(kWork, kPageTokens);
   for (const double share : attribution.Shares(plan.get())) EXPECT_NEAR(share, 0.2, 1e-12);
 }
 
@@ -60,7 +61,7 @@ TEST(AttributionTest, WeighsADecodeStepOfTwoSkipSets) {
   const double shared = (2 * 300 + 4 * 600 + 500) / 2.0;
   const double first = shared + 2 * 300 + (4 * 300 + 4 * 600 + 500) / 8.0 + 4 * 10 * 3;
   const double second = shared + (2 * 300 + 4 * 600 + 500) / 8.0 + 2 * 20 * 3;
-  Attribution attribution(kWork);
+  Attribution attribution(kWork, kPageTokens);
   const auto shares = attribution.Shares(plan.get());
   ASSERT_EQ(shares.size(), 2u);
   EXPECT_NEAR(shares[0], first / (first + second), 1e-12);
@@ -73,7 +74,7 @@ TEST(AttributionTest, RowsThatLivenessDropsCostNothing) {
   Plan plan;
   plan.Add(none_kept, 0, 50, 0);
   plan.Add(full, 0, 50, 0);
-  Attribution attribution(kWork);
+  Attribution attribution(kWork, kPageTokens);
   const auto shares = attribution.Shares(plan.get());
   EXPECT_EQ(shares[0], 0);
   EXPECT_EQ(shares[1], 1);
@@ -84,7 +85,7 @@ TEST(AttributionTest, RowsThatLivenessDropsCostNothing) {
 
 // The same work, counted from the row lists: row by row and matrix by matrix.
 std::vector<double> SharesByRows(const StepPlan& plan) {
-  RowLists rows(kLayers, /*liveness=*/true);
+  RowLists rows(kLayers, kPageTokens, /*liveness=*/true);
   rows.Build(plan);
   const StepInput& input = rows.input();
   std::vector<double> work(plan.chunks.size());
@@ -115,7 +116,7 @@ TEST(AttributionTest, EqualsTheWorkOfTheRowLists) {
                                       Skip("attn:last=3"),    Skip("attn:0-3"),
                                       Skip("attn:0,2+mlp:1"), Skip("block:last=2")};
   std::mt19937 random(7);
-  Attribution attribution(kWork);
+  Attribution attribution(kWork, kPageTokens);
   for (int round = 0; round < 200; ++round) {
     Plan plan;
     const int chunks = 1 + random() % 12;

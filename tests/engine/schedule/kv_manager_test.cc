@@ -31,7 +31,7 @@ void Prefill(KvManager* kv, Sequence* sequence) {
 }
 
 TEST(KvManagerTest, EvictsOnlyIfThatSuffices) {
-  KvManager kv(10, 4, /*prefix_cache=*/true);
+  KvManager kv({.page_tokens = 4, .num_pages = 10});
   {
     Sequence sequence(Spec(8), kv.pool(), 4);
     Prefill(&kv, &sequence);
@@ -48,7 +48,7 @@ TEST(KvManagerTest, EvictsOnlyIfThatSuffices) {
 }
 
 TEST(KvManagerTest, AdoptsWhatTheCacheHasAndPlansFromThere) {
-  KvManager kv(100, 4, /*prefix_cache=*/true);
+  KvManager kv({.page_tokens = 4, .num_pages = 100});
   Sequence first(Spec(10), kv.pool(), 4);
   EXPECT_FALSE(kv.PromptEntered(first));
   Prefill(&kv, &first);
@@ -66,7 +66,7 @@ TEST(KvManagerTest, AdoptsWhatTheCacheHasAndPlansFromThere) {
 }
 
 TEST(KvManagerTest, AFullSequenceSharesWhatASkippingOneHasEntered) {
-  KvManager kv(100, 4, /*prefix_cache=*/true);
+  KvManager kv({.page_tokens = 4, .num_pages = 100});
   Sequence skipping(Spec(10, "attn:1"), kv.pool(), 4);
   Prefill(&kv, &skipping);
   Sequence full(Spec(10), kv.pool(), 4);
@@ -83,22 +83,22 @@ TEST(KvManagerTest, AFullSequenceSharesWhatASkippingOneHasEntered) {
 }
 
 TEST(KvManagerTest, APromptTakesTheRoomThereIs) {
-  KvManager kv(10, 4, /*prefix_cache=*/true);  // 5 blocks of 2 layers
+  KvManager kv({.page_tokens = 4, .num_pages = 10});  // 5 blocks of 2 layers
   Sequence sequence(Spec(30), kv.pool(), 4);
-  EXPECT_EQ(kv.RowsThatFit(sequence, 17), 17);
-  EXPECT_EQ(kv.RowsThatFit(sequence, 30), 20) << "what 10 pages hold";
+  EXPECT_EQ(kv.RowsThatFit(sequence, 17, kv.unowned_pages()), 17);
+  EXPECT_EQ(kv.RowsThatFit(sequence, 30, kv.unowned_pages()), 20) << "what 10 pages hold";
   std::vector<PageUpdate> updates;
   kv.Grow(sequence, 18, &updates);
   sequence.planned = 18;
-  EXPECT_EQ(kv.RowsThatFit(sequence, 12), 2) << "what its last block has left";
+  EXPECT_EQ(kv.RowsThatFit(sequence, 12, kv.unowned_pages()), 2) << "what its last block has left";
   sequence.planned = 20;
-  EXPECT_EQ(kv.RowsThatFit(sequence, 10), 4) << "no room: a block, at the cost of others";
+  EXPECT_EQ(kv.RowsThatFit(sequence, 10, kv.unowned_pages()), 4) << "no room: a block, at the cost of others";
   Sequence without_pages(Spec(30, "attn:0-1"), kv.pool(), 4);
-  EXPECT_EQ(kv.RowsThatFit(without_pages, 30), 30);
+  EXPECT_EQ(kv.RowsThatFit(without_pages, 30, kv.unowned_pages()), 30);
 }
 
 TEST(KvManagerTest, NothingIsSentForASequenceThatStopped) {
-  KvManager kv(100, 4, /*prefix_cache=*/true);
+  KvManager kv({.page_tokens = 4, .num_pages = 100});
   Sequence skipping(Spec(10, "attn:1"), kv.pool(), 4);
   Prefill(&kv, &skipping);
   Sequence full(Spec(10), kv.pool(), 4);
@@ -110,7 +110,7 @@ TEST(KvManagerTest, NothingIsSentForASequenceThatStopped) {
 }
 
 TEST(KvManagerTest, WithoutACacheNothingIsSharedOrWaitedFor) {
-  KvManager kv(100, 4, /*prefix_cache=*/false);
+  KvManager kv({.page_tokens = 4, .num_pages = 100, .prefix_cache = false});
   Sequence first(Spec(10), kv.pool(), 4);
   Prefill(&kv, &first);
   EXPECT_TRUE(kv.PromptEntered(first));
@@ -121,7 +121,7 @@ TEST(KvManagerTest, WithoutACacheNothingIsSharedOrWaitedFor) {
 }
 
 TEST(KvManagerTest, ASequenceWithoutPagesHasNothingToEnter) {
-  KvManager kv(100, 4, /*prefix_cache=*/true);
+  KvManager kv({.page_tokens = 4, .num_pages = 100});
   Sequence sequence(Spec(10, "attn:0-1"), kv.pool(), 4);
   EXPECT_TRUE(kv.PromptEntered(sequence));
   EXPECT_EQ(kv.AdmissionPages(sequence), 0);

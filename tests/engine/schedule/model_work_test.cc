@@ -7,7 +7,8 @@ namespace skipstone {
 namespace {
 
 double Silent(const char* skip, const ModelWork& work = {}) {
-  return SilentRowWork(work, *ParseSkipSet(skip, 4));
+  const SkipSet set = *ParseSkipSet(skip, 4);
+  return RowWork(work, set, set.LastKeptAttention());
 }
 
 TEST(ModelWorkTest, ASilentRowWithoutSkippingIsTheUnit) { EXPECT_EQ(Silent("none"), 1); }
@@ -28,10 +29,10 @@ TEST(ModelWorkTest, WeighsThePartsByTheirBytes) {
 
 TEST(ModelWorkTest, ARowThatNeedsLogitsRunsAllThatItsRequestKeeps) {
   const SkipSet skip = *ParseSkipSet("attn:last=50%", 4);
-  EXPECT_EQ(BytesOf({}, PartsOf(skip, 1, true)), 4);
-  EXPECT_EQ(BytesOf({}, PartsOf(skip, 1, false)), 1);
-  EXPECT_EQ(BytesOf({}, PartsOf(skip, 3, true)), 2);
-  EXPECT_EQ(BytesOf({}, PartsOf(skip, 3, false)), 0);
+  EXPECT_EQ(BytesOf({}, PartsOf(skip, 1, kAllLayers)), 4);
+  EXPECT_EQ(BytesOf({}, PartsOf(skip, 1, 1)), 1);
+  EXPECT_EQ(BytesOf({}, PartsOf(skip, 3, kAllLayers)), 2);
+  EXPECT_EQ(BytesOf({}, PartsOf(skip, 3, 1)), 0);
 }
 
 }  // namespace

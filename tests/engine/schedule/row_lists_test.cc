@@ -13,6 +13,7 @@
 namespace skipstone {
 namespace {
 
+constexpr int kPageTokens = 16;
 constexpr int kLayers = 6;
 
 struct ChunkSpec {
@@ -90,7 +91,7 @@ void ExpectSemantics(const PlanFixture& fixture, const RowLists& lists, bool liv
 
 TEST(RowListsTest, OrdersLogitsRowsByAscendingAndOthersByDescendingK) {
   PlanFixture f({{"none", 3, 1}, {"attn:last=4", 3, 1}, {"attn:last=2", 3, 1}});
-  RowLists lists(kLayers, true);
+  RowLists lists(kLayers, kPageTokens, true);
   lists.Build(f.plan);
   const StepInput input = lists.input();
   EXPECT_EQ(std::vector<int>(input.slots.begin(), input.slots.end()),
@@ -109,7 +110,7 @@ TEST(RowListsTest, MakesRangesOfEveryMixOfLastAttentionSets) {
       specs.back().samples = specs.back().logits_rows > 0;
     }
     PlanFixture f(specs);
-    RowLists lists(kLayers, true);
+    RowLists lists(kLayers, kPageTokens, true);
     lists.Build(f.plan);
     for (const LayerRows& rows : lists.input().layers) {
       EXPECT_EQ(rows.kv_rows.index, nullptr);
@@ -127,7 +128,7 @@ TEST(RowListsTest, FollowsTheSemanticsForAnySets) {
       "attn:5+mlp:5", "mlp:0-5"};
   std::mt19937 random(2);
   for (const bool liveness : {true, false}) {
-    RowLists lists(kLayers, liveness);
+    RowLists lists(kLayers, kPageTokens, liveness);
     for (int round = 0; round < 200; ++round) {
       std::vector<ChunkSpec> specs;
       for (int i = 0; i < 6; ++i) {
@@ -145,7 +146,7 @@ TEST(RowListsTest, FollowsTheSemanticsForAnySets) {
 // A backend may then compute queries and keys in one product.
 TEST(RowListsTest, KeysAndQueriesOfTheSameRowsAreOneList) {
   const PlanFixture decode({{"attn:last=1", 1, 1}, {"attn:0", 1, 1}, {"none", 1, 1}});
-  RowLists rows(kLayers, /*liveness=*/true);
+  RowLists rows(kLayers, kPageTokens, /*liveness=*/true);
   rows.Build(decode.plan);
   const LayerRows& first = rows.input().layers[0];
   ASSERT_NE(first.kv_rows.index, nullptr);
@@ -155,7 +156,7 @@ TEST(RowListsTest, KeysAndQueriesOfTheSameRowsAreOneList) {
 
 TEST(RowListsTest, LeavesOutRowsThatOnlyAnAttentionCouldSee) {
   PlanFixture f({{"attn:0-5", 9, 1}});
-  RowLists lists(kLayers, true);
+  RowLists lists(kLayers, kPageTokens, true);
   lists.Build(f.plan);
   EXPECT_EQ(lists.input().tokens.size(), 1u);
   EXPECT_EQ(lists.rows_eliminated(), 8 * kLayers);
@@ -164,17 +165,17 @@ TEST(RowListsTest, LeavesOutRowsThatOnlyAnAttentionCouldSee) {
 TEST(RowListsTest, CountsEliminatedSublayers) {
   // k = 3: layers 3, 4, 5 keep an MLP that the two silent rows do not run.
   PlanFixture f({{"attn:last=2", 3, 1}});
-  RowLists lists(kLayers, true);
+  RowLists lists(kLayers, kPageTokens, true);
   lists.Build(f.plan);
   EXPECT_EQ(lists.rows_eliminated(), 2 * 3);
-  RowLists all(kLayers, false);
+  RowLists all(kLayers, kPageTokens, false);
   all.Build(f.plan);
   EXPECT_EQ(all.rows_eliminated(), 0);
 }
 
 TEST(RowListsTest, NamesTargetsAndThePlansOrder) {
   PlanFixture f({{"none", 4, 3}, {"attn:last=3", 3, 2, false}});
-  RowLists lists(kLayers, true);
+  RowLists lists(kLayers, kPageTokens, true);
   lists.Build(f.plan);
   const StepInput input = lists.input();
   // Row order: the second chunk (smaller k) first.
@@ -194,7 +195,7 @@ TEST(RowListsTest, NamesTargetsAndThePlansOrder) {
 
 TEST(RowListsTest, RunsCoverAllRowsOnce) {
   PlanFixture f({{"none", 4, 1}, {"mlp:0", 2, 2}, {"attn:last=1", 5, 0, false}});
-  RowLists lists(kLayers, true);
+  RowLists lists(kLayers, kPageTokens, true);
   lists.Build(f.plan);
   const StepInput input = lists.input();
   int next = 0;

@@ -13,13 +13,6 @@ namespace {
 
 constexpr double kRounding = 1e-9;
 
-// Sublayers skipped below the attention of `layer`: what its K and V depend on.
-std::pair<LayerBits, LayerBits> Below(const SkipSet& skip, int layer) {
-  LayerBits mask;
-  for (int l = 0; l < layer; ++l) mask.set(l);
-  return {skip.attention() & mask, skip.mlp() & mask};
-}
-
 // A later output of a request that may still wait for the first one to enter their prompt: that is
 // over when the first one draws, unless it was preempted meanwhile.
 bool MayFollow(const Sequence& sequence) {
@@ -34,8 +27,26 @@ bool GoesBefore(const SequenceSpec& a, const SequenceSpec& b) {
   return arrival != b.arrival ? arrival < b.arrival : a.id < b.id;
 }
 
+// attn:last=K, or win:last=K, or both.
 bool IsLastAttentionSet(const SkipSet& skip) {
-  return skip.SkippedMlp() == 0 && skip.LastKeptAttention() + 1 == skip.KeptAttention();
+  return skip.SkippedMlp() == 0 && skip.LastKeptAttention() + 1 == skip.KeptAttention() &&
+         skip.LastFullAttention() + 1 == skip.KeptAttention() - skip.WindowedAttention();
+}
+
+// SEMANTICS "Row liveness", as plainly as it is written there: the deepest layer whose K and V the
+// chunk's row, which needs no logits, leaves.
+int LastLayerOf(const SequenceChunk& chunk, const SkipSet& skip, int row, int page_tokens) {
+  const int position = chunk.first_position + row;
+  int reach = chunk.FirstLogitsRow();  // rows from here on begin all layers above
+  const bool sink = position < BlocksFor(kSinkTokens, page_tokens) * page_tokens;
+  for (int layer = skip.num_layers() - 1; layer >= 0; --layer) {
+    if (!skip.KeepsAttention(layer)) continue;
+    if (skip.Window(layer) == 0 || sink) return layer;
+    const int least = std::max(0, reach - skip.Window(layer) + 1);
+    reach = least / page_tokens * page_tokens;
+    if (position >= reach) return layer;
+  }
+  return -1;
 }
 
 using Key = std::pair<int, int>;  // slot, position
@@ -75,16 +86,44 @@ Failure PageChecks::Check(const Scheduler& scheduler, std::span<const SequenceId
                          free, pool.used(), pool.cached(), pool.free());
 }
 
+// A page for each block of a full layer. Of a windowed one all that rows still to be planned read
+// of what is stored, and nothing else unless steps under way have yet to enter it in the cache.
+Failure PageChecks::CheckHeld(const Sequence& sequence) const {
+  const SequencePages& held = sequence.pages;
+  const SkipSet& skip = sequence.skip;
+  const auto fail = [&](const char* what, int block, int layer) {
+    return absl::StrFormat("sequence %d, %d positions planned under %s, %s of block %d, layer %d",
+                           sequence.spec.id, sequence.planned, skip.ToString(), what, block, layer);
+  };
+  if (held.num_blocks() != BlocksFor(sequence.planned, page_tokens_)) return "blocks are missing";
+  int64_t pages = 0;
+  for (int i = 0; i < std::ssize(held.layers()); ++i) {
+    const int layer = held.layers()[i];
+    const int first = held.FirstBlock(i, sequence.planned, sequence.FirstLogitsRow());
+    for (int block = 0; block < held.num_blocks(); ++block) {
+      const bool has = held.page(block, i) != kNoPage;
+      const bool read = block < held.SinkBlocks() || block >= first;
+      pages += has ? 1 : 0;
+      if (read && !has) return fail("no page", block, layer);
+      if (has && !read && sequence.in_flight == 0 && block < sequence.cursor.blocks()) {
+        return fail("a page too many", block, layer);
+      }
+    }
+  }
+  if (pages != held.num_pages()) return "pages are counted wrong";
+  const bool decodes = sequence.in_flight == 0 && sequence.decoding;
+  if (!decodes || pages == PagesFor(sequence.planned, skip, page_tokens_)) return std::nullopt;
+  return absl::StrFormat("%d pages are held, %d expected: sequence %d, %d positions under %s", pages,
+                         PagesFor(sequence.planned, skip, page_tokens_), sequence.spec.id,
+                         sequence.planned, skip.ToString());
+}
+
 Failure PageChecks::CountHolders(const Sequence& sequence) {
   const SequencePages& held = sequence.pages;
-  const int64_t expected = PagesFor(sequence.planned, sequence.skip, page_tokens_);
-  if (held.num_pages() != expected) {
-    return absl::StrFormat("sequence %d holds %d pages for %d positions under %s, not %d",
-                           sequence.spec.id, held.num_pages(), sequence.planned,
-                           sequence.skip.ToString(), expected);
-  }
+  if (Failure failure = CheckHeld(sequence)) return failure;
   for (int block = 0; block < held.num_blocks(); ++block) {
     for (int i = 0; i < std::ssize(held.layers()); ++i) {
+      if (held.page(block, i) == kNoPage) continue;
       Holder& page = pages_[held.page(block, i)];
       const Holder here{&sequence, block, held.layers()[i], page.holders + 1};
       if (page.holders > 0 && !SameContent(page, here)) {
@@ -100,7 +139,7 @@ Failure PageChecks::CountHolders(const Sequence& sequence) {
 bool PageChecks::SameContent(const Holder& a, const Holder& b) const {
   if (a.sequence == b.sequence || a.block != b.block || a.layer != b.layer) return false;
   if (a.sequence->spec.cache_salt != b.sequence->spec.cache_salt) return false;
-  if (Below(a.sequence->skip, a.layer) != Below(b.sequence->skip, b.layer)) return false;
+  if (!(a.sequence->skip.Below(a.layer) == b.sequence->skip.Below(b.layer))) return false;
   for (int position = 0; position < (a.block + 1) * page_tokens_; ++position) {
     const int32_t token = a.sequence->TokenAt(position);
     if (token == kSampledToken || token != b.sequence->TokenAt(position)) return false;
@@ -121,9 +160,7 @@ void PlanChecks::Before(const Scheduler& scheduler, std::span<const SequenceId> 
       continue;
     }
     if (!sequence.AllPlanned() && sequence.DecodeReady()) decode_ready_.push_back(id);
-    if (sequence.SheddableLayers() > 0 && sequence.pages.UnsharedPagesOnTop() > 0) {
-      could_shed_.push_back(id);
-    }
+    if (sequence.PagesToShed() > 0) could_shed_.push_back(id);
   }
 }
 
@@ -149,8 +186,11 @@ Failure PlanChecks::CheckBudget(const StepPlan& plan) const {
   double work = 0;
   int rows = 0;
   for (const SequenceChunk& chunk : plan.chunks) {
-    const double silent = SilentRowWork(options_.work, plan.SkipOf(chunk));
-    work += (chunk.num_rows - chunk.logits_rows) * silent + chunk.logits_rows;
+    work += chunk.logits_rows;
+    for (int row = 0; row < chunk.num_rows - chunk.logits_rows; ++row) {
+      work += RowWork(options_.work, plan.SkipOf(chunk),
+                      LastLayerOf(chunk, plan.SkipOf(chunk), row, options_.page_tokens));
+    }
     rows += chunk.num_rows;
   }
   if (std::abs(work - plan.decode_rows - plan.prefill_work) > 1e-6 || rows != plan.num_rows) {
@@ -185,7 +225,7 @@ Failure PlanChecks::CheckShedFirst(const Scheduler& scheduler, const StepPlan& p
   if (plan.preemptions == 0) return std::nullopt;
   for (const SequenceId id : could_shed_) {
     const Sequence& sequence = *scheduler.Find(id);
-    if (sequence.running() || sequence.SheddableLayers() == 0) continue;
+    if (sequence.running() || !sequence.CanShed()) continue;
     return absl::StrFormat("sequence %d was preempted and could have shed layers", id);
   }
   return std::nullopt;
@@ -227,7 +267,8 @@ Failure PlanChecks::CheckWrites(const Scheduler& scheduler, const StepPlan& plan
     for (int block = chunk.first_position / options_.page_tokens;
          block < BlocksFor(end, options_.page_tokens); ++block) {
       for (int i = 0; i < std::ssize(pages.layers()); ++i) {
-        if (scheduler.pool().references(pages.page(block, i)) == 1) continue;
+        const PageId page = pages.page(block, i);
+        if (page == kNoPage || scheduler.pool().references(page) == 1) continue;
         return absl::StrFormat("sequence %d writes the shared page %d", chunk.sequence,
                                pages.page(block, i));
       }
@@ -245,14 +286,13 @@ Failure PlanChecks::CheckRowLists(const StepPlan& plan) {
     std::set<Key> kv, query, mlp;
     for (const SequenceChunk& chunk : plan.chunks) {
       const SkipSet& skip = plan.SkipOf(chunk);
-      int k = -1;
-      for (int l = 0; l < skip.num_layers(); ++l) k = skip.KeepsAttention(l) ? l : k;
       for (int i = 0; i < chunk.num_rows; ++i) {
         const Key key{chunk.slot, chunk.first_position + i};
         const bool logits = i >= chunk.num_rows - chunk.logits_rows;
-        if (skip.KeepsAttention(layer)) kv.insert(key);
-        if (skip.KeepsAttention(layer) && (logits || layer < k)) query.insert(key);
-        if (skip.KeepsMlp(layer) && (logits || layer < k)) mlp.insert(key);
+        const int last = logits ? kAllLayers : LastLayerOf(chunk, skip, i, options_.page_tokens);
+        if (skip.KeepsAttention(layer) && layer <= last) kv.insert(key);
+        if (skip.KeepsAttention(layer) && layer < last) query.insert(key);
+        if (skip.KeepsMlp(layer) && layer < last) mlp.insert(key);
       }
     }
     const LayerRows& lists = input.layers[layer];

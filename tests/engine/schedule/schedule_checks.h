@@ -16,7 +16,8 @@ namespace skipstone {
 using Failure = std::optional<std::string>;
 
 // Pages are conserved; each has the holders that its references say, and no two that would expect
-// different content; each sequence holds PagesFor(planned) under the set in force.
+// different content; each sequence holds what the rows still to be planned read under the set in
+// force.
 class PageChecks {
  public:
   explicit PageChecks(int page_tokens) : page_tokens_(page_tokens) {}
@@ -32,6 +33,7 @@ class PageChecks {
     int holders = 0;
   };
 
+  Failure CheckHeld(const Sequence& sequence) const;
   Failure CountHolders(const Sequence& sequence);
   bool SameContent(const Holder& a, const Holder& b) const;
 
@@ -44,7 +46,7 @@ class PageChecks {
 class PlanChecks {
  public:
   PlanChecks(const SchedulerOptions& options, int num_layers)
-      : options_(options), rows_(num_layers, /*liveness=*/true) {}
+      : options_(options), rows_(num_layers, options.page_tokens, /*liveness=*/true) {}
 
   void Before(const Scheduler& scheduler, std::span<const SequenceId> live, double prefill_limit);
   Failure After(const Scheduler& scheduler, const StepPlan& plan);

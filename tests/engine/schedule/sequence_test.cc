@@ -2,6 +2,7 @@
 
 #include <map>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "engine/skip/skip_grammar.h"
@@ -33,7 +34,7 @@ class SequenceTest : public testing::Test {
 
 TEST_F(SequenceTest, RowsThatStopEarlyCostTheirShareOfABudget) {
   Sequence sequence = Make(20);
-  sequence.silent_row_work = 0.5;
+  sequence.row_work = {1, 0.5};
   EXPECT_EQ(sequence.RowsWithin(4), 8);
   EXPECT_EQ(sequence.RowsWithin(9.9), 19);
   EXPECT_EQ(sequence.RowsWithin(10.5), 20) << "19 that stop, and the last one, which costs 1";
@@ -47,7 +48,7 @@ TEST_F(SequenceTest, RowsWithWantedLogprobsCostOneEach) {
   spec.prompt.assign(20, 3);
   spec.score_from = 11;  // row 10 is the first that needs logits
   Sequence sequence(std::move(spec), pool_, 4);
-  sequence.silent_row_work = 0.5;
+  sequence.row_work = {1, 0.5};
   EXPECT_DOUBLE_EQ(sequence.WorkOf(10), 5);
   EXPECT_DOUBLE_EQ(sequence.WorkOf(19), 14);
   EXPECT_EQ(sequence.RowsWithin(7), 12);
@@ -55,7 +56,7 @@ TEST_F(SequenceTest, RowsWithWantedLogprobsCostOneEach) {
 
 TEST_F(SequenceTest, RowsWithoutAnyWorkAreFree) {
   Sequence sequence = Make(20, "attn:0-3");
-  sequence.silent_row_work = 0;
+  sequence.row_work = {1, 0};
   EXPECT_EQ(sequence.RowsWithin(0.5), 19);
   EXPECT_EQ(sequence.RowsWithin(1), 20);
 }
@@ -72,13 +73,23 @@ TEST_F(SequenceTest, IsReadyToDecodeOnceItDrewATokenSinceItsStart) {
 }
 
 TEST_F(SequenceTest, ShedsOnlyFromTheTopAndWithinTheCeiling) {
-  EXPECT_EQ(Make(5).SheddableLayers(), 0) << "no ceiling";
-  EXPECT_EQ(Make(5, "none", "attn:last=50%").SheddableLayers(), 2);
-  EXPECT_EQ(Make(5, "attn:last=25%", "attn:last=50%").SheddableLayers(), 1);
-  EXPECT_EQ(Make(5, "attn:1", "attn:1-3").SheddableLayers(), 2);
-  EXPECT_EQ(Make(5, "none", "attn:0-2").SheddableLayers(), 0) << "the last one is kept";
-  EXPECT_EQ(Make(5, "none", "attn:0,2-3").SheddableLayers(), 2);
-  EXPECT_EQ(Make(5, "none", "attn:0-3").SheddableLayers(), 4);
+  const auto sets = [this](const char* skip, const char* ceiling) {
+    Sequence sequence = Make(5, skip, ceiling);
+    std::vector<std::string> passed;
+    while (sequence.CanShed()) {
+      sequence.Shed();
+      passed.push_back(sequence.skip.ToString());
+    }
+    return passed;
+  };
+  using Sets = std::vector<std::string>;
+  EXPECT_FALSE(Make(5).CanShed()) << "no ceiling";
+  EXPECT_EQ(sets("none", "attn:last=50%"), (Sets{"attn:3", "attn:2-3"}));
+  EXPECT_EQ(sets("attn:last=25%", "attn:last=50%"), Sets{"attn:2-3"});
+  EXPECT_EQ(sets("attn:1", "attn:1-3"), (Sets{"attn:1,3", "attn:1-3"}));
+  EXPECT_EQ(sets("none", "attn:0-2"), Sets{}) << "the last one is kept";
+  EXPECT_EQ(sets("none", "attn:0,2-3"), (Sets{"attn:3", "attn:2-3"}));
+  EXPECT_EQ(sets("none", "attn:0-3").size(), 4u);
 }
 
 TEST_F(SequenceTest, ShedsNothingBeforeTheLogprobsOfItsPrompt) {
@@ -86,11 +97,11 @@ TEST_F(SequenceTest, ShedsNothingBeforeTheLogprobsOfItsPrompt) {
   spec.prompt.assign(8, 3);
   spec.ceiling = *ParseSkipSet("attn:2-3", kLayers);
   Sequence sequence(std::move(spec), pool_, 4);
-  EXPECT_EQ(sequence.SheddableLayers(), 0);
+  EXPECT_FALSE(sequence.CanShed());
   Plan(&sequence, 6);
-  EXPECT_EQ(sequence.SheddableLayers(), 0);
+  EXPECT_FALSE(sequence.CanShed());
   Plan(&sequence, 2);
-  EXPECT_EQ(sequence.SheddableLayers(), 2);
+  EXPECT_TRUE(sequence.CanShed());
 }
 
 TEST_F(SequenceTest, AShedSetIsInForceFromTheNextPlannedToken) {
@@ -100,7 +111,7 @@ TEST_F(SequenceTest, AShedSetIsInForceFromTheNextPlannedToken) {
   Plan(&sequence, 5);  // draws token 0
   ASSERT_TRUE(sequence.pages.Grow(6));
   Plan(&sequence, 1);  // draws token 1, both uncommitted
-  sequence.Shed(1);
+  sequence.Shed();
   EXPECT_EQ(sequence.skip.ToString(), "attn:3");
   EXPECT_EQ(sequence.pages.num_pages(), 6);
   EXPECT_EQ(pool_.used(), 6);
@@ -120,7 +131,8 @@ TEST_F(SequenceTest, AChunkNamesTheSetInForce) {
   sequence.slot = 0;
   ASSERT_TRUE(sequence.pages.Grow(8));
   Plan(&sequence, 4);
-  sequence.Shed(2);
+  sequence.Shed();
+  sequence.Shed();
   const StepPlan plan = Plan(&sequence, 4);
   EXPECT_EQ(plan.SkipOf(plan.chunks[0]).ToString(), "attn:2-3");
   EXPECT_EQ(sequence.TakeApplied().at(0).from_token, 0);

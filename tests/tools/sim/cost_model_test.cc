@@ -46,7 +46,7 @@ TEST(CostModelTest, APromptTakesItsFloorUnderItsRowLists) {
   for (const char* text : {"none", "attn:last=33%", "mlp:3+attn:20-30"}) {
     const SkipSet skip = *ParseSkipSet(text, 32);
     const StepPlan plan = PlanOf(skip, 700, 512);
-    RowLists lists(32, /*liveness=*/true);
+    RowLists lists(32, 16, /*liveness=*/true);
     lists.Build(plan);
     const auto costs = CostOf(ShapeOf("synthetic:llama-2-7b"), {2, 2}, lists.input());
     EXPECT_NEAR(TimeOf(kH200, text, 700, 512), Floor(costs, kH200.reached), 2e-9) << text;

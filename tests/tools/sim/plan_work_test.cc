@@ -12,6 +12,7 @@
 namespace skipstone {
 namespace {
 
+constexpr int kPageTokens = 16;
 constexpr int kLayers = 12;
 const ElementBytes kBytes{.weights = 2, .kv = 2};
 
@@ -53,7 +54,7 @@ void ExpectCountsEqualRowLists(const std::string& sets_text) {
   const ModelShape shape =
       ShapeOf("synthetic:layers=12,hidden=64,heads=8,kv_heads=4,ffn=96,vocab=128");
   const std::vector<SkipSet> sets = Sets(sets_text);
-  RowLists lists(kLayers, /*liveness=*/true);
+  RowLists lists(kLayers, kPageTokens, /*liveness=*/true);
   PlanWork work(kLayers);
   std::mt19937 random(7);
   for (int round = 0; round < 100; ++round) {
