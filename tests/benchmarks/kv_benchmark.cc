@@ -35,7 +35,8 @@ class Traffic {
     SequencePages pages(pool_, skip_, kPageTokens);
     pages.Reserve(kBlocks * kPageTokens);
     const int64_t before = allocations;
-    PrefixIndex::Cursor cursor = index_.Adopt(tokens_, kBlocks, skip_, salt_, pages);
+    PrefixIndex::Cursor cursor = index_.Adopt(
+        {.tokens = tokens_, .max_blocks = kBlocks, .skip = skip_, .salt = salt_}, pages);
     SKIPSTONE_CHECK(cursor.blocks() == (insert ? 0 : kBlocks));
     if (insert) Insert(cursor, pages);
     allocated_ += allocations - before;

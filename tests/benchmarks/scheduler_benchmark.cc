@@ -116,7 +116,7 @@ BENCHMARK(BM_RowLists)->Arg(256)->Arg(1024)->Unit(benchmark::kMicrosecond);
 void BM_Attribution(benchmark::State& state) {
   Decoding decoding(static_cast<int>(state.range(0)));
   decoding.Next();
-  Attribution attribution{ModelWork()};
+  Attribution attribution(ModelWork(), kPageTokens);
   for (auto _ : state) benchmark::DoNotOptimize(attribution.Shares(decoding.plan()).data());
 }
 BENCHMARK(BM_Attribution)->Arg(256)->Arg(1024)->Unit(benchmark::kMicrosecond);

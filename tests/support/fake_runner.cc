@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "engine/skip/liveness.h"
 
 namespace skipstone {
 namespace {
@@ -20,13 +21,45 @@ float LogprobOf(uint64_t state, int32_t target) {
   return -1e-3f * static_cast<float>(Mix64(state ^ (target * 7919ull)) % 10000);
 }
 
+bool Sees(const SkipSet& skip, int layer, int position, int other) {
+  const int window = skip.Window(layer);
+  return window == 0 || other < kSinkTokens || position - other < window;
+}
+
+// What a row sees in a layer, once there is a window at this layer or below.
+template <class CellOf>
+uint64_t SeenBy(const SkipSet& skip, int layer, int position, CellOf cell_of) {
+  uint64_t seen = 0;
+  for (int p = 0; p <= position; ++p) {
+    if (Sees(skip, layer, position, p)) seen += Mix64(cell_of(p));
+  }
+  return seen;
+}
+
+int FirstWindowed(const SkipSet& skip) {
+  int layer = 0;
+  while (layer < skip.num_layers() && skip.Window(layer) == 0) ++layer;
+  return layer;
+}
+
 uint64_t ExpectedState(std::span<const int32_t> tokens, const SkipSet& skip) {
-  uint64_t state = 0;
-  for (int position = 0; position < static_cast<int>(tokens.size()); ++position) {
+  const int rows = static_cast<int>(tokens.size());
+  std::vector<std::vector<uint64_t>> cells(skip.num_layers(), std::vector<uint64_t>(rows));
+  const int first_windowed = FirstWindowed(skip);
+  for (int position = 0; position < rows; ++position) {
+    uint64_t above = 0;
     for (int layer = 0; layer < skip.num_layers(); ++layer) {
-      if (skip.KeepsAttention(layer)) {
-        state = Mix64(state ^ CellValue(tokens[position], position, layer));
-      }
+      if (!skip.KeepsAttention(layer)) continue;
+      cells[layer][position] = CellValue(tokens[position], position, layer) ^ above;
+      if (layer < first_windowed) continue;
+      above ^= SeenBy(skip, layer, position, [&](int p) { return cells[layer][p]; });
+    }
+  }
+  uint64_t state = 0;
+  for (int position = 0; position < rows; ++position) {
+    for (int layer = 0; layer < skip.num_layers(); ++layer) {
+      if (!skip.KeepsAttention(layer) || !Sees(skip, layer, rows - 1, position)) continue;
+      state = Mix64(state ^ cells[layer][position]);
     }
   }
   return state;
@@ -57,23 +90,39 @@ uint64_t FakeRunner::Read(const Slot& slot, const SkipSet& skip, int position) {
   uint64_t state = 0;
   for (int p = 0; p <= position; ++p) {
     for (int layer = 0; layer < options_.num_layers; ++layer) {
-      if (skip.KeepsAttention(layer)) state = Mix64(state ^ Cell(slot, layer, p));
+      if (!skip.KeepsAttention(layer) || !Sees(skip, layer, position, p)) continue;
+      state = Mix64(state ^ Cell(slot, layer, p));
     }
   }
   return state;
 }
 
+// `last`: the row's last layer.
+void FakeRunner::RunRow(Slot& slot, const SkipSet& skip, int last, int position, int32_t token) {
+  uint64_t above = 0;
+  const int first_windowed = FirstWindowed(skip);
+  for (int layer = 0; layer < options_.num_layers; ++layer) {
+    const LayerParts parts = PartsOf(skip, layer, last);
+    if (parts.kv) Cell(slot, layer, position) = CellValue(token, position, layer) ^ above;
+    if (!parts.query || layer < first_windowed) continue;
+    above ^= SeenBy(skip, layer, position, [&](int p) { return Cell(slot, layer, p); });
+  }
+}
+
 void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, StepResults* results) {
   Slot& slot = slots_.at(chunk.slot);
   const SkipSet& skip = plan.SkipOf(chunk);
+  std::vector<int> lasts;
+  const Liveness live(skip, options_.page_tokens);
+  live.ForEachSpan(chunk.first_position, chunk.first_position + chunk.num_rows,
+                   chunk.FirstLogitsRow(), [&](const Liveness::Span& span) {
+                     lasts.resize(span.end - chunk.first_position, live.LastLayer(span.kind));
+                   });
   for (int i = 0; i < chunk.num_rows; ++i) {
     const int position = chunk.first_position + i;
     int32_t token = plan.tokens[chunk.first_token + i];
     if (token == kSampledToken) token = slot.last_sampled;
-    for (int layer = 0; layer < options_.num_layers; ++layer) {
-      if (!skip.KeepsAttention(layer)) continue;
-      Cell(slot, layer, position) = CellValue(token, position, layer);
-    }
+    RunRow(slot, skip, lasts[i], position, token);
     if (i < chunk.num_rows - chunk.logits_rows) continue;
     const uint64_t state = Read(slot, skip, position);
     LogitsResult result;

@@ -22,9 +22,30 @@ Operation::Kind RandomKind(const TrafficSetting& setting, bool dense, std::mt199
   return random() % 2 == 0 ? Operation::Kind::kPlan : Operation::Kind::kCommit;
 }
 
-// More of the attention from the top, often; sometimes a layer that cannot be shed, or an MLP too.
-SkipSet RandomCeiling(const SkipSet& skip, std::mt19937& random) {
+// Windows below, above and between full and skipped layers.
+SkipSet RandomWindows(std::mt19937& random) {
+  SkipSet skip(kTrafficLayers);
+  const int shape = random() % 6;
+  const int first = shape == 0 ? 0 : 1 + random() % 3;
+  const int last = shape == 1 ? first : kTrafficLayers - 1;
+  for (int layer = first; layer <= last; ++layer) {
+    skip.WindowAttention(layer, random() % 4 == 0 ? 24 : 16);
+  }
+  if (shape == 2) skip.SkipAttention(kTrafficLayers - 1);
+  if (shape == 3) skip.SkipAttention(0);
+  if (shape == 4) skip.SkipMlp(2);
+  return skip;
+}
+
+// More of the attention from the top, often; sometimes a window at the top, a layer that cannot be
+// shed, or an MLP too.
+SkipSet RandomCeiling(const SkipSet& skip, bool windows, std::mt19937& random) {
   SkipSet ceiling = skip;
+  const int top = skip.LastKeptAttention();
+  if (windows && top >= 0 && skip.Window(top) == 0 && random() % 2 == 0) {
+    ceiling.WindowAttention(top, 16);
+    return ceiling;
+  }
   const int layers = 1 + random() % kTrafficLayers;
   for (int layer = kTrafficLayers - layers; layer < kTrafficLayers; ++layer) {
     ceiling.SkipAttention(layer);
@@ -44,13 +65,14 @@ void AddPromptResults(SequenceSpec* spec, std::mt19937& random) {
 }
 
 void AddTokens(const TrafficSetting& setting, SequenceSpec* spec, std::mt19937& random) {
-  spec->prompt.resize(1 + random() % 20);
+  const int scale = setting.windows ? 4 : 1;
+  spec->prompt.resize(1 + random() % (20 * scale));
   for (int32_t& token : spec->prompt) token = static_cast<int32_t>(random() % kTrafficVocab);
-  spec->max_tokens = 1 + random() % 12;
+  spec->max_tokens = 1 + random() % (12 * scale);
   if (random() % 2 == 0) spec->stop_ids = {3, 17};
   if (!setting.common_prefixes) return;
   const int prefix = random() % 3;
-  const size_t common = std::min<size_t>(spec->prompt.size(), random() % 17);
+  const size_t common = std::min<size_t>(spec->prompt.size(), random() % (17 * scale));
   std::fill_n(spec->prompt.begin(), common, prefix);
   if (random() % 4 == 0) spec->cache_salt = "salt";
 }
@@ -74,11 +96,14 @@ std::vector<SequenceSpec> SpecsOf(const TrafficSetting& setting, const Operation
                                        "attn:0-3", "attn:1", "mlp:last=2"};
   std::mt19937 random(add.value);
   SequenceSpec spec{.skip = *ParseSkipSet(kSkips[random() % 7], kTrafficLayers)};
+  if (setting.windows && random() % 4 != 0) spec.skip = RandomWindows(random);
   AddTokens(setting, &spec, random);
   spec.priority = random() % 3;
   spec.tenant = std::string(1, static_cast<char>('a' + random() % 3));
   spec.arrival = add.at;
-  if (setting.ceilings && random() % 4 != 0) spec.ceiling = RandomCeiling(spec.skip, random);
+  if (setting.ceilings && random() % 4 != 0) {
+    spec.ceiling = RandomCeiling(spec.skip, setting.windows, random);
+  }
   if (setting.prompt_results) AddPromptResults(&spec, random);
   if (setting.deadlines) {
     if (random() % 2 == 0) spec.deadline = add.at + std::chrono::seconds(1 + random() % 60);

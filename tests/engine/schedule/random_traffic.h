@@ -16,7 +16,7 @@ inline constexpr int kTrafficLayers = 4;
 inline constexpr int kTrafficVocab = 50;
 inline constexpr int kTrafficPageTokens = 4;
 
-// What varies from one run to the next. No sequence needs more than 32 pages.
+// What varies from one run to the next. No sequence needs more than 32 pages, with windows 120.
 struct TrafficSetting {
   std::string name;
   int max_batch_tokens = 16;
@@ -30,6 +30,7 @@ struct TrafficSetting {
   bool deadlines = false;
   bool prefill_limits = false;
   bool prompt_results = false;  // scored texts and log-probabilities of prompts
+  bool windows = false;         // windowed layers too, and sequences long enough for gaps
   int most_outputs = 1;
   int brownout_waiting = 1 << 30;
 };

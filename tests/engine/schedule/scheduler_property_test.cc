@@ -66,10 +66,11 @@ class SchedulerPropertyTest : public testing::TestWithParam<TrafficSetting> {
   static void ExpectCovered(const TrafficSetting& setting, const TrafficCounts& counts) {
     EXPECT_GE(counts.operations, kLists * kListOperations);
     EXPECT_GT(counts.completed, 100);
-    if (setting.num_pages < 100) {
+    const bool short_of_pages = setting.num_pages < (setting.windows ? 200 : 100);
+    if (short_of_pages) {
       EXPECT_GT(counts.preemptions, 0);
     }
-    if (setting.ceilings && setting.num_pages < 100) {
+    if (setting.ceilings && short_of_pages) {
       EXPECT_GT(counts.shed_layers, 0);
     }
     if (setting.common_prefixes && setting.prefix_cache) {
@@ -168,6 +169,40 @@ std::vector<TrafficSetting> Settings() {
        .max_in_flight = 2,
        .common_prefixes = true,
        .deadlines = true},
+      {.name = "Windows",
+       .max_batch_tokens = 40,
+       .num_pages = 2000,
+       .common_prefixes = true,
+       .prompt_results = true,
+       .windows = true,
+       .most_outputs = 2},
+      {.name = "WindowsSmallPool",
+       .max_batch_tokens = 30,
+       .num_pages = 124,
+       .max_in_flight = 2,
+       .removals = true,
+       .common_prefixes = true,
+       .windows = true},
+      {.name = "WindowsNoPrefixCache",
+       .max_batch_tokens = 9,
+       .num_pages = 124,
+       .max_in_flight = 2,
+       .prefix_cache = false,
+       .prefill_limits = true,
+       .windows = true,
+       .most_outputs = 2},
+      {.name = "WindowsShedding",
+       .max_batch_tokens = 64,
+       .num_pages = 130,
+       .max_in_flight = 2,
+       .removals = true,
+       .common_prefixes = true,
+       .ceilings = true,
+       .deadlines = true,
+       .prompt_results = true,
+       .windows = true,
+       .most_outputs = 3,
+       .brownout_waiting = 8},
       {.name = "All",
        .max_batch_tokens = 6,
        .num_pages = 44,

@@ -31,11 +31,13 @@ int PromptResultsOf(const SequenceSpec& spec) {
   return spec.prompt_logprobs >= 0 ? prompt - 1 : 0;
 }
 
-// `after` skips more attention than `before`, from the top, and nothing else.
+// `after` skips more attention than `before`, from the top, or windows the deepest that it keeps,
+// and nothing else.
 bool IsShed(const SkipSet& before, const SkipSet& after) {
   if (after.mlp() != before.mlp() || after == before) return false;
   for (int layer = 0; layer < before.num_layers(); ++layer) {
-    const bool shed = before.KeepsAttention(layer) && !after.KeepsAttention(layer);
+    const bool shed = before.KeepsAttention(layer) != after.KeepsAttention(layer) ||
+                      before.Window(layer) != after.Window(layer);
     if (shed && layer < after.LastKeptAttention()) return false;
   }
   return after.Contains(before);

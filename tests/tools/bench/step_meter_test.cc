@@ -68,7 +68,7 @@ class StepMeterTest : public testing::Test {
 
 TEST_F(StepMeterTest, WhereTheHostComputesEachStepIsMeasuredAlone) {
   OrderedRunner runner(1);
-  StepMeter meter(runner, nullptr, kShape, {});
+  StepMeter meter(runner, nullptr, kShape, 16, {});
   ASSERT_TRUE(meter.MeasureEach(plans_, &phase_).ok());
   EXPECT_THAT(runner.calls,
               ElementsAre("launch 0", "collect", "launch 1", "collect", "launch 2", "collect"));
@@ -83,7 +83,7 @@ TEST_F(StepMeterTest, WhereTheHostComputesEachStepIsMeasuredAlone) {
 
 TEST_F(StepMeterTest, WhereStepsOverlapTheFirstRunsTwiceAndCountsOnce) {
   OrderedRunner runner(2);
-  StepMeter meter(runner, nullptr, kShape, {});
+  StepMeter meter(runner, nullptr, kShape, 16, {});
   const Time start = SystemClock().Now();
   ASSERT_TRUE(meter.MeasureEach(plans_, &phase_).ok());
   double unmeasured = Seconds(SystemClock().Now() - start);
@@ -101,7 +101,7 @@ TEST_F(StepMeterTest, WhereStepsOverlapTheFirstRunsTwiceAndCountsOnce) {
 
 TEST_F(StepMeterTest, APrefillIsOneSampleOfAllItsSteps) {
   OrderedRunner runner(2);
-  StepMeter meter(runner, nullptr, kShape, {});
+  StepMeter meter(runner, nullptr, kShape, 16, {});
   meter.set_ceilings({.bytes_per_s = 1e3, .flops_per_s = 1e3});
   ASSERT_TRUE(meter.MeasureAll(plans_, &phase_).ok());
   ASSERT_EQ(phase_.samples.size(), 1u);
@@ -127,7 +127,7 @@ TEST_F(StepMeterTest, APrefillIsOneSampleOfAllItsSteps) {
 TEST_F(StepMeterTest, ADeviceThatIsLostEndsTheMeasurement) {
   OrderedRunner runner(2);
   runner.collects_until_failure = 2;
-  StepMeter meter(runner, nullptr, kShape, {});
+  StepMeter meter(runner, nullptr, kShape, 16, {});
   EXPECT_EQ(meter.MeasureEach(plans_, &phase_).code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(phase_.samples.empty());
 }
@@ -136,7 +136,7 @@ TEST_F(StepMeterTest, LapsBeforeAMeasurementAreDropped) {
   TimedBackend timed(std::make_unique<FakeDevice>());
   OrderedRunner runner(2);
   timed.Run([&] { timed.Attend(0); });
-  StepMeter meter(runner, &timed, kShape, {});
+  StepMeter meter(runner, &timed, kShape, 16, {});
   ASSERT_TRUE(meter.MeasureEach(plans_, &phase_).ok());
   EXPECT_EQ(phase_.stages[static_cast<int>(Stage::kAttend)].seconds, 0);
 }
