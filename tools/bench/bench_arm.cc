@@ -8,6 +8,38 @@
 #include "base/hash.h"
 
 namespace skipstone {
+namespace {
+
+// Takes the pages of a prompt chunk by chunk, as a server does: before each chunk those go back
+// that neither it nor what follows reads. Calls visit(first, count, block) for each chunk, `block`:
+// the first one that is new. With the last chunk there is room for `room` tokens.
+template <class Visit>
+void TakePages(int tokens, int room, int chunk, SequencePages& pages, Visit visit) {
+  for (int first = 0; first < tokens; first += chunk) {
+    const int end = std::min(first + chunk, tokens), block = pages.num_blocks();
+    pages.Slide(first, tokens - 1, block);
+    SKIPSTONE_CHECK(pages.Grow(end < tokens ? end : room));
+    visit(first, end - first, block);
+  }
+}
+
+struct PageNeed {
+  int64_t most = 0;    // while the prompt runs
+  int64_t behind = 0;  // then, until the last step
+};
+
+PageNeed NeedOf(const BenchOptions& options, const SkipSet& skip, int tokens, int room) {
+  PagePool pool(int64_t{BlocksFor(room, options.page_tokens)} * skip.KeptAttention());
+  SequencePages pages(pool, skip, options.page_tokens);
+  PageNeed need;
+  TakePages(tokens, room, options.chunk, pages,
+            [&](int, int, int) { need.most = std::max(need.most, pages.num_pages()); });
+  pages.Slide(tokens, tokens, pages.num_blocks());
+  need.behind = pages.num_pages();
+  return need;
+}
+
+}  // namespace
 
 BenchArm::BenchArm(const BenchOptions& options, std::vector<SkipSet> skips, int vocab,
                    int first_slot, PagePool& pool)
@@ -17,28 +49,35 @@ BenchArm::BenchArm(const BenchOptions& options, std::vector<SkipSet> skips, int 
       prefill_slot_(first_slot),
       prefill_pages_(pool, skips_[0], options.page_tokens) {
   greedy_.temperature = 0;
-  if (!mixed()) SKIPSTONE_CHECK(prefill_pages_.Grow(options.prompt));
   if (options.steps == 0) return;
   decode_pages_.reserve(options.batch);
   for (int i = 0; i < options.batch; ++i) {
     decode_pages_.emplace_back(pool, skips_[i % skips_.size()], options.page_tokens);
-    SKIPSTONE_CHECK(decode_pages_.back().Grow(int64_t{options.context} + options.steps));
   }
 }
 
 int64_t BenchArm::PagesNeeded(const BenchOptions& options, std::span<const SkipSet> skips) {
-  int64_t pages = 0;
-  if (skips.size() == 1) pages += PagesFor(options.prompt, skips[0], options.page_tokens);
-  for (int i = 0; options.steps > 0 && i < options.batch; ++i) {
-    pages += PagesFor(int64_t{options.context} + options.steps, skips[i % skips.size()],
-                      options.page_tokens);
+  std::vector<PageNeed> needs;
+  for (const SkipSet& skip : skips) {
+    needs.push_back(NeedOf(options, skip, options.context, options.context + options.steps));
   }
-  return pages;
+  int64_t pages = 0, while_filled = 0;  // one sequence after the other is
+  for (int i = 0; options.steps > 0 && i < options.batch; ++i) {
+    const PageNeed& need = needs[i % needs.size()];
+    while_filled = std::max(while_filled, pages + need.most);
+    pages += need.behind;
+  }
+  pages = std::max(pages, while_filled);
+  if (skips.size() > 1) return pages;
+  return pages + NeedOf(options, skips[0], options.prompt, options.prompt).most;
 }
 
 int64_t BenchArm::decode_pages() const {
   int64_t pages = 0;
-  for (const SequencePages& sequence : decode_pages_) pages += sequence.num_pages();
+  for (int i = 0; i < std::ssize(decode_pages_); ++i) {
+    pages += PagesFor(int64_t{options_.context} + options_.steps, SkipOf(prefill_slot_ + 1 + i),
+                      options_.page_tokens);
+  }
   return pages;
 }
 
@@ -65,34 +104,38 @@ void BenchArm::AddChunk(int slot, const SkipSet& skip, int first, int count, Ste
   plan->num_rows += count;
 }
 
-std::vector<StepPlan> BenchArm::ChunkPlans(int slot, const SkipSet& skip, int tokens) const {
+// The slot's sequence from its beginning; the last row draws a token.
+std::vector<StepPlan> BenchArm::ChunkPlans(int slot, const SkipSet& skip, int tokens, int room,
+                                           SequencePages& pages) const {
   std::vector<StepPlan> plans;
-  for (int first = 0; first < tokens; first += options_.chunk) {
-    const int count = std::min(options_.chunk, tokens - first);
+  pages.Release();
+  TakePages(tokens, room, options_.chunk, pages, [&](int first, int count, int block) {
     StepPlan& plan = plans.emplace_back();
+    if (first == 0) plan.slot_starts.push_back({.slot = slot, .sampling = &greedy_});
     AddChunk(slot, skip, first, count, &plan);
-    if (first + count == tokens) continue;
+    SendPages(slot, pages, block, &plan);
+    if (first + count == tokens) return;
     plan.chunks[0].logits_rows = 0;
     plan.chunks[0].samples = false;
-  }
+    plan.chunks[0].silent_after = tokens - 1 - (first + count);
+  });
   return plans;
 }
 
-void BenchArm::SendPages(int slot, const SequencePages& pages, StepPlan* plan) const {
-  for (int block = 0; block < pages.num_blocks(); ++block) {
-    for (size_t i = 0; i < pages.layers().size(); ++i) {
-      plan->page_updates.push_back(
-          {slot, pages.layers()[i], block, pages.page(block, static_cast<int>(i))});
+void BenchArm::SendPages(int slot, const SequencePages& pages, int first_block,
+                         StepPlan* plan) const {
+  for (int block = first_block; block < pages.num_blocks(); ++block) {
+    for (int i = 0; i < std::ssize(pages.layers()); ++i) {
+      const PageId page = pages.page(block, i);
+      if (page == kNoPage) continue;
+      plan->page_updates.push_back({slot, pages.layers()[i], block, page});
     }
   }
-  plan->slot_starts.push_back({.slot = slot, .sampling = &greedy_});
 }
 
 std::vector<StepPlan> BenchArm::PrefillPlans() {
   if (mixed()) return {};
-  std::vector<StepPlan> plans = ChunkPlans(prefill_slot_, skips_[0], options_.prompt);
-  if (!plans.empty()) SendPages(prefill_slot_, prefill_pages_, &plans[0]);
-  return plans;
+  return ChunkPlans(prefill_slot_, skips_[0], options_.prompt, options_.prompt, prefill_pages_);
 }
 
 // Every sequence has pages of its own, since shared ones would be read from caches. What they hold
@@ -103,8 +146,10 @@ std::vector<StepPlan> BenchArm::FillPlans() {
     const int slot = prefill_slot_ + 1 + i;
     SkipSet skip = SkipOf(slot);
     for (int layer = 0; layer < skip.num_layers(); ++layer) skip.SkipMlp(layer);
-    std::vector<StepPlan> chunks = ChunkPlans(slot, skip, options_.context);
-    SendPages(slot, decode_pages_[i], &chunks[0]);
+    SequencePages& pages = decode_pages_[i];
+    std::vector<StepPlan> chunks =
+        ChunkPlans(slot, skip, options_.context, options_.context + options_.steps, pages);
+    pages.Slide(options_.context, options_.context, pages.num_blocks());
     std::move(chunks.begin(), chunks.end(), std::back_inserter(plans));
   }
   return plans;

@@ -18,15 +18,18 @@ namespace skipstone {
 
 class BenchArm {
  public:
-  // Takes slots [first_slot, first_slot + SlotsFor(options)) and its pages from the pool, which
-  // must have PagesNeeded free. The options must outlive the arm; one skip set at least.
+  // Takes slots [first_slot, first_slot + SlotsFor(options)) and, as plans are made, its pages from
+  // the pool, of which PagesNeeded are its own. The options must outlive the arm; one skip set at
+  // least. Plans must be run in the order in which they are made: windows give pages back, which
+  // later plans take.
   BenchArm(const BenchOptions& options, std::vector<SkipSet> skips, int vocab, int first_slot,
            PagePool& pool);
 
   static int SlotsFor(const BenchOptions& options) { return options.batch + 1; }
   static int64_t PagesNeeded(const BenchOptions& options, std::span<const SkipSet> skips);
 
-  // Run once, in order: K/V of `context` tokens for every sequence that decodes.
+  // Run once: K/V of `context` tokens for every sequence that decodes. Then each has the pages that
+  // all steps need, so that they can be repeated.
   std::vector<StepPlan> FillPlans();
   // The measured prompt, in chunks; the last row draws a token. Empty without a prompt and for
   // several skip sets.
@@ -38,15 +41,16 @@ class BenchArm {
   bool mixed() const { return skips_.size() > 1; }
   // The skip set, canonical, or "mixed".
   std::string name() const { return mixed() ? "mixed" : skips_[0].ToString(); }
-  // Pages of the sequences that decode, after the last step.
+  // Pages that the sequences which decode have to hold after the last step.
   int64_t decode_pages() const;
 
  private:
   const SkipSet& SkipOf(int slot) const;
   int32_t TokenAt(int slot, int position) const;
   void AddChunk(int slot, const SkipSet& skip, int first, int count, StepPlan* plan) const;
-  std::vector<StepPlan> ChunkPlans(int slot, const SkipSet& skip, int tokens) const;
-  void SendPages(int slot, const SequencePages& pages, StepPlan* plan) const;
+  std::vector<StepPlan> ChunkPlans(int slot, const SkipSet& skip, int tokens, int room,
+                                   SequencePages& pages) const;
+  void SendPages(int slot, const SequencePages& pages, int first_block, StepPlan* plan) const;
 
   const BenchOptions& options_;
   const std::vector<SkipSet> skips_;

@@ -1,7 +1,7 @@
 #include "tools/bench/step_cost.h"
 
 #include <algorithm>
-#include <map>
+#include <utility>
 
 namespace skipstone {
 namespace {
@@ -11,6 +11,29 @@ void AddProduct(Stage stage, int64_t rows, double elements, const ElementBytes& 
   if (rows == 0) return;
   costs->push_back(
       {.stage = stage, .weight_bytes = elements * bytes.weights, .flops = 2.0 * rows * elements});
+}
+
+// Positions [begin, end) of one slot.
+struct Visible {
+  int32_t slot;
+  int32_t begin;
+  int32_t end;
+
+  friend auto operator<=>(const Visible&, const Visible&) = default;
+};
+
+// Positions of all slots, each once.
+int64_t CountOnce(std::vector<Visible> seen) {
+  std::ranges::sort(seen);
+  int64_t positions = 0;
+  int32_t slot = -1, counted = 0;  // of this slot, up to there
+  for (const Visible& next : seen) {
+    if (next.slot != slot) counted = 0;
+    slot = next.slot;
+    positions += std::max(0, next.end - std::max(next.begin, counted));
+    counted = std::max(counted, next.end);
+  }
+  return positions;
 }
 
 }  // namespace
@@ -25,19 +48,23 @@ double StageCost::Floor(const Ceilings& ceilings) const {
   return std::max(bytes() / ceilings.bytes_per_s, flops / ceilings.flops_per_s);
 }
 
-LayerWork WorkOf(const LayerRows& rows, const StepInput& step) {
+LayerWork WorkOf(int layer, const StepInput& step) {
+  const LayerRows& rows = step.layers[layer];
   LayerWork work{.kv_rows = rows.kv_rows.count,
                  .query_rows = rows.query_rows.count,
                  .mlp_rows = rows.mlp_rows.count};
-  std::map<int32_t, int32_t> visible;  // slot -> positions
+  std::vector<Visible> seen;
   for (int32_t i = 0; i < rows.query_rows.count; ++i) {
     const int32_t row = rows.query_rows[i];
-    const int32_t positions = step.positions[row] + 1;
-    int32_t& most = visible[step.slots[row]];
-    most = std::max(most, positions);
-    work.pairs += positions;
+    const int32_t slot = step.slots[row], end = step.positions[row] + 1;
+    const int32_t window = step.Window(row, layer);
+    const int32_t begin = window == 0 ? 0 : std::max(0, end - window);
+    const int32_t sink = std::min(window == 0 ? 0 : step.sink_tokens, begin);
+    work.pairs += sink + end - begin;
+    seen.push_back({slot, begin, end});
+    if (sink > 0) seen.push_back({slot, 0, sink});
   }
-  for (const auto& [slot, positions] : visible) work.read_positions += positions;
+  work.read_positions = CountOnce(std::move(seen));
   return work;
 }
 
@@ -81,8 +108,8 @@ std::vector<StageCost> CostOf(const ModelShape& shape, const ElementBytes& bytes
                               const StepInput& step) {
   std::vector<StageCost> costs;
   AddEmbedCost(shape, bytes, static_cast<int64_t>(step.tokens.size()), &costs);
-  for (const LayerRows& rows : step.layers) {
-    AddLayerCost(shape, bytes, WorkOf(rows, step), &costs);
+  for (int layer = 0; layer < std::ssize(step.layers); ++layer) {
+    AddLayerCost(shape, bytes, WorkOf(layer, step), &costs);
   }
   AddLogitsCost(shape, bytes, static_cast<int64_t>(step.logits.size()), &costs);
   return costs;

@@ -2,9 +2,9 @@
 // ceilings of the machine this gives the floor of the step's time.
 //
 // Counted: every weight matrix that some row needs, once per step; K and V of the positions that
-// are attended to, once per sequence and layer; K and V written; two FLOPs per multiply-add of
-// products and attention. Not counted: activations (they stay in caches), norms, RoPE, softmax,
-// sampling.
+// some row sees, once per sequence and layer; K and V written; two FLOPs per multiply-add of
+// products and attention. In a windowed layer a row sees the sink and its window. Not counted:
+// activations (they stay in caches), norms, RoPE, softmax, sampling.
 #pragma once
 
 #include <cstdint>
@@ -42,11 +42,14 @@ struct LayerWork {
   int64_t kv_rows = 0;
   int64_t query_rows = 0;
   int64_t mlp_rows = 0;
-  int64_t read_positions = 0;  // that query rows attend to, each once per sequence
-  int64_t pairs = 0;           // of a query row and a position that it attends to
+  int64_t read_positions = 0;  // that query rows see, each once per sequence
+  int64_t pairs = 0;           // of a query row and a position that it sees
+
+  friend bool operator==(const LayerWork&, const LayerWork&) = default;
 };
 
-LayerWork WorkOf(const LayerRows& rows, const StepInput& step);
+// Of one of the step's layers. O(query rows x log of their number).
+LayerWork WorkOf(int layer, const StepInput& step);
 
 // Append the stages of one part of a step; those without rows are absent.
 void AddEmbedCost(const ModelShape& shape, const ElementBytes& bytes, int64_t rows,

@@ -13,8 +13,8 @@ namespace skipstone {
 // Reused from step to step. Not thread-safe.
 class CostModel {
  public:
-  CostModel(const ModelShape& shape, const MachineProfile& machine)
-      : shape_(shape), machine_(machine), work_(shape.num_layers) {}
+  CostModel(const ModelShape& shape, const MachineProfile& machine, int page_tokens)
+      : shape_(shape), machine_(machine), work_(shape.num_layers, page_tokens) {}
 
   // At least a nanosecond, so that simulated time moves on.
   Duration TimeOf(const StepPlan& plan);

@@ -43,8 +43,8 @@ absl::StatusOr<SimReport> Simulate(SimOptions& options) {
   SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<MixPart> mix, ParseMix(options.skip));
   SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<SkipSet> skips,
                              ParseSkipSets(mix, shape.num_layers));
-  Simulator simulator(options.fleet, CostModel(shape, machine), Workload(options.workload, mix),
-                      skips);
+  const CostModel cost(shape, machine, options.fleet.scheduler.page_tokens);
+  Simulator simulator(options.fleet, cost, Workload(options.workload, mix), skips);
   return MakeReport(simulator.Run(), options.fleet, mix, options.goodput);
 }
 

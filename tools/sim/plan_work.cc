@@ -1,6 +1,7 @@
 #include "tools/sim/plan_work.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -9,80 +10,150 @@
 namespace skipstone {
 namespace {
 
-// Positions that rows at positions [begin, end) attend to, summed over the rows.
-int64_t PairsOf(int64_t begin, int64_t end) { return (end * (end + 1) - begin * (begin + 1)) / 2; }
+struct Range {
+  int begin = 0;
+  int end = 0;
+
+  bool empty() const { return begin == end; }
+};
+
+// Positions that rows at positions [begin, end) see, summed over the rows.
+int64_t PairsOf(int64_t begin, int64_t end, int window) {
+  const int64_t most =
+      window == 0 ? std::numeric_limits<int32_t>::max() : int64_t{window} + kSinkTokens;
+  const int64_t middle = std::clamp(most, begin, end);  // from here on rows do not see all
+  return (middle * (middle + 1) - begin * (begin + 1)) / 2 + (end - middle) * most;
+}
+
+// Positions that some row of `head`, or of `tail` behind it, sees.
+int64_t PositionsSeen(const Range& head, const Range& tail, int window) {
+  int seen = window == 0 ? 0 : std::min(kSinkTokens, std::max(head.end, tail.end));
+  int64_t positions = seen;
+  for (const Range& rows : {head, tail}) {
+    if (rows.empty()) continue;
+    const int first = window == 0 ? 0 : rows.begin - window + 1;
+    positions += std::max(0, rows.end - std::max(first, seen));
+    seen = std::max(seen, rows.end);
+  }
+  return positions;
+}
 
 }  // namespace
 
-PlanWork::PlanWork(int num_layers) : num_layers_(num_layers) { MakeGroups(); }
+PlanWork::PlanWork(int num_layers, int page_tokens)
+    : num_layers_(num_layers), page_tokens_(page_tokens), kinds_(page_tokens) {
+  MakeGroups();
+}
 
 void PlanWork::Count(const StepPlan& plan) {
-  for (Tally& tally : tallies_) tally.all = tally.logits = {};
-  tally_of_.clear();
-  for (const SkipSet& skip : plan.sets) tally_of_.push_back(TallyOf(skip));
-  for (const SequenceChunk& chunk : plan.chunks) {
-    Tally& tally = tallies_[tally_of_[chunk.set]];
-    const int64_t end = int64_t{chunk.first_position} + chunk.num_rows;
-    tally.all.rows += chunk.num_rows;
-    tally.all.read_positions += end;
-    tally.all.pairs += PairsOf(chunk.first_position, end);
-    if (chunk.logits_rows == 0) continue;
-    tally.logits.rows += chunk.logits_rows;
-    tally.logits.read_positions += end;
-    tally.logits.pairs += PairsOf(end - chunk.logits_rows, end);
+  if (sets_ != plan.sets) Take(plan);
+  for (Tally& tally : tallies_) {
+    tally.rows = 0;
+    std::ranges::fill(tally.seen, Seen());
+  }
+  for (const SequenceChunk& chunk : plan.chunks) CountChunk(chunk);
+}
+
+// The plan's sets.
+void PlanWork::Take(const StepPlan& plan) {
+  kinds_.Take(plan);
+  sets_ = plan.sets;
+  windows_.clear();
+  const size_t met = met_.size();
+  for (const SkipSet& skip : sets_) {
+    Windows& windows = windows_.emplace_back();
+    for (int layer = 0; layer < num_layers_; ++layer) {
+      if (!skip.KeepsAttention(layer)) continue;
+      const int window = skip.Window(layer);
+      if (std::ranges::find(windows, window) == windows.end()) windows.push_back(window);
+    }
+    if (std::ranges::find(met_, skip) == met_.end()) met_.push_back(skip);
+  }
+  tallies_.clear();
+  for (const RowKinds::Kind& kind : kinds_.kinds()) {
+    tallies_.emplace_back().seen.resize(windows_[kind.set].size());
+  }
+  if (met_.size() > met) MakeGroups();
+}
+
+void PlanWork::CountChunk(const SequenceChunk& chunk) {
+  runs_.clear();
+  kinds_.ForEachRun(chunk, [&](int32_t kind, int begin, int end) {
+    runs_.push_back({kind, begin, end});
+  });
+  // Rows that go furthest first: a layer runs all kinds up to some one, so the positions that each
+  // kind adds to those before it add up to what the layer reads.
+  std::ranges::sort(runs_, {}, [](const Run& run) { return std::pair(run.kind, -run.begin); });
+  const Windows& windows = windows_[chunk.set];
+  absl::InlinedVector<int64_t, 2> before(windows.size(), 0);
+  const int end = chunk.first_position + chunk.num_rows;
+  Range sink, tail{end, end};
+  for (const Run& run : runs_) {
+    if (run.end == tail.begin) {
+      tail.begin = run.begin;
+    } else {
+      sink = {run.begin, run.end};
+    }
+    Tally& tally = tallies_[run.kind];
+    tally.rows += run.end - run.begin;
+    for (size_t i = 0; i < windows.size(); ++i) {
+      const int64_t seen = PositionsSeen(sink, tail, windows[i]);
+      tally.seen[i].pairs += PairsOf(run.begin, run.end, windows[i]);
+      tally.seen[i].positions += seen - std::exchange(before[i], seen);
+    }
   }
 }
 
 LayerWork PlanWork::Layer(int layer) const {
   LayerWork work;
-  for (const Tally& tally : tallies_) {
-    const LayerParts kept = PartsOf(tally.skip, layer, kAllLayers);
-    const LayerParts others = PartsOf(tally.skip, layer, tally.skip.LastKeptAttention());
-    if (kept.kv) work.kv_rows += tally.Of(others.kv).rows;
-    if (kept.mlp) work.mlp_rows += tally.Of(others.mlp).rows;
-    if (!kept.query) continue;
-    const Sums& query = tally.Of(others.query);
-    work.query_rows += query.rows;
-    work.read_positions += query.read_positions;
-    work.pairs += query.pairs;
+  for (size_t kind = 0; kind < tallies_.size(); ++kind) {
+    const auto [set, last] = kinds_.kinds()[kind];
+    const Tally& tally = tallies_[kind];
+    const LayerParts parts = PartsOf(sets_[set], layer, last);
+    if (parts.kv) work.kv_rows += tally.rows;
+    if (parts.mlp) work.mlp_rows += tally.rows;
+    if (!parts.query) continue;
+    const auto window = std::ranges::find(windows_[set], sets_[set].Window(layer));
+    const Seen& seen = tally.seen[window - windows_[set].begin()];
+    work.query_rows += tally.rows;
+    work.read_positions += seen.positions;
+    work.pairs += seen.pairs;
   }
   return work;
 }
 
 int64_t PlanWork::rows() const {
   int64_t rows = 0;
-  for (const Tally& tally : tallies_) {
-    rows += tally.Of(tally.skip.LastKeptAttention() >= 0).rows;
+  for (size_t kind = 0; kind < tallies_.size(); ++kind) {
+    if (kinds_.kinds()[kind].last >= 0) rows += tallies_[kind].rows;
   }
   return rows;
 }
 
 int64_t PlanWork::logits_rows() const {
   int64_t rows = 0;
-  for (const Tally& tally : tallies_) rows += tally.logits.rows;
+  for (size_t kind = 0; kind < tallies_.size(); ++kind) {
+    if (kinds_.kinds()[kind].last == kAllLayers) rows += tallies_[kind].rows;
+  }
   return rows;
 }
 
-size_t PlanWork::TallyOf(const SkipSet& skip) {
-  const auto known = std::ranges::find(tallies_, skip, &Tally::skip);
-  const size_t place = known - tallies_.begin();
-  if (known == tallies_.end()) {
-    tallies_.push_back({.skip = skip});
-    MakeGroups();
-  }
-  return place;
-}
-
 void PlanWork::MakeGroups() {
-  std::map<std::vector<LayerParts>, size_t> known;  // what the sets do in a layer -> its group
+  // What the sets do in a layer, with each kind of rows and through which window -> its group.
+  std::map<std::pair<std::vector<LayerParts>, std::vector<int>>, size_t> known;
   groups_.clear();
   for (int layer = 0; layer < num_layers_; ++layer) {
-    std::vector<LayerParts> treatment;
-    for (const Tally& tally : tallies_) {
-      treatment.push_back(PartsOf(tally.skip, layer, kAllLayers));
-      treatment.push_back(PartsOf(tally.skip, layer, tally.skip.LastKeptAttention()));
+    std::vector<LayerParts> parts;
+    std::vector<int> windows;
+    for (const SkipSet& skip : met_) {
+      const Liveness live(skip, page_tokens_);
+      for (int kind = 0; kind < live.num_kinds(); ++kind) {
+        parts.push_back(PartsOf(skip, layer, live.LastLayer(kind)));
+      }
+      windows.push_back(skip.Window(layer));
     }
-    const auto [it, added] = known.emplace(std::move(treatment), groups_.size());
+    const auto [it, added] =
+        known.emplace(std::pair(std::move(parts), std::move(windows)), groups_.size());
     if (added) groups_.push_back({.layer = layer});
     ++groups_[it->second].count;
   }

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
+#include "engine/schedule/row_kinds.h"
 #include "engine/schedule/step_plan.h"
 #include "tools/bench/step_cost.h"
 
@@ -22,8 +24,9 @@ class PlanWork {
     int count = 0;
   };
 
-  explicit PlanWork(int num_layers);
+  PlanWork(int num_layers, int page_tokens);
 
+  // O(kinds of rows x distinct windows) for each chunk.
   void Count(const StepPlan& plan);
 
   // Of the plan counted last.
@@ -34,27 +37,34 @@ class PlanWork {
   const std::vector<LayerGroup>& groups() const { return groups_; }
 
  private:
-  struct Sums {
-    int64_t rows = 0;
-    int64_t read_positions = 0;
+  // What rows of one kind see through one window.
+  struct Seen {
     int64_t pairs = 0;
+    int64_t positions = 0;  // beside those that rows of their sequence which go further see
   };
-  // The chunks of one skip set.
   struct Tally {
-    SkipSet skip;
-    Sums all;     // of all rows
-    Sums logits;  // of the rows that need logits
-
-    // Those that run a part, given whether the others run it too.
-    const Sums& Of(bool others) const { return others ? all : logits; }
+    int64_t rows = 0;
+    absl::InlinedVector<Seen, 2> seen;  // by the set's windows
   };
+  struct Run {
+    int32_t kind;
+    int begin;  // position
+    int end;
+  };
+  using Windows = absl::InlinedVector<int, 2>;
 
-  size_t TallyOf(const SkipSet& skip);
+  void Take(const StepPlan& plan);
+  void CountChunk(const SequenceChunk& chunk);
   void MakeGroups();
 
   const int num_layers_;
-  std::vector<Tally> tallies_;
-  std::vector<size_t> tally_of_;  // by set of the plan
+  const int page_tokens_;
+  RowKinds kinds_;
+  std::vector<SkipSet> sets_;     // of the plan
+  std::vector<Windows> windows_;  // by set: those of its kept layers, each once
+  std::vector<Tally> tallies_;    // by kind
+  std::vector<Run> runs_;         // scratch
+  std::vector<SkipSet> met_;
   std::vector<LayerGroup> groups_;
 };
 

@@ -3,21 +3,19 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "engine/kv/sequence_pages.h"
-
 namespace skipstone {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-void Count(const SimRecord& record, const GoodputLimits& limits, int page_tokens, SimGroup& group) {
+void Count(const SimRecord& record, const GoodputLimits& limits, SimGroup& group) {
   group.Add(record, !record.refused(), limits);
   if (record.refused()) return;
-  const int64_t stored = int64_t{record.prompt_tokens} + record.output_tokens - 1;
   group.cached_tokens += record.cached_tokens;
   group.preemptions += record.preemptions;
   group.kept_layers += record.kept_layers;
-  group.pages += int64_t{record.kept_layers} * BlocksFor(stored, page_tokens);
+  group.windowed_layers += record.windowed_layers;
+  group.pages += record.pages;
 }
 
 double Ratio(int64_t part, int64_t whole) {
@@ -32,6 +30,7 @@ Json GroupJson(const SimGroup& group, double seconds) {
                {"goodput_per_s", PerSecond(group.good, seconds)},
                {"kv_pages_per_request", Ratio(group.pages, group.ok)},
                {"kept_attention_per_request", Ratio(group.kept_layers, group.ok)},
+               {"windowed_attention_per_request", Ratio(group.windowed_layers, group.ok)},
                {"preemptions", group.preemptions}};
   group.WriteTo(json, seconds);
   return json;
@@ -55,8 +54,8 @@ SimReport MakeReport(const SimResult& result, const FleetOptions& fleet,
   report.all.name = "all";
   for (const MixPart& part : mix) report.levels.emplace_back().name = part.name;
   for (const SimRecord& record : result.requests) {
-    Count(record, limits, fleet.scheduler.page_tokens, report.levels[record.part]);
-    Count(record, limits, fleet.scheduler.page_tokens, report.all);
+    Count(record, limits, report.levels[record.part]);
+    Count(record, limits, report.all);
   }
   for (size_t i = 0; i < mix.size(); ++i) {
     report.levels[i].itl = result.gaps[i];

@@ -15,8 +15,9 @@ namespace skipstone {
 struct SimGroup : GroupReport {
   int64_t cached_tokens = 0;  // of the prompts, at the first start
   int64_t preemptions = 0;
-  int64_t kept_layers = 0;  // of attention, at the end, over all requests
-  int64_t pages = 0;        // that the finished sequences held, shared ones included
+  int64_t kept_layers = 0;      // of attention, at the end, over all requests
+  int64_t windowed_layers = 0;  // of these
+  int64_t pages = 0;            // that the finished sequences held, shared ones included
 
   // Of prompt tokens.
   double HitRate() const;

@@ -40,14 +40,15 @@ def tables(report):
         f"{share(pages['max'], pages['total']):.1f} % max of {pages['total']}, "
         f"waiting {waiting['mean']:.1f} mean, {waiting['max']:.0f} max")
     counts = [["skip", "requests", "refused", "requests/s", "output tok/s", "total tok/s",
-               "goodput/s", "good %", "pages/req.", "preemptions", "hit %", "kept", "brown-out",
-               "shed"]]
+               "goodput/s", "good %", "pages/req.", "preemptions", "hit %", "kept", "windowed",
+               "brown-out", "shed"]]
     counts += [[name, str(g["requests"]), str(g["refused"]), f"{g['requests_per_s']:.2f}",
                 f"{g['output_tokens_per_s']:.1f}", f"{g['total_tokens_per_s']:.1f}",
                 f"{g['goodput_per_s']:.2f}", f"{share(g['good'], g['requests']):.2f}",
                 f"{g['kv_pages_per_request']:.1f}", str(g["preemptions"]),
                 f"{100 * g['prefix_hit_rate']:.1f}", f"{g['kept_attention_per_request']:.2f}",
-                str(g["browned_out"]), str(g["shed"])] for name, g in groups.items()]
+                f"{g['windowed_attention_per_request']:.2f}", str(g["browned_out"]),
+                str(g["shed"])] for name, g in groups.items()]
     columns = ["mean", "p50", "p90", "p99", "max"]
     times = [["ms", "skip"] + columns]
     for title, key in LATENCIES.items():

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/kv/sequence_pages.h"
 #include "engine/skip/skip_grammar.h"
 
 namespace skipstone {
@@ -71,9 +72,10 @@ void Simulator::Arrive(const PlannedRequest& request) {
   record.part = request.part;
   record.due = Time(request.arrival);
   record.prompt_tokens = request.prompt_tokens;
-  const int64_t stored = int64_t{request.prompt_tokens} + request.output_tokens - 1;
+  record.stored_tokens = request.prompt_tokens + request.output_tokens - 1;
   const SchedulerOptions& scheduler = options_.scheduler;
-  if (PagesFor(stored, skip, scheduler.page_tokens) > scheduler.num_pages) return;
+  const int64_t most = MostPagesFor(record.stored_tokens, skip, scheduler.page_tokens);
+  if (most > scheduler.num_pages) return;
   std::optional<uint64_t> prefix;
   if (request.prefix >= 0) prefix = request.prefix;
   const int replica = router_.Choose(loads_, prefix);
@@ -85,9 +87,14 @@ void Simulator::Arrive(const PlannedRequest& request) {
   if (options_.ceiling && options_.ceiling->Contains(skip)) spec.ceiling = options_.ceiling;
   record.replica = static_cast<int16_t>(replica);
   record.browned_out = replicas_[replica]->Add(std::move(spec));
-  record.kept_layers =
-      static_cast<int16_t>((record.browned_out ? *options_.ceiling : skip).KeptAttention());
+  EndsUnder(record.browned_out ? *options_.ceiling : skip, record);
   Touch(replica);
+}
+
+void Simulator::EndsUnder(const SkipSet& skip, SimRecord& record) const {
+  record.kept_layers = static_cast<int16_t>(skip.KeptAttention());
+  record.windowed_layers = static_cast<int16_t>(skip.WindowedAttention());
+  record.pages = PagesFor(record.stored_tokens, skip, options_.scheduler.page_tokens);
 }
 
 void Simulator::EndStep(int replica, Time now) {
@@ -98,7 +105,7 @@ void Simulator::EndStep(int replica, Time now) {
     record.preemptions = update.preemptions;
     if (update.applied.empty()) continue;
     record.shed = true;
-    record.kept_layers = static_cast<int16_t>(update.applied.back().skip.KeptAttention());
+    EndsUnder(update.applied.back().skip, record);
   }
   Touch(replica);
 }

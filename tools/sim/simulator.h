@@ -35,8 +35,11 @@ struct FleetOptions {
 struct SimRecord : RequestRecord {
   int32_t cached_tokens = 0;  // of the prompt, at the first start
   int32_t preemptions = 0;
-  int16_t kept_layers = 0;  // of attention, at the end
-  int16_t replica = -1;     // -1: refused, because it can never fit the pool
+  int32_t stored_tokens = 0;    // at the end
+  int64_t pages = 0;            // that these need, shared ones included
+  int16_t kept_layers = 0;      // of attention, at the end
+  int16_t windowed_layers = 0;  // of these
+  int16_t replica = -1;         // -1: refused, because it can never fit the pool
 
   bool refused() const { return replica < 0; }
   friend bool operator==(const SimRecord&, const SimRecord&) = default;
@@ -66,6 +69,7 @@ class Simulator {
  private:
   void Arrive(const PlannedRequest& request);
   void EndStep(int replica, Time now);
+  void EndsUnder(const SkipSet& skip, SimRecord& record) const;
   void Touch(int replica);
   void Launch(int replica, Time now);
   Time NextEnd() const;

@@ -59,7 +59,7 @@ TEST(StepCostTest, AStepReadsASequenceOncePerLayer) {
   const LogitsRow logits[] = {{.slot = 0}, {.slot = 1}};
   const StepInput step{
       .tokens = tokens, .positions = positions, .slots = slots, .layers = layers, .logits = logits};
-  const LayerWork work = WorkOf(layers[0], step);
+  const LayerWork work = WorkOf(0, step);
   EXPECT_EQ(work.read_positions, 5 + 8);
   EXPECT_EQ(work.pairs, 4 + 5 + 8);
 
@@ -70,6 +70,33 @@ TEST(StepCostTest, AStepReadsASequenceOncePerLayer) {
                                  "down", "logits"));
   ExpectCost(costs.front(), 3 * 4 * 2, 0, 0);
   ExpectCost(costs.back(), 4 * 10 * 2, 0, 2 * 2 * 4 * 10);
+}
+
+// Slot 0 runs position 5 and, behind what no row of the layer runs, 98 and 99; slot 1 the position
+// 7, which sees all in its set.
+TEST(StepCostTest, AWindowedLayerReadsTheSinkAndTheWindowsOnce) {
+  const int32_t tokens[] = {1, 2, 3, 4}, positions[] = {98, 99, 5, 7}, slots[] = {0, 0, 0, 1};
+  const int32_t sets[] = {0, 0, 0, 1}, windows[] = {0, 16, 0, 0};
+  const RowList all{0, 4}, logits_row{1, 1};
+  const LayerRows layers[] = {{all, all, all}, {all, all, logits_row}};
+  const StepInput step{.tokens = tokens,
+                       .positions = positions,
+                       .slots = slots,
+                       .layers = layers,
+                       .sets = sets,
+                       .windows = windows,
+                       .sink_tokens = 4};
+  EXPECT_EQ(WorkOf(0, step), (LayerWork{.kv_rows = 4,
+                                        .query_rows = 4,
+                                        .mlp_rows = 4,
+                                        .read_positions = 100 + 8,
+                                        .pairs = 99 + 100 + 6 + 8}));
+  // [0, 6) and [83, 100); all of slot 1.
+  EXPECT_EQ(WorkOf(1, step), (LayerWork{.kv_rows = 4,
+                                        .query_rows = 4,
+                                        .mlp_rows = 1,
+                                        .read_positions = 6 + 17 + 8,
+                                        .pairs = 20 + 20 + 6 + 8}));
 }
 
 TEST(StepCostTest, FloorsAreOfMovingOrComputingAndAddUp) {

@@ -12,7 +12,6 @@
 namespace skipstone {
 namespace {
 
-constexpr int kPageTokens = 16;
 constexpr int kLayers = 12;
 const ElementBytes kBytes{.weights = 2, .kv = 2};
 
@@ -26,14 +25,15 @@ StepPlan RandomPlan(const std::vector<SkipSet>& sets, std::mt19937& random) {
   StepPlan plan;
   const int chunks = draw(1, 20);
   for (int i = 0; i < chunks; ++i) {
-    const int rows = draw(0, 1) ? 1 : draw(1, 40);
+    const int rows = draw(0, 1) ? 1 : draw(1, draw(0, 3) ? 40 : 600);
     SequenceChunk chunk{.sequence = static_cast<SequenceId>(i),
                         .slot = i,
                         .set = plan.SetOf(sets[draw(0, static_cast<int>(sets.size()) - 1)]),
-                        .first_position = draw(0, 500),
+                        .first_position = draw(0, 2) ? draw(0, 500) : draw(0, 20),
                         .num_rows = rows,
                         .first_token = static_cast<int32_t>(plan.tokens.size()),
                         .logits_rows = draw(0, 2) ? draw(0, 1) : draw(0, rows)};
+    if (chunk.logits_rows == 0) chunk.silent_after = draw(0, 1) ? draw(0, 200) : 0;
     chunk.samples = chunk.logits_rows > 0;
     plan.tokens.insert(plan.tokens.end(), rows, 1);
     plan.num_rows += rows;
@@ -49,18 +49,21 @@ void ExpectEqual(const StageCost& counted, const StageCost& listed) {
   EXPECT_EQ(counted.flops, listed.flops);
 }
 
-void ExpectCountsEqualRowLists(const std::string& sets_text) {
+void ExpectCountsEqualRowLists(const std::string& sets_text, int page_tokens = 16) {
   SCOPED_TRACE(sets_text);
   const ModelShape shape =
       ShapeOf("synthetic:layers=12,hidden=64,heads=8,kv_heads=4,ffn=96,vocab=128");
   const std::vector<SkipSet> sets = Sets(sets_text);
-  RowLists lists(kLayers, kPageTokens, /*liveness=*/true);
-  PlanWork work(kLayers);
+  RowLists lists(kLayers, page_tokens, /*liveness=*/true);
+  PlanWork work(kLayers, page_tokens);
   std::mt19937 random(7);
   for (int round = 0; round < 100; ++round) {
     const StepPlan plan = RandomPlan(sets, random);
     lists.Build(plan);
     work.Count(plan);
+    for (int layer = 0; layer < kLayers; ++layer) {
+      ASSERT_EQ(work.Layer(layer), WorkOf(layer, lists.input())) << "layer " << layer;
+    }
     std::vector<StageCost> counted;
     AddEmbedCost(shape, kBytes, work.rows(), &counted);
     for (int layer = 0; layer < kLayers; ++layer) {
@@ -81,10 +84,22 @@ TEST(PlanWorkTest, CountsWhatRowListsHold) {
   ExpectCountsEqualRowLists("attn:0-11;none;attn:0-10");
 }
 
+// Windows on top, below full layers, between skipped ones, of different widths; pages wider than
+// the sink and narrower.
+TEST(PlanWorkTest, CountsWhatWindowsSee) {
+  for (const int page_tokens : {4, 16, 64}) {
+    SCOPED_TRACE(page_tokens);
+    ExpectCountsEqualRowLists("win:last=50%/64", page_tokens);
+    ExpectCountsEqualRowLists("win:0-11/16;none;win:last=4/128;attn:last=4", page_tokens);
+    ExpectCountsEqualRowLists("win:2-5/32;win:10/16+attn:11;win:3/64,8-9/24+mlp:4", page_tokens);
+    ExpectCountsEqualRowLists("win:last=3/1024;win:last=3/16;attn:0-8+win:9-11/48", page_tokens);
+  }
+}
+
 TEST(PlanWorkTest, LayersOfAGroupHaveEqualWork) {
   const std::vector<SkipSet> sets = Sets("none;attn:last=4;attn:2+mlp:5");
   std::mt19937 random(3);
-  PlanWork work(kLayers);
+  PlanWork work(kLayers, /*page_tokens=*/16);
   for (int round = 0; round < 50; ++round) {
     work.Count(RandomPlan(sets, random));
     int layers = 0;
@@ -99,6 +114,19 @@ TEST(PlanWorkTest, LayersOfAGroupHaveEqualWork) {
   }
   EXPECT_EQ(groups,
             (std::vector<std::pair<int, int>>{{0, 5}, {2, 1}, {5, 1}, {7, 1}, {8, 3}, {11, 1}}));
+}
+
+// Above the last full layer each window's rows differ; below it only the window does.
+TEST(PlanWorkTest, WindowsPartGroups) {
+  const std::vector<SkipSet> sets = Sets("win:1-2/32,10-11/32");
+  std::mt19937 random(3);
+  PlanWork work(kLayers, /*page_tokens=*/16);
+  work.Count(RandomPlan(sets, random));
+  std::vector<std::pair<int, int>> groups;
+  for (const PlanWork::LayerGroup& group : work.groups()) {
+    groups.emplace_back(group.layer, group.count);
+  }
+  EXPECT_EQ(groups, (std::vector<std::pair<int, int>>{{0, 7}, {1, 2}, {9, 1}, {10, 1}, {11, 1}}));
 }
 
 }  // namespace

@@ -20,7 +20,9 @@ SimRecord Record(int part) {
   record.prompt_tokens = 14;
   record.cached_tokens = 8;
   record.preemptions = 1;
-  record.kept_layers = static_cast<int16_t>(part == 0 ? 4 : 2);
+  record.kept_layers = 4;
+  record.windowed_layers = static_cast<int16_t>(part == 0 ? 0 : 2);
+  record.pages = part == 0 ? 16 : 8;
   record.replica = 0;
   return record;
 }
@@ -56,8 +58,10 @@ TEST(ReportTest, AddsUpPerLevelAndInAll) {
   EXPECT_EQ(half.prompt_tokens, 28);
   EXPECT_EQ(half.output_tokens, 6);
   EXPECT_EQ(half.preemptions, 2);
-  EXPECT_EQ(half.pages, 2 * 2 * 4);  // 16 stored tokens: 4 blocks of 2 layers, twice
-  EXPECT_EQ(report.levels[0].pages, 4 * 4);
+  EXPECT_EQ(half.pages, 2 * 8);
+  EXPECT_EQ(half.kept_layers, 2 * 4);
+  EXPECT_EQ(half.windowed_layers, 2 * 2);
+  EXPECT_EQ(report.levels[0].pages, 16);
   EXPECT_DOUBLE_EQ(half.HitRate(), 16.0 / 28);
   EXPECT_DOUBLE_EQ(half.ttft.mean(), 0.035);
   EXPECT_DOUBLE_EQ(half.tpot.mean(), (0.02 + 0.005) / 2);
@@ -82,6 +86,8 @@ TEST(ReportTest, JsonHoldsGroupsAndPoints) {
   EXPECT_DOUBLE_EQ(half["output_tokens_per_s"], 3);
   EXPECT_DOUBLE_EQ(half["goodput_per_s"], 0.5);
   EXPECT_DOUBLE_EQ(half["kv_pages_per_request"], 8);
+  EXPECT_DOUBLE_EQ(half["kept_attention_per_request"], 4);
+  EXPECT_DOUBLE_EQ(half["windowed_attention_per_request"], 2);
   EXPECT_DOUBLE_EQ(half["ttft_ms"]["mean"], 35);
   EXPECT_EQ(json["all"]["itl_ms"]["count"], 3);
   EXPECT_EQ(half["itl_ms"]["cumulative"], nlohmann::json::parse("[[20, 1]]"));

@@ -19,7 +19,8 @@ inline ModelShape ShapeOf(const char* model) { return ParseSyntheticModel(model)
 inline CostModel ConstantCost(double step_seconds) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const ModelShape shape = ShapeOf("synthetic:layers=4,hidden=64,heads=4,ffn=128,vocab=64");
-  return CostModel(shape, {.reached = {kInfinity, kInfinity}, .step_overhead_s = step_seconds});
+  return CostModel(shape, {.reached = {kInfinity, kInfinity}, .step_overhead_s = step_seconds},
+                   /*page_tokens=*/4);
 }
 
 inline FleetOptions Fleet(int max_batch_tokens, int max_sequences, int64_t num_pages) {

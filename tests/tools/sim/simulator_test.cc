@@ -103,6 +103,35 @@ TEST(SimulatorTest, RefusesWhatCanNeverFit) {
   EXPECT_FALSE(RunTrace(Fleet(64, 4, 19), {Row(0, 11, 10)}, "attn:last=50%").requests[0].refused());
 }
 
+// 60 stored tokens are 15 blocks; a window of 16 holds the 4 of the sink and its own 4.
+TEST(SimulatorTest, WindowsHoldTheSinkAndTheirTail) {
+  const auto record_of = [](const char* mix) {
+    return RunTrace(Fleet(64, 4, 100), {Row(0, 41, 20)}, mix).requests[0];
+  };
+  EXPECT_EQ(record_of("none").pages, 4 * 15);
+  EXPECT_EQ(record_of("attn:last=50%").pages, 2 * 15);
+  const SimRecord windowed = record_of("win:last=50%/16");
+  EXPECT_EQ(windowed.pages, 2 * 15 + 2 * (4 + 4));
+  EXPECT_EQ(windowed.kept_layers, 4);
+  EXPECT_EQ(windowed.windowed_layers, 2);
+  // While it runs it takes a block more than it ends with: 2 x 15 + 2 x 9.
+  EXPECT_FALSE(
+      RunTrace(Fleet(64, 4, 48), {Row(0, 41, 20)}, "win:last=50%/16").requests[0].refused());
+  EXPECT_TRUE(
+      RunTrace(Fleet(64, 4, 47), {Row(0, 41, 20)}, "win:last=50%/16").requests[0].refused());
+}
+
+TEST(SimulatorTest, RequestsShedToWindowsBeforeTheySkip) {
+  // As above, but the ceiling windows: two requests of 90 stored tokens want 92 pages each.
+  FleetOptions fleet = Fleet(64, 4, 150);
+  fleet.ceiling = *ParseSkipSet("win:last=50%/16", kSimLayers);
+  const SimResult result = RunTrace(fleet, {Row(0, 40, 51), Row(0, 40, 51)});
+  EXPECT_EQ(result.requests[1].preemptions, 0);
+  EXPECT_TRUE(result.requests[1].shed);
+  EXPECT_EQ(result.requests[1].kept_layers, 4);
+  EXPECT_GT(result.requests[1].windowed_layers, 0);
+}
+
 TEST(SimulatorTest, NoRequestsNoResult) {
   const SimResult result = Simulate(Fleet(8, 4, 100), {.requests = 0, .rate = 1});
   EXPECT_TRUE(result.requests.empty());
