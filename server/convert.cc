@@ -333,6 +333,11 @@ v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
   for (int layer = 0; layer < level.skip.num_layers(); ++layer) {
     if (!level.skip.KeepsAttention(layer)) applied.mutable_layers()->add_attention(layer);
     if (!level.skip.KeepsMlp(layer)) applied.mutable_layers()->add_mlp(layer);
+    if (const int window = level.skip.Window(layer); window > 0) {
+      v1::WindowedLayer* windowed = applied.mutable_layers()->add_windowed();
+      windowed->set_layer(layer);
+      windowed->set_tokens(window);
+    }
   }
   applied.set_experiment(experiment);
   applied.set_arm(arm);
