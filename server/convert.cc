@@ -387,6 +387,7 @@ v1::Finished FinishedOf(const OutputFinished& from) {
   to.mutable_usage()->set_cached_prompt_tokens(from.cached_prompt_tokens);
   SetTiming(from.timing, to.mutable_timing());
   to.set_kv_pages_used(from.kv_pages_used);
+  to.set_kv_pages_windowed(from.kv_pages_windowed);
   to.set_kv_pages_omitted(from.kv_pages_omitted);
   return to;
 }

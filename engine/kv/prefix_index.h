@@ -3,9 +3,9 @@
 //
 // K and V of a layer depend on the tokens and on which sublayers below that layer's attention were
 // skipped or windowed, and on nothing else (SEMANTICS "Prefix cache"). There is one node per block
-// of tokens, chain of blocks before it, salt, and skip set below; it holds a page per layer, or none
-// where a windowed layer's rows were not run. All kept layers of every attn:last=K have the empty
-// set below them, so they share one chain.
+// of tokens, chain of blocks before it, salt, and skip set below; it holds a page per layer, or
+// none where a windowed layer's rows were not run. All kept layers of every attn:last=K have the
+// empty set below them, so they share one chain.
 //
 // Not thread-safe: the step thread owns it.
 #pragma once

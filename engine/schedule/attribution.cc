@@ -13,8 +13,7 @@ void Attribution::CountChunks(const StepPlan& plan) {
   for (const SequenceChunk& chunk : plan.chunks) {
     // A set's kinds go less and less far.
     int32_t furthest = std::numeric_limits<int32_t>::max();
-    kinds_.ForEachRun(chunk,
-                      [&](int32_t kind, int, int) { furthest = std::min(furthest, kind); });
+    kinds_.ForEachRun(chunk, [&](int32_t kind, int, int) { furthest = std::min(furthest, kind); });
     furthest_.push_back(furthest);
     ++groups_[furthest].chunks;
   }

@@ -313,6 +313,7 @@ TEST_F(ConvertTest, FinishedCarriesEveryNumber) {
   from.completion_tokens = 11;
   from.cached_prompt_tokens = 8;
   from.kv_pages_used = 12;
+  from.kv_pages_windowed = 17;
   from.kv_pages_omitted = 13;
   from.timing = {milliseconds(1),
                  milliseconds(2),
@@ -329,6 +330,7 @@ TEST_F(ConvertTest, FinishedCarriesEveryNumber) {
   EXPECT_EQ(to.usage().completion_tokens(), 11u);
   EXPECT_EQ(to.usage().cached_prompt_tokens(), 8u);
   EXPECT_EQ(to.kv_pages_used(), 12u);
+  EXPECT_EQ(to.kv_pages_windowed(), 17u);
   EXPECT_EQ(to.kv_pages_omitted(), 13u);
   EXPECT_EQ(to.timing().queue_ms(), 1);
   EXPECT_EQ(to.timing().prefill_ms(), 2);

@@ -116,8 +116,8 @@ Failure PageChecks::CheckHeld(const Sequence& sequence) const {
   if (pages != held.num_pages()) return "pages are counted wrong";
   const bool decodes = sequence.in_flight == 0 && sequence.decoding;
   if (!decodes || pages == PagesFor(sequence.planned, skip, page_tokens_)) return std::nullopt;
-  return absl::StrFormat("%d pages are held, %d expected: sequence %d, %d positions under %s", pages,
-                         PagesFor(sequence.planned, skip, page_tokens_), sequence.spec.id,
+  return absl::StrFormat("%d pages are held, %d expected: sequence %d, %d positions under %s",
+                         pages, PagesFor(sequence.planned, skip, page_tokens_), sequence.spec.id,
                          sequence.planned, skip.ToString());
 }
 
