@@ -7,48 +7,153 @@
 #include "base/check.h"
 #include "engine/cpu/attend_values.h"
 #include "engine/cpu/dot_block.h"
+#include "engine/cpu/vector_ops.h"
 
 namespace skipstone {
 namespace {
 
 constexpr int kBlockTokens = kDotOutputs;
+// MergeScores writes beyond the last score.
+constexpr int kScoreStride = kBlockTokens + kScoreUnit;
 // More rows of one sequence share a block of keys, fewer give more tasks.
 constexpr int kMaxSegmentRows = 24;
+// Queries that are scored together where not all see the whole block: four tiles of the product.
+constexpr int kEdgeQueries = 24;
 
-// The first position of a row's window; 0 if it sees all up to its own, as where its window reaches
-// the sink.
+// Where the window of a row begins; 0 if it sees all positions up to its own, as where window and
+// sink meet.
 int WindowBegin(const StepInput& step, int row, int layer) {
   const int window = step.Window(row, layer);
   const int begin = step.positions[row] + 1 - window;
   return window > 0 && begin > step.sink_tokens ? begin : 0;
 }
 
+// Whether `row` is the next of the same slot, and sees as many parts of it as the one before.
+bool Follows(const StepInput& step, int row, int before, int layer) {
+  return step.slots[row] == step.slots[before] &&
+         step.positions[row] == step.positions[before] + 1 &&
+         step.Window(row, layer) == step.Window(before, layer) &&
+         (WindowBegin(step, row, layer) > 0) == (WindowBegin(step, before, layer) > 0);
+}
+
 }  // namespace
 
-// One thread's memory. A query is one head of one row; a segment's queries share a K/V head.
+// One thread's memory.
 struct Attention::Scratch {
   float* dot;      // kDotScratchFloats
-  float* scores;   // [query][kBlockTokens]
+  float* scores;   // [query][kScoreStride]
   float* outputs;  // [query][head_dim]
 
-  Scratch(const Buffer& buffer)
+  explicit Scratch(const Buffer& buffer)
       : dot(buffer.as<float>()),
         scores(dot + kDotScratchFloats),
-        outputs(scores + kDotRows * kBlockTokens) {}
+        outputs(scores + kDotRows * kScoreStride) {}
   static int64_t Floats(int head_dim) {
-    return kDotScratchFloats + kDotRows * (kBlockTokens + int64_t{head_dim});
+    return kDotScratchFloats + kDotRows * (kScoreStride + int64_t{head_dim});
   }
 };
 
-// The heads of a segment's rows that read one K/V head.
-struct Attention::Queries {
-  int slot = 0;
-  int kv_head = 0;
-  int count = 0;
-  float* vectors[kDotRows];
-  int begins[kDotRows];  // WindowBegin
-  int ends[kDotRows];    // behind the own position
-  SoftmaxState states[kDotRows];
+// The queries of a segment that read one K/V head, each one head of one row, and what they have
+// seen of it.
+class Attention::Queries {
+ public:
+  Queries(const PageStore& pages, int slot, int layer, int kv_head, int head_dim,
+          const Scratch& scratch)
+      : pages_(pages),
+        slot_(slot),
+        layer_(layer),
+        kv_head_(kv_head),
+        dim_(head_dim),
+        scale_(1.0f / std::sqrt(static_cast<float>(head_dim))),
+        scratch_(scratch) {}
+
+  // Beside the sink the query sees positions [begin, end). Neither falls from query to query.
+  void Add(float* query, int begin, int end) {
+    Scale(query, scale_, dim_, query);
+    float* output = scratch_.outputs + count_ * dim_;
+    std::fill_n(output, dim_, 0.0f);
+    vectors_[count_] = query;
+    begins_[count_] = begin;
+    ends_[count_] = end;
+    states_[count_++] = {-std::numeric_limits<float>::infinity(), 0.0f, 0.0f, output};
+  }
+
+  // Merges positions [0, sink), which all queries see, and then what each sees beside them.
+  void Merge(int sink) {
+    MergeRange(0, sink, /*sink=*/true);
+    MergeRange(begins_[0], ends_[count_ - 1], /*sink=*/false);
+  }
+
+  // Turns the queries into their attention.
+  void Finish() {
+    for (int i = 0; i < count_; ++i) {
+      Scale(states_[i].output, 1.0f / states_[i].sum, dim_, vectors_[i]);
+    }
+  }
+
+ private:
+  void MergeRange(int begin, int end, bool sink) {
+    while (begin < end) {
+      const int next = std::min(end, (begin / kBlockTokens + 1) * kBlockTokens);
+      MergeTokens(begin, next, sink);
+      begin = next;
+    }
+  }
+
+  // Positions [begin, end) of one block.
+  void MergeTokens(int begin, int end, bool sink) {
+    const float* keys[kBlockTokens];
+    const float* values[kBlockTokens];
+    for (int t = begin; t < end; ++t) {
+      keys[t - begin] = pages_.Token(slot_, layer_, t, PageStore::Part::kKey, kv_head_);
+      values[t - begin] = pages_.Token(slot_, layer_, t, PageStore::Part::kValue, kv_head_);
+    }
+    // What queries [first, last] see of it begins and ends so far behind `begin`.
+    const auto from = [&](int first) { return sink ? 0 : std::max(0, begins_[first] - begin); };
+    const auto to = [&](int last) { return std::min(end, ends_[last]) - begin; };
+    const bool whole = from(count_ - 1) == 0 && to(0) == end - begin;
+    const int together = whole ? count_ : kEdgeQueries;
+    for (int i = 0; i < count_; i += together) {
+      const int n = std::min(together, count_ - i);
+      Score(i, n, keys, from(i), to(i + n - 1));
+    }
+    for (int i = 0; i < count_; ++i) {
+      if (from(i) < to(i)) MergeScores(to(i) - from(i), scores(i) + from(i), states_[i]);
+    }
+    for (int i = 0; i < count_; ++i) {
+      if (from(i) >= to(i)) continue;
+      MergeValues(to(i) - from(i), scores(i) + from(i), values + from(i), dim_, states_[i]);
+    }
+  }
+
+  // Scores of queries [first, first + count) with keys [from, to).
+  void Score(int first, int count, const float* const* keys, int from, int to) {
+    if (from >= to) return;
+    DotBlock({.inputs = vectors_ + first,
+              .rows = count,
+              .outputs = reinterpret_cast<const void* const*>(keys + from),
+              .num_outputs = to - from,
+              .type = DType::kF32,
+              .k = dim_,
+              .sums = scores(first) + from,
+              .sums_stride = kScoreStride,
+              .scratch = scratch_.dot});
+  }
+
+  float* scores(int query) const { return scratch_.scores + query * kScoreStride; }
+
+  const PageStore& pages_;
+  const int slot_;
+  const int layer_;
+  const int kv_head_;
+  const int dim_;
+  const float scale_;
+  const Scratch scratch_;
+  int count_ = 0;
+  float* vectors_[kDotRows];
+  int begins_[kDotRows];
+  int ends_[kDotRows];
+  SoftmaxState states_[kDotRows];
 };
 
 Attention::Attention(const ModelShape& shape, ThreadPool& pool) : shape_(shape), pool_(pool) {
@@ -62,13 +167,10 @@ Attention::Attention(const ModelShape& shape, ThreadPool& pool) : shape_(shape),
   }
 }
 
-void Attention::Split(const Work& work) {
+void Attention::Split(const StepInput& step, const RowList& rows, int layer) {
   segments_.clear();
-  for (int i = 0; i < work.rows.count; ++i) {
-    const int row = work.rows[i];
-    const int before = i > 0 ? work.rows[i - 1] : row;
-    const bool follows = work.step.slots[row] == work.step.slots[before] &&
-                         work.step.positions[row] == work.step.positions[before] + 1;
+  for (int i = 0; i < rows.count; ++i) {
+    const bool follows = i > 0 && Follows(step, rows[i], rows[i - 1], layer);
     if (follows && segments_.back().count < rows_per_segment_) {
       ++segments_.back().count;
     } else {
@@ -79,92 +181,25 @@ void Attention::Split(const Work& work) {
 
 void Attention::Run(const StepInput& step, const RowList& rows, int layer, const PageStore& pages,
                     Matrix& q) {
-  const Work work{step, rows, layer, pages, q};
-  Split(work);
-  const int64_t tasks = static_cast<int64_t>(segments_.size()) * shape_.kv_heads;
-  pool_.ParallelFor(tasks, [&](int64_t task, int thread) {
-    RunSegment(work, segments_[task / shape_.kv_heads], task % shape_.kv_heads,
-               Scratch(scratch_[thread]));
-  });
-}
-
-void Attention::RunSegment(const Work& work, const Segment& segment, int kv_head,
-                           const Scratch& scratch) const {
-  Queries queries;
-  Collect(work, segment, kv_head, scratch, queries);
-  // The rows follow each other: one of them sees each position of the range.
-  const int begin = *std::min_element(queries.begins, queries.begins + queries.count);
-  if (begin > 0) MergeRange(work, 0, work.step.sink_tokens, scratch, queries);
-  MergeRange(work, begin, queries.ends[queries.count - 1], scratch, queries);
-  for (int i = 0; i < queries.count; ++i) {
-    const float inverse = 1.0f / queries.states[i].sum;
-    for (int d = 0; d < shape_.head_dim; ++d) {
-      queries.vectors[i][d] = queries.states[i].output[d] * inverse;
-    }
-  }
-}
-
-void Attention::Collect(const Work& work, const Segment& segment, int kv_head,
-                        const Scratch& scratch, Queries& queries) const {
+  Split(step, rows, layer);
   const int dim = shape_.head_dim;
   const int group = shape_.heads / shape_.kv_heads;
-  queries.slot = work.step.slots[work.rows[segment.begin]];
-  queries.kv_head = kv_head;
-  for (int i = 0; i < segment.count; ++i) {
-    const int row = work.rows[segment.begin + i];
-    for (int g = 0; g < group; ++g) {
-      const int n = queries.count++;
-      queries.vectors[n] = work.q.row(row) + (kv_head * group + g) * dim;
-      queries.begins[n] = WindowBegin(work.step, row, work.layer);
-      queries.ends[n] = work.step.positions[row] + 1;
-      queries.states[n] = {-std::numeric_limits<float>::infinity(), 0.0f,
-                           scratch.outputs + n * dim};
-      std::fill_n(queries.states[n].output, dim, 0.0f);
+  const int64_t tasks = static_cast<int64_t>(segments_.size()) * shape_.kv_heads;
+  pool_.ParallelFor(tasks, [&](int64_t task, int thread) {
+    const Segment& segment = segments_[task / shape_.kv_heads];
+    const int kv_head = static_cast<int>(task % shape_.kv_heads);
+    const int first = rows[segment.begin];
+    Queries queries(pages, step.slots[first], layer, kv_head, dim, Scratch(scratch_[thread]));
+    for (int i = segment.begin; i < segment.begin + segment.count; ++i) {
+      const int begin = WindowBegin(step, rows[i], layer);
+      for (int g = 0; g < group; ++g) {
+        queries.Add(q.row(rows[i]) + (kv_head * group + g) * dim, begin,
+                    step.positions[rows[i]] + 1);
+      }
     }
-  }
-}
-
-void Attention::MergeRange(const Work& work, int begin, int end, const Scratch& scratch,
-                           Queries& queries) const {
-  for (int from = begin; from < end;) {
-    const int to = std::min(end, (from / kBlockTokens + 1) * kBlockTokens);
-    MergeTokens(work, from, to, scratch, queries);
-    from = to;
-  }
-}
-
-// Positions [begin, end) of one block.
-void Attention::MergeTokens(const Work& work, int begin, int end, const Scratch& scratch,
-                            Queries& queries) const {
-  const int dim = shape_.head_dim;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  const float* keys[kBlockTokens];
-  const float* values[kBlockTokens];
-  for (int t = begin; t < end; ++t) {
-    const auto token = [&](PageStore::Part part) {
-      return work.pages.Token(queries.slot, work.layer, t, part, queries.kv_head);
-    };
-    keys[t - begin] = token(PageStore::Part::kKey);
-    values[t - begin] = token(PageStore::Part::kValue);
-  }
-  DotBlock({.inputs = queries.vectors,
-            .rows = queries.count,
-            .outputs = reinterpret_cast<const void* const*>(keys),
-            .num_outputs = end - begin,
-            .type = DType::kF32,
-            .k = dim,
-            .sums = scratch.scores,
-            .sums_stride = kBlockTokens,
-            .scratch = scratch.dot});
-  for (int i = 0; i < queries.count; ++i) {
-    const auto merge = [&](int from, int to) {
-      if (from >= to) return;
-      MergeBlock(scale, to - from, scratch.scores + i * kBlockTokens + from - begin,
-                 values + from - begin, dim, queries.states[i]);
-    };
-    if (queries.begins[i] > 0) merge(begin, std::min(end, work.step.sink_tokens));
-    merge(std::max(begin, queries.begins[i]), std::min(end, queries.ends[i]));
-  }
+    queries.Merge(WindowBegin(step, first, layer) > 0 ? step.sink_tokens : 0);
+    queries.Finish();
+  });
 }
 
 }  // namespace skipstone

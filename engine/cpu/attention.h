@@ -32,31 +32,16 @@ class Attention {
            Matrix& q);
 
  private:
-  // What one Run is about.
-  struct Work {
-    const StepInput& step;
-    const RowList& rows;
-    int layer;
-    const PageStore& pages;
-    Matrix& q;
-  };
-  // Rows [begin, begin + count) of a row list that follow each other in one slot.
+  // Rows [begin, begin + count) of a row list that follow each other in one slot and see either one
+  // stretch of positions each, or sink and window.
   struct Segment {
     int begin = 0;
     int count = 0;
   };
   struct Scratch;
-  struct Queries;
+  class Queries;
 
-  void Split(const Work& work);
-  void RunSegment(const Work& work, const Segment& segment, int kv_head,
-                  const Scratch& scratch) const;
-  void Collect(const Work& work, const Segment& segment, int kv_head, const Scratch& scratch,
-               Queries& queries) const;
-  void MergeRange(const Work& work, int begin, int end, const Scratch& scratch,
-                  Queries& queries) const;
-  void MergeTokens(const Work& work, int begin, int end, const Scratch& scratch,
-                   Queries& queries) const;
+  void Split(const StepInput& step, const RowList& rows, int layer);
 
   const ModelShape shape_;
   ThreadPool& pool_;
