@@ -65,20 +65,16 @@ namespace skipstone {
 
 HWY_EXPORT(AddValuesTarget);
 
-void MergeScores(int n, float* scores, SoftmaxState& state) {
-  // Whole vectors take half the time of a tail; exp(-infinity) adds nothing.
+void MergeBlock(int n, float* scores, const float* const* values, int head_dim,
+                SoftmaxState& state) {
+  // Whole vectors: a tail takes as long as four of them. exp(-infinity) adds nothing.
   const int padded = (n + kScoreUnit - 1) / kScoreUnit * kScoreUnit;
   std::fill(scores + n, scores + padded, -std::numeric_limits<float>::infinity());
   const float max = std::max(state.max, MaxOf(scores, padded));
-  state.correction = std::exp(state.max - max);
+  const float correction = std::exp(state.max - max);
   state.max = max;
-  state.sum = state.sum * state.correction + ExpAndSum(scores, max, padded, scores);
-}
-
-void MergeValues(int n, const float* weights, const float* const* values, int head_dim,
-                 const SoftmaxState& state) {
-  HWY_DYNAMIC_DISPATCH(AddValuesTarget)
-  (state.correction, n, weights, values, head_dim, state.output);
+  state.sum = state.sum * correction + ExpAndSum(scores, max, padded, scores);
+  HWY_DYNAMIC_DISPATCH(AddValuesTarget)(correction, n, scores, values, head_dim, state.output);
 }
 
 }  // namespace skipstone

@@ -13,7 +13,7 @@ namespace skipstone {
 namespace {
 
 constexpr int kBlockTokens = kDotOutputs;
-// MergeScores writes beyond the last score.
+// MergeBlock writes beyond the last score.
 constexpr int kScoreStride = kBlockTokens + kScoreUnit;
 // More rows of one sequence share a block of keys, fewer give more tasks.
 constexpr int kMaxSegmentRows = 24;
@@ -75,7 +75,7 @@ class Attention::Queries {
     vectors_[count_] = query;
     begins_[count_] = begin;
     ends_[count_] = end;
-    states_[count_++] = {-std::numeric_limits<float>::infinity(), 0.0f, 0.0f, output};
+    states_[count_++] = {-std::numeric_limits<float>::infinity(), 0.0f, output};
   }
 
   // Merges positions [0, sink), which all queries see, and then what each sees beside them.
@@ -118,11 +118,8 @@ class Attention::Queries {
       Score(i, n, keys, from(i), to(i + n - 1));
     }
     for (int i = 0; i < count_; ++i) {
-      if (from(i) < to(i)) MergeScores(to(i) - from(i), scores(i) + from(i), states_[i]);
-    }
-    for (int i = 0; i < count_; ++i) {
       if (from(i) >= to(i)) continue;
-      MergeValues(to(i) - from(i), scores(i) + from(i), values + from(i), dim_, states_[i]);
+      MergeBlock(to(i) - from(i), scores(i) + from(i), values + from(i), dim_, states_[i]);
     }
   }
 

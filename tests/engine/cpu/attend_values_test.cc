@@ -16,7 +16,7 @@ class AttendValuesTest : public InstructionSetTest {
   // Merges the scores block by block and compares with float64's softmax over all of them.
   static void Check(int dim, const std::vector<std::vector<float>>& blocks) {
     std::vector<float> output(dim, 0.0f);
-    SoftmaxState state{-std::numeric_limits<float>::infinity(), 0.0f, 0.0f, output.data()};
+    SoftmaxState state{-std::numeric_limits<float>::infinity(), 0.0f, output.data()};
     std::vector<double> scores;
     std::vector<std::vector<float>> values;
     for (std::vector<float> block : blocks) {
@@ -29,8 +29,7 @@ class AttendValuesTest : public InstructionSetTest {
       for (size_t i = first; i < values.size(); ++i) rows.push_back(values[i].data());
       const int n = static_cast<int>(block.size());
       block.resize((n + kScoreUnit - 1) / kScoreUnit * kScoreUnit, std::nanf(""));
-      MergeScores(n, block.data(), state);
-      MergeValues(n, block.data(), rows.data(), dim, state);
+      MergeBlock(n, block.data(), rows.data(), dim, state);
     }
     const double max = *std::ranges::max_element(scores);
     EXPECT_NEAR(state.max, max, 1e-6 * std::abs(max));
