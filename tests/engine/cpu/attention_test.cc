@@ -1,6 +1,7 @@
 #include "engine/cpu/attention.h"
 
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -273,12 +274,14 @@ TEST(AttentionTest, SeesSinkAndWindowAtEveryEdge) {
   }
 }
 
-// Prompts that begin anywhere, and rows of sink and window behind each other in one list.
+// Prompts that begin anywhere; rows of one slot that follow each other in a list, not in position.
 TEST(AttentionTest, WindowsServeGroupsAndPages) {
   const Windows windows{{64, 16, 0, 40, 128}};
   auto rows = Prompt(0, 0, 150);
   for (const auto& more : {Prompt(1, 0, 16),
                            Prompt(1, 117, 70),
+                           Prompt(1, 300, 3),
+                           Prompt(1, 250, 3),
                            Prompt(2, 30, 40),
                            Prompt(3, 200, 90),
                            {{4, 399}, {3, 399}}}) {
@@ -301,6 +304,41 @@ TEST(AttentionTest, AnySinkIsHeeded) {
     Rig({4, 2, 32}, 8, 2, Prompt(0, 0, 190), windows).CheckAll();
     Rig({4, 2, 32}, 8, 2, {{0, 150}, {1, 10}, {2, 399}, {3, 64}, {4, 110}}, windows).CheckAll();
   }
+}
+
+// Not even the page table is read between sink and window: 16 million positions would take 80 ms.
+TEST(AttentionTest, AWindowCostsTheSameAtAnyPosition) {
+  constexpr int kFar = 1 << 24;
+  constexpr int kPageTokens = 8;
+  constexpr int32_t kWindow = 64;
+  const ModelShape shape{
+      .num_layers = 1, .heads = 1, .kv_heads = 1, .head_dim = 8, .max_context = kFar};
+  PageStore pages;
+  ASSERT_TRUE(
+      pages.Allocate(shape, {.max_slots = 1, .page_tokens = kPageTokens, .num_pages = 1}).ok());
+  ThreadPool pool(1);
+  Attention attention(shape, pool);
+  Matrix q(1, shape.q_size());
+  const auto seconds = [&](int32_t position) {
+    const LayerRows layers[1];
+    const int32_t zero = 0;
+    const StepInput step{.positions = {&position, 1},
+                         .slots = {&zero, 1},
+                         .layers = layers,
+                         .sets = {&zero, 1},
+                         .windows = {&kWindow, 1},
+                         .sink_tokens = kSinkTokens};
+    double least = 1;
+    for (int i = 0; i < 20; ++i) {
+      timespec begin, end;
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+      attention.Run(step, {.count = 1}, 0, pages, q);
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+      least = std::min(least, (end.tv_sec - begin.tv_sec) + (end.tv_nsec - begin.tv_nsec) * 1e-9);
+    }
+    return least;
+  };
+  EXPECT_LT(seconds(kFar - 1), 50 * seconds(200));
 }
 
 // To the bit: of other rows, of where a list is cut, and of the threads.
