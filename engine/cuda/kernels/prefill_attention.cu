@@ -242,7 +242,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
   const PrefillTile tile =
       rows.Clip(args.step->At<PrefillTile>(args.step->prefill_tiles)[blockIdx.x]);
   if (tile.count == 0) return;
-
   const int head = blockIdx.y;
   const int kv_head = head / (args.heads.heads / args.heads.kv_heads);
   const int position = args.step->At<int32_t>(args.step->positions)[tile.row];
@@ -267,9 +266,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
     Weigh<kDim>(state, scores);
     WaitForCopies<0>();
     __syncthreads();  // all values are there, and nobody needs the keys
-    if (first + kKeys < end) {
-      CopyTokens<T, kDim>(tokens, first + kKeys, PagePart::kKey, keys);
-    }
+    if (first + kKeys < end) CopyTokens<T, kDim>(tokens, first + kKeys, PagePart::kKey, keys);
     AddValues<T, kDim>(scores, values, state);
     __syncthreads();  // nobody needs the values
   }
