@@ -12,12 +12,13 @@ namespace {
 constexpr int kLayers = 3;
 constexpr int kTargetItems = 16;
 constexpr int kRows = 64;
+constexpr int kSlots = 1024;
 
 class StepWriterTest : public testing::Test {
  protected:
   StepWriterTest()
       : writer_({.num_layers = kLayers, .vocab = 8},
-                {.max_rows = kRows, .max_logits_rows = kRows, .max_slots = kRows},
+                {.max_rows = kRows, .max_logits_rows = kRows, .max_slots = kSlots},
                 DecodeSplit(kTargetItems)),
         words_(writer_.max_bytes() / sizeof(int32_t)),
         lists_(kLayers) {}
@@ -39,7 +40,8 @@ class StepWriterTest : public testing::Test {
                           .runs = runs_,
                           .sets = sets_,
                           .windows = windows_,
-                          .sink_tokens = 16},
+                          .sink_tokens = 16,
+                          .page_updates = updates_},
                          words_.data());
   }
 
@@ -58,6 +60,7 @@ class StepWriterTest : public testing::Test {
   std::vector<int32_t> positions_, sets_, windows_;
   std::vector<RowRun> runs_;
   std::vector<LayerRows> lists_;
+  std::vector<PageUpdate> updates_;
 };
 
 TEST_F(StepWriterTest, SplitsInEachLayerWhatItsRowsSee) {
@@ -118,21 +121,17 @@ TEST_F(StepWriterTest, WithoutWindowsNoneTravel) {
   EXPECT_EQ(Write(), bytes + static_cast<int64_t>(kLayers * sizeof(int32_t)));
 }
 
-// The bound that the device's memory is sized by: each row a set of its own, no two layers alike.
+// What the device's memory is sized by: a set of windows for each slot, no two layers alike, page
+// updates as many as there may be.
 TEST_F(StepWriterTest, TheLargestStepFits) {
-  const auto check = [&](int count) {
-    positions_.clear();
-    sets_.clear();
-    windows_.clear();
-    runs_.clear();
-    for (int row = 0; row < kRows; row += count) {
-      AddRun(4000, count, std::vector<int32_t>(count, row / count));
-      windows_.insert(windows_.end(), {0, 2048, 1024 + row});
-    }
-    EXPECT_LE(Write(), writer_.max_bytes());
-  };
-  check(1);
-  check(2);
+  for (int row = 0; row < kRows - 2; ++row) AddRun(4000, 1, {row});
+  AddRun(4000, 2, {kSlots - 1, kSlots - 1});
+  for (int slot = 0; slot < kSlots; ++slot) {
+    windows_.insert(windows_.end(), {0, 2048, 1024 + slot});
+  }
+  updates_.resize(writer_.max_deltas());
+  EXPECT_LE(Write(), writer_.max_bytes());
+  EXPECT_EQ(header().WindowOf(tiles()[0].set, 2, kLayers), 1024 + kSlots - 1);
 }
 
 }  // namespace
