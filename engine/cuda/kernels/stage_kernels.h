@@ -73,7 +73,8 @@ struct AttentionArgs {
 // For the decode items of the layer. `items` bounds them.
 cudaError_t LaunchDecodeAttention(const AttentionArgs& args, int items, cudaStream_t stream);
 // For the prefill tiles that meet the layer's query_rows, from the first of those rows to the last.
-// Rows between that are not in the list get a result that nobody reads. `tiles` bounds the step's.
+// Rows between that are not in the list have their keys read and get a result that nobody reads.
+// `tiles` bounds the step's.
 cudaError_t LaunchPrefillAttention(const AttentionArgs& args, int tiles, cudaStream_t stream);
 
 // gated[r] = silu(gate[r]) * up[r] for the rows of `source`.
