@@ -51,7 +51,7 @@ void Attribution::WeighLayer(int layer, std::span<const SkipSet> sets) {
 double Attribution::PositionsReadBy(const SequenceChunk& chunk, const Group& group) const {
   const double context = chunk.first_position + chunk.num_rows;
   const double windows =
-      group.window_tokens + double{group.windowed_layers} * (kSinkTokens + chunk.num_rows - 1);
+      group.window_tokens + 1.0 * group.windowed_layers * (kSinkTokens + chunk.num_rows - 1);
   return group.full_layers * context + std::min(windows, group.windowed_layers * context);
 }
 

@@ -34,7 +34,7 @@ class Attribution {
     double weights = 0;         // bytes, one chunk's part
     int full_layers = 0;        // in which their rows attend to all positions
     int windowed_layers = 0;    // and to windows
-    int64_t window_tokens = 0;  // of these, added up
+    double window_tokens = 0;  // of these, added up
   };
 
   void CountChunks(const StepPlan& plan);
