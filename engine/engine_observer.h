@@ -50,8 +50,8 @@ struct RequestObservation {
   bool first_token = false;  // ... and its first token
   bool browned_out = false;  // it started at its ceiling because of the load
   int prompt_tokens = 0;
-  int completion_tokens = 0;  // over all outputs
-  int outputs = 0;            // that drew a token
+  int completion_tokens = 0;      // over all outputs
+  int outputs = 0;                // that drew a token
   int64_t kv_pages_windowed = 0;  // of kept layers, that their windows did not need
   int64_t kv_pages_omitted = 0;
 };

@@ -16,8 +16,7 @@ namespace {
 class LlamaRunner : public ModelRunner {
  public:
   LlamaRunner(LoadedModel model, int page_tokens, bool liveness)
-      : model_(std::move(model)),
-        rows_(model_.config.shape.num_layers, page_tokens, liveness) {}
+      : model_(std::move(model)), rows_(model_.config.shape.num_layers, page_tokens, liveness) {}
 
   void Launch(const StepPlan& plan) override {
     rows_.Build(plan);
@@ -80,8 +79,8 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> MakeLlamaRunner(LoadedModel model,
   Backend& backend = *model.backend;
   const ModelShape shape = model.config.shape;
   SKIPSTONE_RETURN_IF_ERROR(backend.Allocate(options.limits));
-  auto runner = std::make_unique<LlamaRunner>(std::move(model), options.limits.page_tokens,
-                                              options.liveness);
+  auto runner =
+      std::make_unique<LlamaRunner>(std::move(model), options.limits.page_tokens, options.liveness);
   if (backend.asynchronous()) {
     SKIPSTONE_RETURN_IF_ERROR(WarmUp(shape, options.limits, options.levels, *runner));
   }

@@ -333,6 +333,11 @@ v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
   for (int layer = 0; layer < level.skip.num_layers(); ++layer) {
     if (!level.skip.KeepsAttention(layer)) applied.mutable_layers()->add_attention(layer);
     if (!level.skip.KeepsMlp(layer)) applied.mutable_layers()->add_mlp(layer);
+    if (const int window = level.skip.Window(layer); window > 0) {
+      v1::WindowedLayer* windowed = applied.mutable_layers()->add_windowed();
+      windowed->set_layer(layer);
+      windowed->set_tokens(window);
+    }
   }
   applied.set_experiment(experiment);
   applied.set_arm(arm);
@@ -382,6 +387,7 @@ v1::Finished FinishedOf(const OutputFinished& from) {
   to.mutable_usage()->set_cached_prompt_tokens(from.cached_prompt_tokens);
   SetTiming(from.timing, to.mutable_timing());
   to.set_kv_pages_used(from.kv_pages_used);
+  to.set_kv_pages_windowed(from.kv_pages_windowed);
   to.set_kv_pages_omitted(from.kv_pages_omitted);
   return to;
 }

@@ -105,6 +105,9 @@ void AddLevels(const Serving& serving, v1::GetModelResponse& response) {
   response.set_default_level(levels.default_level().name);
   response.set_allow_custom_skip(levels.allow_custom());
   response.set_max_skipped_attention(levels.max_skipped_attention());
+  response.set_max_windowed_attention(levels.max_windowed_attention());
+  response.set_min_window_tokens(levels.min_window());
+  response.set_sink_tokens(kSinkTokens);
   for (const Level& from : levels.all()) {
     v1::Level* level = response.add_levels();
     level->set_name(from.name);
@@ -112,6 +115,8 @@ void AddLevels(const Serving& serving, v1::GetModelResponse& response) {
     level->set_skip_id(from.skip.id());
     level->set_skipped_attention(from.skip.SkippedAttention());
     level->set_skipped_mlp(from.skip.SkippedMlp());
+    level->set_windowed_attention(from.skip.WindowedAttention());
+    level->set_smallest_window_tokens(from.skip.SmallestWindow());
   }
   for (const ExperimentConfig& from : serving.experiments.all()) {
     v1::Experiment* experiment = response.add_experiments();

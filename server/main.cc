@@ -50,7 +50,8 @@ absl::Status Check(const ServerConfig& config) {
     SKIPSTONE_ASSIGN_OR_RETURN(model, ReadModelConfig(config.model));
   }
   SKIPSTONE_RETURN_IF_ERROR(OpenTokenizerOf(config, model).status());
-  SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels, Levels::Make(config, model.shape.num_layers));
+  SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
+                             Levels::Make(config, model.shape.num_layers, model.shape.max_context));
   return Experiments::Make(config, levels).status();
 }
 

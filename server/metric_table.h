@@ -69,6 +69,7 @@ struct RequestCounters : MetricScope {
              NamesUpTo(FinishReason::kAborted));
   COUNTER(prompt_tokens_total, "Prompt tokens of ended requests");
   COUNTER(generation_tokens_total, "Tokens generated");
+  COUNTER(kv_pages_windowed_total, "K/V pages that had left the windows of attention layers");
   COUNTER(kv_pages_omitted_total, "K/V pages that skipped attention layers did not need");
   COUNTER(brownouts_total, "Requests that started at their ceiling because of the load");
 };

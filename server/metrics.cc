@@ -46,6 +46,7 @@ struct Metrics::Series : public RequestObserver {
     counters.prompt_tokens_total.Increment(request.prompt_tokens);
     // The others were counted as they came.
     counters.generation_tokens_total.Increment(request.outputs);
+    counters.kv_pages_windowed_total.Increment(request.kv_pages_windowed);
     counters.kv_pages_omitted_total.Increment(request.kv_pages_omitted);
     if (request.browned_out) counters.brownouts_total.Increment();
     h.request_prompt_tokens.Observe(request.prompt_tokens);

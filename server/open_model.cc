@@ -129,10 +129,10 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                  .weight_type = NameOf(model.weight_type),
                  .fingerprint = model.fingerprint,
                  .config = model.config};
-  SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
-                             Levels::Make(config, model.config.shape.num_layers));
-  SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
   const ModelShape& shape = model.config.shape;
+  SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
+                             Levels::Make(config, shape.num_layers, shape.max_context));
+  SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
   served.options = EngineOptionsOf(config);
   SchedulerOptions& scheduler = served.options.scheduler;
   scheduler.num_pages = pages;

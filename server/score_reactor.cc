@@ -48,6 +48,7 @@ class ScoreReactor : public WatchedUnaryReactor {
     void OnFinished(const OutputFinished& finished) override {
       v1::ScoreResult& result = *call_.response_.mutable_results(index_);
       result.set_kv_pages_used(finished.kv_pages_used);
+      result.set_kv_pages_windowed(finished.kv_pages_windowed);
       result.set_kv_pages_omitted(finished.kv_pages_omitted);
       aborted_ = finished.reason == FinishReason::kAborted;
     }

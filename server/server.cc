@@ -95,12 +95,13 @@ absl::Status Server::Load() {
 }
 
 absl::Status Server::Serve(ServedModel model) {
-  SKIPSTONE_ASSIGN_OR_RETURN(Levels levels, Levels::Make(config_, model.options.limits.num_layers));
+  const RequestLimits& limits = model.options.limits;
+  SKIPSTONE_ASSIGN_OR_RETURN(Levels levels,
+                             Levels::Make(config_, limits.num_layers, limits.max_context));
   SKIPSTONE_ASSIGN_OR_RETURN(Experiments experiments, Experiments::Make(config_, levels));
   model.info.name = model_name_;
-  metrics_.SetInfo(
-      SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
-      model.options.scheduler.num_pages / std::max(1, model.options.limits.num_layers));
+  metrics_.SetInfo(SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
+                   model.options.scheduler.num_pages / std::max(1, limits.num_layers));
   serving_ = std::unique_ptr<Serving>(new Serving{.model = std::move(model.info),
                                                   .config = config_,
                                                   .tokenizer = model.tokenizer,

@@ -25,6 +25,10 @@ FlagSet KeysOf(PolicyConfig& policy) {
   FlagSet keys;
   keys.Add("allow_custom_skip", &policy.allow_custom_skip, "requests may name a set themselves");
   keys.Add("max_skipped_attention", &policy.max_skipped_attention, "75% or a number of sublayers");
+  keys.Add("max_windowed_attention", &policy.max_windowed_attention,
+           "100% or a number of sublayers");
+  keys.Add("min_window", InRange(&policy.min_window, kMinWindow, kMaxWindow),
+           "least tokens of a window");
   keys.Add("max_priority", InRange(&policy.max_priority, 0, 100), "of a request");
   keys.Add("max_n", InRange(&policy.max_n, 1, 16), "outputs of a request");
   keys.Add("max_logprobs", InRange(&policy.max_logprobs, 0, 20), "alternatives of a token");

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/skip/skip_set.h"
 #include "server/settings.h"
 
 namespace skipstone::server {
@@ -25,7 +26,9 @@ struct LevelConfig {
 
 struct PolicyConfig {
   bool allow_custom_skip = true;
-  std::string max_skipped_attention;  // "75%" or a number of sublayers; empty: no maximum
+  std::string max_skipped_attention;   // "75%" or a number of sublayers; empty: no maximum
+  std::string max_windowed_attention;  // the same; windowed sublayers are not skipped ones
+  int min_window = kMinWindow;         // tokens
   // What a request may ask for, within the ranges of the contract.
   int max_priority = 0;  // everybody may lower himself, and nobody puts himself before the others
   int max_n = 16;

@@ -76,8 +76,8 @@ struct GenerateFlags {
 void GenerateFlags::AddTo(FlagSet& flags) {
   ids.AddTo(flags);
   flags.Add("skip", &skip,
-            "level or skip spec, such as attn-33 or attn:last=33%; several, separated by ';', run "
-            "one after another and are compared");
+            "level or skip spec, such as attn-33, attn:last=33% or win:last=50%/64; several, "
+            "separated by ';', run one after another and are compared");
   flags.Add("ceiling", &ceiling,
             "level or skip spec, a superset of --skip, up to which the server may skip more under "
             "load");
@@ -130,6 +130,7 @@ class GenerateCommand : public Command {
            "  skipstone generate --skip attn:last=33% --max_tokens 64 'In the beginning'\n"
            "  skipstone generate --skip attn-33 --temperature 0 --json 'In the beginning'\n"
            "  skipstone generate --skip 'none;attn:last=25%;attn:last=50%' 'In the beginning'\n"
+           "  skipstone generate --skip 'win:last=50%/64' 'In the beginning'\n"
            "  skipstone generate --skip none --ceiling attn:last=50% 'In the beginning'\n"
            "  skipstone generate --ids 1,306,626 --max_tokens 64\n\n"
            "Ids are taken as they are: the beginning-of-sequence token is not added to them.\n";

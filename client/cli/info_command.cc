@@ -26,11 +26,14 @@ void PrintModel(const v1::GetModelResponse& model, std::ostream& out) {
                               "%d sequences, %d queued of %d prompt tokens, %d rows of work a step",
                               model.max_sequences(), model.max_queue(), model.max_queue_tokens(),
                               model.max_batch_tokens())});
-  table.AddRow({"skips", absl::StrFormat("default %s, custom specs %s, at most %d attention "
-                                         "sublayers",
-                                         model.default_level(),
-                                         model.allow_custom_skip() ? "allowed" : "not allowed",
-                                         model.max_skipped_attention())});
+  table.AddRow(
+      {"skips",
+       absl::StrFormat("default %s, custom specs %s, at most %d attention "
+                       "sublayers skipped and %d windowed",
+                       model.default_level(), model.allow_custom_skip() ? "allowed" : "not allowed",
+                       model.max_skipped_attention(), model.max_windowed_attention())});
+  table.AddRow({"windows", absl::StrFormat("%d tokens or more, beside the first %d",
+                                           model.min_window_tokens(), model.sink_tokens())});
   table.Print(out);
 }
 
@@ -48,9 +51,10 @@ void PrintLoad(const v1::GetModelResponse& model, const v1::GetLoadResponse& loa
 }
 
 void PrintLevels(const v1::GetModelResponse& model, std::ostream& out) {
-  Table levels({"level", "spec", "skipped attention", "skipped MLP"});
+  Table levels({"level", "spec", "skipped attention", "windowed attention", "skipped MLP"});
   for (const v1::Level& level : model.levels()) {
     levels.AddRow({level.name(), level.spec(), std::to_string(level.skipped_attention()),
+                   std::to_string(level.windowed_attention()),
                    std::to_string(level.skipped_mlp())});
   }
   out << '\n';

@@ -26,6 +26,7 @@ class ScoreCommand : public Command {
   std::string usage() const override {
     return "[flags] --file F | --ids IDS | TEXT\n\n"
            "  skipstone score --skip attn:last=50% --file valid.txt\n"
+           "  skipstone score --skip win:last=50%/64 --file valid.txt\n"
            "  skipstone score --ids 306,626,263\n\n"
            "The text is cut into windows that do not overlap, of min(--window, context) tokens,\n"
            "each begun with the beginning-of-sequence token. A long one takes several calls, each\n"
@@ -34,7 +35,8 @@ class ScoreCommand : public Command {
   void AddFlags(FlagSet& flags) override {
     flags.Add("file", &file_, "text to score, UTF-8");
     ids_.AddTo(flags);
-    flags.Add("skip", &skip_, "level or skip spec, such as attn-33 or attn:last=33%");
+    flags.Add("skip", &skip_,
+              "level or skip spec, such as attn-33, attn:last=33% or win:last=50%/64");
     flags.Add("window", &window_, "tokens per window; default: the model's context");
     flags.Add("tokens", &tokens_, "print each token's log-probability too");
   }

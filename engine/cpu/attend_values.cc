@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/cpu/simd.h"
 #include "engine/cpu/vector_ops.h"
@@ -64,13 +65,15 @@ namespace skipstone {
 
 HWY_EXPORT(AddValuesTarget);
 
-void MergeBlock(float scale, int n, float* scores, const float* const* values, int head_dim,
+void MergeBlock(int n, float* scores, const float* const* values, int head_dim,
                 SoftmaxState& state) {
-  for (int t = 0; t < n; ++t) scores[t] *= scale;
-  const float max = std::max(state.max, MaxOf(scores, n));
+  // Whole vectors: a tail takes as long as four of them. exp(-infinity) adds nothing.
+  const int padded = (n + kScoreUnit - 1) / kScoreUnit * kScoreUnit;
+  std::fill(scores + n, scores + padded, -std::numeric_limits<float>::infinity());
+  const float max = std::max(state.max, MaxOf(scores, padded));
   const float correction = std::exp(state.max - max);
   state.max = max;
-  state.sum = state.sum * correction + ExpAndSum(scores, max, n, scores);
+  state.sum = state.sum * correction + ExpAndSum(scores, max, padded, scores);
   HWY_DYNAMIC_DISPATCH(AddValuesTarget)(correction, n, scores, values, head_dim, state.output);
 }
 

@@ -126,6 +126,15 @@ void AddToTarget(const float* in, int64_t n, float* out) {
   for (; i < n; ++i) out[i] += in[i];
 }
 
+void ScaleTarget(const float* in, float factor, int64_t n, float* out) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  const V f = hn::Set(d, factor);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, in + i), f), d, out + i);
+  for (; i < n; ++i) out[i] = in[i] * factor;
+}
+
 void RotateTarget(const float* cosines, const float* sines, int heads, int half, float* x) {
   // head_dim is a multiple of 8, so half is one of 4.
   const hn::CappedTag<float, 4> d;
@@ -212,6 +221,7 @@ HWY_EXPORT(ToFloatTarget);
 HWY_EXPORT(RmsNormTarget);
 HWY_EXPORT(SwiGluTarget);
 HWY_EXPORT(AddToTarget);
+HWY_EXPORT(ScaleTarget);
 HWY_EXPORT(RotateTarget);
 HWY_EXPORT(MaxOfTarget);
 HWY_EXPORT(ExtentOfTarget);
@@ -229,6 +239,9 @@ void SwiGlu(const float* up, int64_t n, float* gate) {
 }
 void AddTo(const float* in, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(AddToTarget)(in, n, out);
+}
+void Scale(const float* in, float factor, int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(ScaleTarget)(in, factor, n, out);
 }
 void Rotate(const float* cosines, const float* sines, int heads, int half, float* x) {
   HWY_DYNAMIC_DISPATCH(RotateTarget)(cosines, sines, heads, half, x);

@@ -19,6 +19,9 @@ void SwiGlu(const float* up, int64_t n, float* gate);
 // out += in.
 void AddTo(const float* in, int64_t n, float* out);
 
+// out = in * factor. `out` may be `in`.
+void Scale(const float* in, float factor, int64_t n, float* out);
+
 // Rotates the pairs (x[i], x[i + half]) of each of `heads` heads of 2 * half floats by the angles
 // whose cosines and sines are given [half].
 void Rotate(const float* cosines, const float* sines, int heads, int half, float* x);

@@ -185,7 +185,7 @@ void CudaBackend::QkvByLibrary(int layer, const DeviceWeight& weight) {
 void CudaBackend::Attend(int layer) {
   if (step_.layers[layer].query_rows.empty() && !small()) return;
   const StepHeader& header = upload_.host_header();
-  const int items = small() ? split_.MaxItems(bucket_) : header.num_decode_items;
+  const int items = small() ? split_.MaxItems(bucket_) : header.PlanOf(layer).count;
   const AttentionArgs args{.step = device_step_,
                            .layer = layer,
                            .heads = heads_,

@@ -17,11 +17,6 @@ bool LeavesOutBetween(const SkipSet& skip, int layer, int later) {
 
 }  // namespace
 
-bool PrefixIndex::NodeEqual::operator()(const Node* node, const NodeKey& key) const {
-  return node->hash == key.hash && node->parent == key.parent &&
-         std::equal(key.tokens.begin(), key.tokens.end(), node->words);
-}
-
 PrefixIndex::Cursor& PrefixIndex::Cursor::operator=(Cursor&& other) noexcept {
   if (this == &other) return *this;
   Reset();
@@ -70,30 +65,33 @@ PrefixIndex::Cursor PrefixIndex::Adopt(const Query& query, SequencePages& pages)
   if (layers == 0) return cursor;
   const int blocks = BlocksThatServe(query, pages, Walk(query, cursor, pages));
   for (int block = 0; block < blocks; ++block) {
-    for (size_t g = 0; g < groups; ++g) Advance(&cursor.groups_[g].node, path_[block * groups + g]);
+    const auto own = BlockOf(query.tokens, block);
+    for (size_t g = 0; g < groups; ++g) {
+      Node* known = path_[block * groups + g];
+      Node** place = &cursor.groups_[g].node;
+      Advance(place, known ? known : FindOrAdd(*place, own));
+    }
     pages.Share(std::span(found_).subspan(block * layers, layers));
   }
   cursor.blocks_ = blocks;
   return cursor;
 }
 
-// How many blocks are known that have a page in every full layer; what was found is in path_ and
-// found_.
+// How many blocks are known that have a page in every full layer; what was found is in path_ (null:
+// of windowed layers nothing is known) and found_.
 int PrefixIndex::Walk(const Query& query, const Cursor& cursor, const SequencePages& pages) {
   const std::vector<int16_t>& layers = pages.layers();
   const size_t groups = cursor.groups_.size();
   path_.clear();
   found_.clear();
   for (int block = 0; block < query.max_blocks; ++block) {
-    const auto own = query.tokens.subspan(static_cast<size_t>(block) * page_tokens_, page_tokens_);
+    const auto own = BlockOf(query.tokens, block);
     for (size_t g = 0; g < groups; ++g) {
       const Cursor::Group& group = cursor.groups_[g];
       const Node* parent = block == 0 ? group.node : path_[(block - 1) * groups + g];
-      Node* node = Find(KeyOf(parent, own));
-      if (!node) return block;
-      path_.push_back(node);
+      const Node* node = path_.emplace_back(parent ? Find(KeyOf(parent, own)) : nullptr);
       for (int i = group.begin; i < group.end; ++i) {
-        found_.push_back(Pages(node)[layers[i]]);
+        found_.push_back(node ? Pages(node)[layers[i]] : kNoPage);
         if (found_.back() < 0 && query.skip.Window(layers[i]) == 0) return block;
       }
     }
@@ -250,7 +248,7 @@ PrefixIndex::Node* PrefixIndex::FindRoot(const RootKey& key) {
   return roots_.emplace(owned, std::move(root)).first->second.get();
 }
 
-PrefixIndex::NodeKey PrefixIndex::KeyOf(const Node* parent, std::span<const int32_t> tokens) const {
+PrefixNodeKey PrefixIndex::KeyOf(const Node* parent, std::span<const int32_t> tokens) const {
   uint64_t hash = Mix64(parent->hash);
   size_t i = 0;
   for (; i + 1 < tokens.size(); i += 2) {
@@ -261,13 +259,13 @@ PrefixIndex::NodeKey PrefixIndex::KeyOf(const Node* parent, std::span<const int3
   return {parent, tokens, hash & hash_mask_};
 }
 
-PrefixIndex::Node* PrefixIndex::Find(const NodeKey& key) const {
+PrefixIndex::Node* PrefixIndex::Find(const PrefixNodeKey& key) const {
   const auto it = nodes_.find(key);
   return it == nodes_.end() ? nullptr : *it;
 }
 
 PrefixIndex::Node* PrefixIndex::FindOrAdd(Node* parent, std::span<const int32_t> tokens) {
-  const NodeKey key = KeyOf(parent, tokens);
+  const PrefixNodeKey key = KeyOf(parent, tokens);
   if (Node* found = Find(key)) return found;
   Node* node = slab_.Take(page_tokens_ + static_cast<int>(num_layers_));
   node->parent = parent;

@@ -3,9 +3,9 @@
 //
 // K and V of a layer depend on the tokens and on which sublayers below that layer's attention were
 // skipped or windowed, and on nothing else (SEMANTICS "Prefix cache"). There is one node per block
-// of tokens, chain of blocks before it, salt, and skip set below; it holds a page per layer, or none
-// where a windowed layer's rows were not run. All kept layers of every attn:last=K have the empty
-// set below them, so they share one chain.
+// of tokens, chain of blocks before it, salt, and skip set below; it holds a page per layer, or
+// none where a windowed layer's rows were not run. All kept layers of every attn:last=K have the
+// empty set below them, so they share one chain.
 //
 // Not thread-safe: the step thread owns it.
 #pragma once
@@ -92,21 +92,6 @@ class PrefixIndex {
   int64_t full_walks() const { return full_walks_; }
 
  private:
-  struct NodeKey {
-    const Node* parent;
-    std::span<const int32_t> tokens;  // of the node itself
-    uint64_t hash;
-  };
-  struct NodeHash {
-    using is_transparent = void;
-    size_t operator()(const Node* node) const { return node->hash; }
-    size_t operator()(const NodeKey& key) const { return key.hash; }
-  };
-  struct NodeEqual {
-    using is_transparent = void;
-    bool operator()(const Node* a, const Node* b) const { return a == b; }
-    bool operator()(const Node* node, const NodeKey& key) const;
-  };
   // What the pages of a chain depend on beside its tokens.
   struct RootKey {
     std::string_view salt;
@@ -126,9 +111,12 @@ class PrefixIndex {
   int Walk(const Query& query, const Cursor& cursor, const SequencePages& pages);
   int BlocksThatServe(const Query& query, const SequencePages& pages, int blocks);
   Node* FindRoot(const RootKey& key);
-  NodeKey KeyOf(const Node* parent, std::span<const int32_t> tokens) const;
-  Node* Find(const NodeKey& key) const;
+  PrefixNodeKey KeyOf(const Node* parent, std::span<const int32_t> tokens) const;
+  Node* Find(const PrefixNodeKey& key) const;
   Node* FindOrAdd(Node* parent, std::span<const int32_t> tokens);
+  std::span<const int32_t> BlockOf(std::span<const int32_t> tokens, int block) const {
+    return tokens.subspan(static_cast<size_t>(block) * page_tokens_, page_tokens_);
+  }
   std::span<PageId> Pages(const Node* node) const {
     return {node->words + page_tokens_, num_layers_};
   }
@@ -147,7 +135,7 @@ class PrefixIndex {
   uint64_t uses_ = 0;
   int64_t full_walks_ = 0;
   PrefixNodeSlab slab_;
-  absl::flat_hash_set<Node*, NodeHash, NodeEqual> nodes_;
+  absl::flat_hash_set<Node*, PrefixNodeHash, PrefixNodeEqual> nodes_;
   absl::flat_hash_map<RootKey, std::unique_ptr<Root>> roots_;
   PrefixNodeList evictable_;   // leaves that nobody stands on, the least recently used first
   PrefixNodeList suspects_;    // others: from them upwards the cache alone may own pages

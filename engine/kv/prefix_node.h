@@ -1,6 +1,7 @@
 // What the prefix index is made of: nodes, their memory, and lists of them. Not thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,6 +24,28 @@ struct alignas(64) PrefixNode {
   PrefixNodeList* list = nullptr;  // the one list that it is in
   int32_t children = 0;
   int32_t users = 0;  // cursors that stand here
+};
+
+// What a node is found by.
+struct PrefixNodeKey {
+  const PrefixNode* parent;
+  std::span<const int32_t> tokens;  // of the node itself
+  uint64_t hash;
+};
+
+// Of a hash set of nodes that is asked for keys.
+struct PrefixNodeHash {
+  using is_transparent = void;
+  size_t operator()(const PrefixNode* node) const { return node->hash; }
+  size_t operator()(const PrefixNodeKey& key) const { return key.hash; }
+};
+struct PrefixNodeEqual {
+  using is_transparent = void;
+  bool operator()(const PrefixNode* a, const PrefixNode* b) const { return a == b; }
+  bool operator()(const PrefixNode* node, const PrefixNodeKey& key) const {
+    return node->hash == key.hash && node->parent == key.parent &&
+           std::equal(key.tokens.begin(), key.tokens.end(), node->words);
+  }
 };
 
 // Doubly linked through the nodes.

@@ -13,8 +13,7 @@ void Attribution::CountChunks(const StepPlan& plan) {
   for (const SequenceChunk& chunk : plan.chunks) {
     // A set's kinds go less and less far.
     int32_t furthest = std::numeric_limits<int32_t>::max();
-    kinds_.ForEachRun(chunk,
-                      [&](int32_t kind, int, int) { furthest = std::min(furthest, kind); });
+    kinds_.ForEachRun(chunk, [&](int32_t kind, int, int) { furthest = std::min(furthest, kind); });
     furthest_.push_back(furthest);
     ++groups_[furthest].chunks;
   }
@@ -52,7 +51,7 @@ void Attribution::WeighLayer(int layer, std::span<const SkipSet> sets) {
 double Attribution::PositionsReadBy(const SequenceChunk& chunk, const Group& group) const {
   const double context = chunk.first_position + chunk.num_rows;
   const double windows =
-      group.window_tokens + double{group.windowed_layers} * (kSinkTokens + chunk.num_rows - 1);
+      group.window_tokens + 1.0 * group.windowed_layers * (kSinkTokens + chunk.num_rows - 1);
   return group.full_layers * context + std::min(windows, group.windowed_layers * context);
 }
 

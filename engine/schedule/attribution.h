@@ -31,10 +31,10 @@ class Attribution {
   struct Group {
     double row = 0;  // bytes that one row costs
     int chunks = 0;
-    double weights = 0;        // bytes, one chunk's part
-    int full_layers = 0;       // in which their rows attend to all positions
-    int windowed_layers = 0;   // and to windows
-    int64_t window_tokens = 0;  // of these, added up
+    double weights = 0;         // bytes, one chunk's part
+    int full_layers = 0;        // in which their rows attend to all positions
+    int windowed_layers = 0;    // and to windows
+    double window_tokens = 0;  // of these, added up
   };
 
   void CountChunks(const StepPlan& plan);

@@ -57,10 +57,7 @@ void KvManager::SendPages(const Sequence& sequence, int begin, int end,
     for (int i = 0; i < static_cast<int>(layers.size()); ++i) {
       const PageId page = sequence.pages.page(block, i);
       if (page == kNoPage) continue;
-      updates->push_back({.slot = sequence.slot,
-                          .layer = layers[i],
-                          .block = block,
-                          .page = page});
+      updates->push_back({.slot = sequence.slot, .layer = layers[i], .block = block, .page = page});
     }
   }
 }

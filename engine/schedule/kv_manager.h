@@ -50,8 +50,8 @@ class KvManager {
   // Takes pages and place in the cache away: all rows have to run again.
   void Release(Sequence& sequence);
 
-  // Pages that must be free for a start: those of the known tokens and of one more block, if need be
-  // a block of rows at a time.
+  // Pages that must be free for a start: those of the known tokens and of one more block, if need
+  // be a block of rows at a time.
   int64_t AdmissionPages(const Sequence& sequence) const;
 
   // Free, or owned by the prefix cache alone: what MakeRoom can free.

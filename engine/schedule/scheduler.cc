@@ -106,8 +106,9 @@ void Scheduler::PlanRunning(StepPlan* plan, Budget* budget) {
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
     if (sequence.AllPlanned()) continue;
-    const int rows =
-        sequence.DecodeReady() ? 1 : kv_.RowsThatFit(sequence, RowsFor(sequence, *budget), kv_.unowned_pages());
+    const int rows = sequence.DecodeReady() ? 1
+                                            : kv_.RowsThatFit(sequence, RowsFor(sequence, *budget),
+                                                              kv_.unowned_pages());
     if (rows == 0 || !GrowOrPreempt(sequence, sequence.planned + rows, plan)) continue;
     AddChunk(sequence, rows, plan, budget);
   }

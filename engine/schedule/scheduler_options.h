@@ -20,7 +20,7 @@ struct SchedulerOptions {
   int page_tokens = 16;
   int64_t num_pages = 0;
   bool prefix_cache = true;
-  bool liveness = true;    // false: every row runs through all kept sublayers (for tests)
+  bool liveness = true;     // false: every row runs through all kept sublayers (for tests)
   bool fair_share = false;  // between tenants, by tokens served
   // More waiting sequences, or a greater share of the pages in use, mean Overloaded().
   int brownout_waiting = std::numeric_limits<int>::max();

@@ -31,10 +31,9 @@ void Sequence::MoveTo(SequenceState next) {
 
 double Sequence::WorkOf(int rows) const {
   double work = 0;
-  pages.liveness().ForEachSpan(planned, planned + rows, FirstLogitsRow(),
-                               [&](const Liveness::Span& span) {
-                                 work += (span.end - span.begin) * row_work[span.kind];
-                               });
+  pages.liveness().ForEachSpan(
+      planned, planned + rows, FirstLogitsRow(),
+      [&](const Liveness::Span& span) { work += (span.end - span.begin) * row_work[span.kind]; });
   return work;
 }
 

@@ -118,10 +118,10 @@ class Sequence {
   bool at_newcomers_expense = false;  // its tenant's first, where shares are fair: see WaitQueue
   // Work of a row by its kind (Liveness), in rows without skipping that need no logits.
   std::vector<double> row_work;
-  uint64_t start_plan = 0;     // id of the plan that started it last
-  SkipSet skip;                // in force for the rows planned next
-  int32_t set = 0;             // its place among the sets of the last plan
-  int32_t slot = -1;           // while it runs
+  uint64_t start_plan = 0;  // id of the plan that started it last
+  SkipSet skip;             // in force for the rows planned next
+  int32_t set = 0;          // its place among the sets of the last plan
+  int32_t slot = -1;        // while it runs
   int planned = 0;
   int in_flight = 0;       // tokens that planned, uncommitted steps sample: 0 to 2
   int32_t last_token = 0;  // of `output`, where planning a row finds it sooner

@@ -23,7 +23,7 @@ struct SequenceChunk {
   int32_t first_token = 0;  // index into StepPlan::tokens of the first row's token
   int32_t logits_rows = 0;
   int32_t silent_after = 0;  // rows behind the chunk, before the sequence's next that needs logits
-  bool samples = false;  // a token is drawn from the last row
+  bool samples = false;      // a token is drawn from the last row
   // Alternatives wanted for the sampled token, and for the prompt tokens that follow the other
   // logits rows; -1: no log-probabilities. The targets of the latter are the tokens themselves:
   // StepPlan::tokens holds one more token than the chunk has rows if its last row has a target.

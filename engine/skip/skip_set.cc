@@ -45,7 +45,7 @@ void SkipSet::SkipAttention(int layer) {
 
 void SkipSet::WindowAttention(int layer, int tokens) {
   SKIPSTONE_CHECK(layer >= 0 && layer < num_layers_ && KeepsAttention(layer));
-  SKIPSTONE_CHECK(tokens >= kMinWindow && tokens <= kMaxWindow && tokens % kWindowUnit == 0);
+  SKIPSTONE_CHECK(IsWindow(tokens));
   if (windows_[layer] == 0) ++windowed_;
   windows_[layer] = static_cast<uint16_t>(tokens / kWindowUnit);
 }

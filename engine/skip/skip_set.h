@@ -29,6 +29,10 @@ inline constexpr int kWindowUnit = 8;
 inline constexpr int kMinWindow = 16;
 inline constexpr int kMaxWindow = 1 << 18;
 
+constexpr bool IsWindow(int64_t tokens) {
+  return tokens >= kMinWindow && tokens <= kMaxWindow && tokens % kWindowUnit == 0;
+}
+
 // A value; not thread-safe while changed.
 class SkipSet {
  public:
@@ -37,7 +41,7 @@ class SkipSet {
   explicit SkipSet(int num_layers);
 
   void SkipAttention(int layer);
-  // kMinWindow <= tokens <= kMaxWindow, a multiple of kWindowUnit. The layer's attention is kept.
+  // IsWindow(tokens). The layer's attention is kept.
   void WindowAttention(int layer, int tokens);
   void SkipMlp(int layer);
 

@@ -29,6 +29,17 @@ class ServerConfigTest(unittest.TestCase):
                                    f"--tuning_cache={folder}/tuning.txt") as server:
                     self.assertIsNotNone(server.grpc)
 
+    def test_a_level_of_windows_can_be_added(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = pathlib.Path(folder) / "skipstone.yaml"
+            text = (FOLDER / "base/skipstone.yaml").read_text()
+            config.write_text(text.replace("\ndefault_level:",
+                                           "\n  win-50: win:last=50%/64\ndefault_level:"))
+            self.assertNotEqual(config.read_text(), text)
+            with RunningServer(SERVER, f"--config={config}", "--default_level=win-50",
+                               f"--model={SOURCE}/models/demo", "--kv_memory=16MiB") as server:
+                self.assertIsNotNone(server.grpc)
+
     def test_an_unknown_key_stops_the_server(self):
         with tempfile.TemporaryDirectory() as folder:
             config = pathlib.Path(folder) / "skipstone.yaml"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <ostream>
@@ -164,12 +165,13 @@ SamplingParams RandomSampling(std::mt19937& random) {
 
 // Requests of 1 to 3 outputs; half begin with the same tokens, under whatever skip set.
 std::vector<SequenceSpec> RandomSpecs(int requests, uint32_t seed) {
-  static const char* const kSkips[] = {"none",     "attn:last=25%", "attn:last=50%",
-                                       "attn:0-3", "attn:1+mlp:2",  "block:last=1"};
+  static const char* const kSkips[] = {"none",       "attn:last=25%",        "attn:last=50%",
+                                       "attn:0-3",   "attn:1+mlp:2",         "block:last=1",
+                                       "win:2-3/16", "attn:3+win:1/24,2/16", "win:0-3/16"};
   std::mt19937 random(seed);
   std::vector<SequenceSpec> specs;
   for (int i = 0; i < requests; ++i) {
-    SequenceSpec spec{.skip = *ParseSkipSet(kSkips[i % 6], kLayers)};
+    SequenceSpec spec{.skip = *ParseSkipSet(kSkips[i % std::size(kSkips)], kLayers)};
     spec.prompt.resize(2 + random() % 38);
     for (int32_t& token : spec.prompt) token = static_cast<int32_t>(random() % kVocab);
     if (i % 2 == 0) {

@@ -4,7 +4,8 @@
 #include "engine/schedule/scheduler.h"
 
 #include <bit>
-#include <fstream>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -16,7 +17,7 @@
 #include "engine/schedule/scheduler.h"
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
-#include "tests/support/paths.h"
+#include "tests/support/goldens.h"
 #include "tests/support/recording_sink.h"
 #include "tests/support/server_process.h"
 
@@ -33,12 +34,10 @@ struct Settings {
   bool liveness = true;
 };
 
-EnginePtr StartDemo(const Settings& s) {
-  auto model = LoadModel(DemoModelDir(), {.backend = "cpu", .threads = s.threads});
+EnginePtr StartEngine(const std::string& path, const Settings& s) {
+  auto model = LoadModel(path, {.backend = "cpu", .threads = s.threads});
   EXPECT_TRUE(model.ok()) << model.status();
   const ModelConfig config = model->config;
-  auto tokenizer = OpenTokenizer(DemoModelDir(), config.bos_id);
-  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   auto runner = MakeLlamaRunner(*std::move(model),
                                 {.limits = {.max_rows = kMaxRowsPerWork * s.max_batch_tokens,
                                             .max_logits_rows = s.max_batch_tokens,
@@ -47,15 +46,17 @@ EnginePtr StartDemo(const Settings& s) {
                                             .num_pages = s.num_pages},
                                  .liveness = s.liveness});
   EXPECT_TRUE(runner.ok()) << runner.status();
-  return Engine::Start({.runner = *std::move(runner), .tokenizer = *std::move(tokenizer)},
-                       {.scheduler = {.max_batch_tokens = s.max_batch_tokens,
-                                      .max_sequences = 64,
-                                      .page_tokens = s.page_tokens,
-                                      .num_pages = s.num_pages},
-                        .limits = {.num_layers = kLayers,
-                                   .vocab = config.shape.vocab,
-                                   .max_context = config.shape.max_context},
-                        .eos_ids = config.eos_ids});
+  return Engine::Start(
+      {.runner = *std::move(runner), .tokenizer = MakeSyntheticTokenizer(config.shape.vocab)},
+      {.scheduler = {.max_batch_tokens = s.max_batch_tokens,
+                     .max_sequences = 64,
+                     .page_tokens = s.page_tokens,
+                     .num_pages = s.num_pages,
+                     .liveness = s.liveness},
+       .limits = {.num_layers = config.shape.num_layers,
+                  .vocab = config.shape.vocab,
+                  .max_context = config.shape.max_context},
+       .eos_ids = config.eos_ids});
 }
 
 std::shared_ptr<Recording> Submit(Engine& engine, EngineRequest request) {
@@ -65,43 +66,85 @@ std::shared_ptr<Recording> Submit(Engine& engine, EngineRequest request) {
   return recording;
 }
 
-TEST(LlamaRunnerTest, ReproducesTheGoldens) {
-  const auto engine = StartDemo({.threads = 2});
-  std::ifstream in(SourceDir() + "/tests/golden/demo.json");
-  const nlohmann::json goldens = nlohmann::json::parse(in);
-  std::vector<std::shared_ptr<Recording>> recordings;
-  for (const auto& golden : goldens["cases"]) {
-    EngineRequest request{.id = std::to_string(recordings.size()),
-                          .prompt = golden["prompt_ids"],
-                          .skip = *ParseSkipSet(golden["skip"].get<std::string>(), kLayers)};
-    request.sampling.temperature = 0;
-    request.stopping.max_tokens = static_cast<int>(golden["greedy_ids"].size());
-    request.stopping.ignore_eos = true;
-    request.output.logprobs = 0;
-    recordings.push_back(Submit(*engine, request));
+// Twice: where only the rows of the continuation need logits, and where all do.
+std::vector<EngineRequest> RequestsOf(const nlohmann::json& golden, int num_layers) {
+  EngineRequest request{.prompt = golden["prompt_ids"],
+                        .skip = *ParseSkipSet(golden["skip"].get<std::string>(), num_layers)};
+  request.sampling.temperature = 0;
+  request.stopping.max_tokens = static_cast<int>(golden["greedy_ids"].size());
+  request.stopping.ignore_eos = true;
+  request.output.logprobs = 0;
+  EngineRequest with_prompt = request;
+  with_prompt.output.prompt_logprobs = 0;
+  return {request, with_prompt};
+}
+
+void CheckOutput(const nlohmann::json& golden, const Recording::Output& output) {
+  // The smallest top-2 gap of a case is 2e-3, well above what f32 changes.
+  ASSERT_EQ(output.Ids(), golden["greedy_ids"].get<std::vector<int32_t>>());
+  for (size_t t = 0; t < output.tokens.size(); ++t) {
+    EXPECT_NEAR(*output.tokens[t].token.logprob, golden["greedy_logprobs"][t].get<double>(), 1e-3);
   }
-  for (size_t i = 0; i < recordings.size(); ++i) {
-    const auto& golden = goldens["cases"][i];
-    SCOPED_TRACE(golden["skip"].get<std::string>());
-    ASSERT_TRUE(recordings[i]->WaitDone().ok());
-    const Recording::Output& output = recordings[i]->outputs()[0];
-    // The smallest top-2 gap of these cases is 2.4e-3, well above what f32 changes.
-    ASSERT_EQ(output.Ids(), golden["greedy_ids"].get<std::vector<int32_t>>());
-    for (size_t t = 0; t < output.tokens.size(); ++t) {
-      EXPECT_NEAR(*output.tokens[t].token.logprob, golden["greedy_logprobs"][t].get<double>(),
-                  1e-3);
-    }
+  for (size_t t = 1; t < output.prompt_tokens.size(); ++t) {
+    EXPECT_NEAR(*output.prompt_tokens[t].token.logprob,
+                golden["prompt_logprobs"][t - 1].get<double>(), 1e-3);
   }
 }
 
+class LlamaRunnerGoldenTest : public testing::TestWithParam<const char*> {
+ protected:
+  // All cases at once.
+  void Check(const Settings& settings) {
+    SCOPED_TRACE(
+        absl::StrFormat("%d rows, pages of %d", settings.max_batch_tokens, settings.page_tokens));
+    const auto engine = StartEngine(goldens_["model"], settings);
+    std::vector<std::shared_ptr<Recording>> recordings;
+    for (const auto& golden : goldens_["cases"]) {
+      for (EngineRequest& request : RequestsOf(golden, goldens_["layers"])) {
+        request.id = std::to_string(recordings.size());
+        recordings.push_back(Submit(*engine, request));
+      }
+    }
+    for (size_t i = 0; i < recordings.size(); ++i) {
+      const auto& golden = goldens_["cases"][i / 2];
+      SCOPED_TRACE(golden["skip"].get<std::string>());
+      ASSERT_TRUE(recordings[i]->WaitDone().ok());
+      const Recording::Output& output = recordings[i]->outputs()[0];
+      EXPECT_EQ(output.prompt_tokens.size(), i % 2 == 0 ? 0 : golden["prompt_ids"].size());
+      CheckOutput(golden, output);
+    }
+  }
+
+ private:
+  const nlohmann::json goldens_ = ReadGoldens(GetParam());
+};
+
+// The sink and the windows are not of pages, and cross chunks.
+TEST_P(LlamaRunnerGoldenTest, AnswersAsTheOracleDoes) {
+  Check({.threads = 2});
+  Check({.threads = 2, .max_batch_tokens = 40, .num_pages = 10000, .page_tokens = 5});
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, LlamaRunnerGoldenTest, testing::ValuesIn(kGoldenFiles),
+                         [](const auto& info) {
+                           return std::filesystem::path(info.param).stem().string();
+                         });
+
 std::vector<EngineRequest> RandomRequests(int count) {
-  static const char* const kSkips[] = {"none",      "attn:last=25%",   "attn:last=50%",
-                                       "attn:0-11", "attn:1,11+mlp:2", "block:last=3"};
+  static const char* const kSkips[] = {"none",
+                                       "attn:last=25%",
+                                       "attn:last=50%",
+                                       "attn:0-11",
+                                       "attn:1,11+mlp:2",
+                                       "block:last=3",
+                                       "win:last=50%/16",
+                                       "attn:10-11+win:2/24,6-9/16"};
   std::mt19937 random(5);
   std::vector<EngineRequest> requests;
   for (int i = 0; i < count; ++i) {
-    EngineRequest request{.id = std::to_string(i), .skip = *ParseSkipSet(kSkips[i % 6], kLayers)};
-    const int prompt = 1 + random() % 40;
+    EngineRequest request{.id = std::to_string(i),
+                          .skip = *ParseSkipSet(kSkips[i % std::size(kSkips)], kLayers)};
+    const int prompt = 1 + random() % 80;
     for (int t = 0; t < prompt; ++t) request.prompt.push_back(3 + random() % 2000);
     request.sampling.temperature = i % 2 ? 0.9f : 0.0f;
     request.sampling.seed = random();
@@ -134,7 +177,7 @@ TEST(LlamaRunnerTest, BatchedBitsEqualThoseAlone) {
   const std::vector<EngineRequest> requests = RandomRequests(24);
   std::vector<std::string> alone;
   {
-    const auto engine = StartDemo({});
+    const auto engine = StartEngine(DemoModelDir(), {});
     for (const EngineRequest& request : requests) {
       auto recording = Submit(*engine, request);
       ASSERT_TRUE(recording->WaitDone().ok());
@@ -149,7 +192,7 @@ TEST(LlamaRunnerTest, BatchedBitsEqualThoseAlone) {
   for (const Settings& s : settings) {
     SCOPED_TRACE(absl::StrFormat("threads %d rows %d pages %d of %d liveness %d", s.threads,
                                  s.max_batch_tokens, s.num_pages, s.page_tokens, s.liveness));
-    const auto engine = StartDemo(s);
+    const auto engine = StartEngine(DemoModelDir(), s);
     std::vector<std::shared_ptr<Recording>> recordings;
     for (const EngineRequest& request : requests) recordings.push_back(Submit(*engine, request));
     for (size_t i = 0; i < requests.size(); ++i) {

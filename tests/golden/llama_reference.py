@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Independent NumPy reference of Llama 2 with skipped sublayers: the oracle for golden outputs.
+"""Independent NumPy reference of Llama 2 with skipped and windowed sublayers: the oracle
+for golden outputs.
 
     llama_reference.py MODEL_DIR --skip "attn:last=3" --prompt "In the beginning" --greedy 32
-    llama_reference.py MODEL_DIR --skip "attn:last=3" --score FILE.txt
+    llama_reference.py MODEL_DIR --skip "attn:last=3+win:4-8/64" --score FILE.txt
 
-MODEL_DIR holds config.json, *.safetensors, tokenizer.model (Hugging Face layout).
+MODEL_DIR holds config.json, *.safetensors, tokenizer.model (Hugging Face layout). As a module it
+takes a "synthetic:..." model of the engine, too.
 Written for clarity, not speed: one sequence, no KV cache, all arithmetic in float64 by default.
 Needs numpy and sentencepiece.  Skip grammar: engine/SEMANTICS.md.
 """
-import argparse, json, math, pathlib, re, struct
+import argparse, json, math, pathlib, re, struct, typing
 import numpy as np
+import synthetic_model
 
 NP = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
@@ -27,37 +30,73 @@ def load_safetensors(path, dtype):
         out[name] = a.reshape(t["shape"]).astype(dtype)
     return out
 
+# A windowed layer sees the first so many positions and its window (engine/SEMANTICS.md, 9b).
+SINK_TOKENS = 16
+WINDOW_UNIT, MIN_WINDOW = 8, 16
+
+class Skip(typing.NamedTuple):
+    attention: frozenset = frozenset()  # layers whose attention is skipped
+    mlp: frozenset = frozenset()        # layers whose MLP is skipped
+    windows: dict = {}                  # layer -> W, how many last positions it sees
+
+def parse_layers(item, layers, end):
+    """Layers of one item; `last=` counts from `end` down."""
+    if item.startswith("last="):
+        v = item[5:]
+        last = math.floor(layers * float(v[:-1]) / 100 + 0.5) if v.endswith("%") else int(v)
+        if last > end: raise ValueError("last exceeds the layers available")
+        return set(range(end - last, end))
+    m = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
+    if not m: raise ValueError(f"bad item {item!r}")
+    first, last = int(m[1]), int(m[2] or m[1])
+    if not first <= last < layers: raise ValueError("layer out of range")
+    return set(range(first, last + 1))
+
+def add_windows(windows, items, layers):
+    """Adds the items of a `win` term, each with its own W, to {layer: W}."""
+    for item in items:
+        where, slash, width = item.partition("/")
+        if not slash or not width.isdigit(): raise ValueError(f"{item!r} has no window")
+        if int(width) < MIN_WINDOW or int(width) % WINDOW_UNIT:
+            raise ValueError(f"bad window {width}")
+        chosen = parse_layers(where, layers, layers)
+        if not chosen: raise ValueError(f"{item!r} windows no layer")
+        if chosen & windows.keys(): raise ValueError("a layer has two windows")
+        windows.update(dict.fromkeys(chosen, int(width)))
+
 def parse_skip(text, layers):
-    """-> (set of attention layers, set of MLP layers) that are skipped."""
-    attn, mlp = set(), set()
+    """-> Skip; ValueError for what the engine refuses, too."""
+    attn, mlp, windows = set(), set(), {}
     for term in filter(None, (t.strip() for t in text.split("+"))):
         if term == "none": continue
-        kind, _, spec = term.partition(":")
-        chosen, keep_final, last = set(), False, None
-        for part in spec.split(","):
-            if part == "keep-final": keep_final = True
-            elif part.startswith("last="):
-                v = part[5:]
-                last = math.floor(layers * float(v[:-1]) / 100 + 0.5) if v.endswith("%") else int(v)
-            else:
-                m = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-                if not m: raise ValueError(f"bad term {part!r}")
-                chosen |= set(range(int(m[1]), int(m[2] or m[1]) + 1))
-        if last is not None:
-            end = layers - 1 if keep_final else layers
-            if last > end: raise ValueError("last exceeds the layers available")
-            chosen |= set(range(end - last, end))
-        elif keep_final: raise ValueError("keep-final goes with last=")
-        if any(l >= layers for l in chosen): raise ValueError("layer out of range")
+        kind, _, spec = term.partition(":"); items = spec.split(",")
+        if kind == "win":
+            add_windows(windows, items, layers); continue
         if kind not in ("attn", "mlp", "block"): raise ValueError(f"unknown sublayer {kind!r}")
+        end = layers
+        if "keep-final" in items:
+            if "last=" not in spec: raise ValueError("keep-final goes with last=")
+            items.remove("keep-final"); end -= 1
+        chosen = set().union(*(parse_layers(i, layers, end) for i in items))
         if kind in ("attn", "block"): attn |= chosen
         if kind in ("mlp", "block"): mlp |= chosen
-    return attn, mlp
+    if attn & windows.keys(): raise ValueError("a layer is both skipped and windowed")
+    return Skip(frozenset(attn), frozenset(mlp), windows)
+
+def visible(T, window, sink=SINK_TOKENS):
+    """[T, T]: whether the row at position t sees position p; window 0: all up to its own."""
+    t, p = np.arange(T)[:, None], np.arange(T)[None]
+    return (p <= t) & ((window == 0) | (p < sink) | (t - p < window))
 
 class Llama:
     def __init__(self, model_dir, dtype=np.float64):
-        d = pathlib.Path(model_dir); self.c = c = json.loads((d / "config.json").read_text()); self.w = {}
-        for f in sorted(d.glob("*.safetensors")): self.w.update(load_safetensors(f, dtype))
+        if str(model_dir).startswith("synthetic:"):
+            self.c, self.w = synthetic_model.load(str(model_dir), dtype)
+        else:
+            d = pathlib.Path(model_dir)
+            self.c = json.loads((d / "config.json").read_text()); self.w = {}
+            for f in sorted(d.glob("*.safetensors")): self.w.update(load_safetensors(f, dtype))
+        c = self.c; self.sink = SINK_TOKENS
         self.layers = c["num_hidden_layers"]; self.H = c["num_attention_heads"]
         self.KV = c.get("num_key_value_heads") or self.H
         self.hd = c.get("head_dim") or c["hidden_size"] // self.H
@@ -73,23 +112,25 @@ class Llama:
         a, b = x[..., :half], x[..., half:]
         return np.concatenate([a * c - b * s, b * c + a * s], -1)
 
-    def forward(self, ids, skip=(frozenset(), frozenset()), layers_out=None):
+    def forward(self, ids, skip=Skip(), layers_out=None):
         """ids [T] -> logits [T, vocab]."""
         W = self.w; T = len(ids); pos = np.arange(T); rep = self.H // self.KV
         h = W["model.embed_tokens.weight"][np.asarray(ids)]
-        mask = np.triu(np.full((T, T), -np.inf), 1)
+        masks = {window: np.where(visible(T, window, self.sink), 0, -np.inf)
+                 for window in {0, *skip.windows.values()}}
         for l in range(self.layers):
             p = f"model.layers.{l}."
-            if l not in skip[0]:
+            if l not in skip.attention:
                 n = self.norm(h, W[p + "input_layernorm.weight"])
                 q = self.rope((n @ W[p + "self_attn.q_proj.weight"].T).reshape(T, self.H, self.hd), pos)
                 k = self.rope((n @ W[p + "self_attn.k_proj.weight"].T).reshape(T, self.KV, self.hd), pos)
                 v = (n @ W[p + "self_attn.v_proj.weight"].T).reshape(T, self.KV, self.hd)
                 k, v = np.repeat(k, rep, 1), np.repeat(v, rep, 1)
-                s = np.einsum("thd,shd->hts", q, k) / math.sqrt(self.hd) + mask
+                q, k, v = (np.swapaxes(a, 0, 1) for a in (q, k, v))                # [heads, T, hd]
+                s = q @ np.swapaxes(k, 1, 2) / math.sqrt(self.hd) + masks[skip.windows.get(l, 0)]
                 s = np.exp(s - s.max(-1, keepdims=True)); s /= s.sum(-1, keepdims=True)
-                h = h + np.einsum("hts,shd->thd", s, v).reshape(T, -1) @ W[p + "self_attn.o_proj.weight"].T
-            if l not in skip[1]:
+                h = h + np.swapaxes(s @ v, 0, 1).reshape(T, -1) @ W[p + "self_attn.o_proj.weight"].T
+            if l not in skip.mlp:
                 n = self.norm(h, W[p + "post_attention_layernorm.weight"])
                 g = n @ W[p + "mlp.gate_proj.weight"].T
                 h = h + (g / (1 + np.exp(-g)) * (n @ W[p + "mlp.up_proj.weight"].T)) @ W[p + "mlp.down_proj.weight"].T

@@ -31,6 +31,9 @@ std::vector<std::string> GenerateSeeds() {
     message->set_content("say it");
   }
   chat.mutable_skip()->mutable_layers()->add_attention(11);
+  v1::WindowedLayer* windowed = chat.mutable_skip()->mutable_layers()->add_windowed();
+  windowed->set_layer(10);
+  windowed->set_tokens(64);
   chat.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:last=50%");
   chat.set_request_id("a-name");
   chat.set_experiment_key("unit");
@@ -108,6 +111,7 @@ std::vector<MethodSeeds> UnaryMethodSeeds() {
                                                "\x1a\x00",
                                                "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
                                                "attn:last=50%",
+                                               "win:last=50%/64",
                                                "block:0-11",
                                                "\xe2\x96\x81",
                                                "\xef\xbf\xbd",

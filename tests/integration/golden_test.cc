@@ -2,14 +2,14 @@
 // NumPy implementation (tests/golden/README.md).
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/integration/request_batch.h"
-#include "tests/support/paths.h"
+#include "tests/support/goldens.h"
 #include "tests/support/server_process.h"
 
 namespace skipstone {
@@ -18,11 +18,6 @@ namespace {
 constexpr double kLogprobTolerance = 1e-3;
 // Below this gap between the two likeliest logits f32 may order them otherwise than float64.
 constexpr double kTie = 2e-3;
-
-nlohmann::json ReadJson(const std::string& path) {
-  std::ifstream in(path);
-  return nlohmann::json::parse(in);
-}
 
 v1::GenerateRequest GreedyRequest(const nlohmann::json& golden) {
   v1::GenerateRequest request;
@@ -88,30 +83,53 @@ void CheckScore(v1::Inference::Stub& stub, const nlohmann::json& golden) {
   }
 }
 
-void CheckModel(const std::string& model, const std::string& golden_file) {
-  const auto server = ServerProcess::Start({"--model=" + model});
-  ASSERT_NE(server, nullptr);
-  const auto stub = Connect(server->grpc_address());
-  const nlohmann::json goldens = ReadJson(golden_file);
-  ASSERT_EQ(goldens["cases"].size(), 24u);
-  for (const auto& golden : goldens["cases"]) {
-    SCOPED_TRACE(golden["skip"].get<std::string>() + " / " + golden["prompt"].get<std::string>());
-    CheckGreedy(*stub, golden);
-    CheckScore(*stub, golden);
+// The prompt's own tokens: here every row needs logits, before only those of the continuation.
+void CheckPrompt(v1::Inference::Stub& stub, const nlohmann::json& golden) {
+  v1::GenerateRequest request = GreedyRequest(golden);
+  request.mutable_stopping()->set_max_tokens(1);
+  request.mutable_output()->set_prompt_logprobs(0);
+  const v1::GenerateResponse response = Generate(stub, request);
+  ASSERT_EQ(response.outputs_size(), 1);
+  const auto& tokens = response.outputs(0).delta().prompt_tokens();
+  ASSERT_EQ(tokens.size(), static_cast<int>(golden["prompt_ids"].size()));
+  for (int i = 1; i < tokens.size(); ++i) {
+    EXPECT_NEAR(tokens[i].logprob(), golden["prompt_logprobs"][i - 1].get<double>(),
+                kLogprobTolerance)
+        << "prompt token " << i;
   }
 }
 
-TEST(GoldenTest, DemoModelInBf16) {
-  CheckModel(DemoModelDir(), SourceDir() + "/tests/golden/demo.json");
+void CheckModel(const std::string& model, const nlohmann::json& cases) {
+  const auto server = ServerProcess::Start({"--model=" + model});
+  ASSERT_NE(server, nullptr);
+  const auto stub = Connect(server->grpc_address());
+  for (const auto& golden : cases) {
+    SCOPED_TRACE(golden["skip"].get<std::string>() + " / " + golden["prompt"].get<std::string>());
+    CheckGreedy(*stub, golden);
+    CheckScore(*stub, golden);
+    if (golden.contains("prompt_logprobs")) CheckPrompt(*stub, golden);
+  }
 }
 
-// The bundled equivalent is the test above; this one adds f32 weights and a tied head.
-TEST(GoldenTest, Stories260kInF32) {
+class GoldenTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(GoldenTest, AnswersAsTheOracleDoes) {
+  const nlohmann::json goldens = ReadGoldens(GetParam());
+  CheckModel(goldens["model"], goldens["cases"]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, testing::ValuesIn(kGoldenFiles), [](const auto& info) {
+  return std::filesystem::path(info.param).stem().string();
+});
+
+// Trained, with a tied head.
+TEST(SharedGoldenTest, Stories260kInF32) {
   const std::string shared = SourceDir() + "/../shared";
   if (!std::filesystem::exists(shared + "/golden/stories260K.json")) {
     GTEST_SKIP() << "the stories260K model lies outside the repository";
   }
-  CheckModel(shared + "/data/models/stories260K", shared + "/golden/stories260K.json");
+  const std::string text = ReadTestFile(shared + "/golden/stories260K.json");
+  CheckModel(shared + "/data/models/stories260K", nlohmann::json::parse(text)["cases"]);
 }
 
 }  // namespace

@@ -276,6 +276,36 @@ TEST_F(ConvertTest, AppliedSkipListsTheLayers) {
   EXPECT_EQ(applied.experiment() + "/" + applied.arm(), "e/a");
 }
 
+TEST_F(ConvertTest, AppliedSkipListsTheWindows) {
+  SkipSet skip(4);
+  skip.SkipAttention(3);
+  skip.WindowAttention(1, 64);
+  skip.WindowAttention(2, 24);
+  const v1::AppliedSkip applied = AppliedSkipOf({"near", skip}, "", "");
+  EXPECT_EQ(applied.spec(), "attn:3+win:1/64,2/24");
+  EXPECT_EQ(applied.skip_id(), skip.id());
+  EXPECT_THAT(applied.layers().attention(), ElementsAre(3));
+  ASSERT_EQ(applied.layers().windowed_size(), 2);
+  EXPECT_EQ(applied.layers().windowed(0).layer(), 1u);
+  EXPECT_EQ(applied.layers().windowed(0).tokens(), 64u);
+  EXPECT_EQ(applied.layers().windowed(1).layer(), 2u);
+  EXPECT_EQ(applied.layers().windowed(1).tokens(), 24u);
+}
+
+// What a server reports can be sent back.
+TEST_F(ConvertTest, TheLayersOfAnAppliedSkipMeanTheSameSet) {
+  const auto levels = Levels::Make(ServerConfig(), 8, 4096);
+  ASSERT_TRUE(levels.ok());
+  for (const char* spec : {"none", "attn:6-7", "win:last=50%/64", "win:0-7/4096+mlp:1",
+                           "attn:7+win:1/16,2-3/64,5/24+mlp:0,7", "attn:0-7+mlp:0-6"}) {
+    v1::Skip skip;
+    skip.set_spec(spec);
+    const SkipSet set = levels->Choose(skip)->skip;
+    *skip.mutable_layers() = AppliedSkipOf({"", set}, "", "").layers();
+    EXPECT_EQ(levels->Choose(skip)->skip, set) << spec;
+  }
+}
+
 TEST_F(ConvertTest, FinishedCarriesEveryNumber) {
   using std::chrono::milliseconds;
   OutputFinished from{.index = 2, .reason = FinishReason::kStop, .stop_token = 9};
@@ -283,6 +313,7 @@ TEST_F(ConvertTest, FinishedCarriesEveryNumber) {
   from.completion_tokens = 11;
   from.cached_prompt_tokens = 8;
   from.kv_pages_used = 12;
+  from.kv_pages_windowed = 17;
   from.kv_pages_omitted = 13;
   from.timing = {milliseconds(1),
                  milliseconds(2),
@@ -299,6 +330,7 @@ TEST_F(ConvertTest, FinishedCarriesEveryNumber) {
   EXPECT_EQ(to.usage().completion_tokens(), 11u);
   EXPECT_EQ(to.usage().cached_prompt_tokens(), 8u);
   EXPECT_EQ(to.kv_pages_used(), 12u);
+  EXPECT_EQ(to.kv_pages_windowed(), 17u);
   EXPECT_EQ(to.kv_pages_omitted(), 13u);
   EXPECT_EQ(to.timing().queue_ms(), 1);
   EXPECT_EQ(to.timing().prefill_ms(), 2);

@@ -27,7 +27,7 @@ ServerConfig ConfigOf(const std::string& experiments) {
 
 absl::StatusOr<Experiments> TryMake(const std::string& experiments) {
   const ServerConfig config = ConfigOf(experiments);
-  const auto levels = Levels::Make(config, 4);
+  const auto levels = Levels::Make(config, 4, 64);
   EXPECT_TRUE(levels.ok()) << levels.status();
   return Experiments::Make(config, *levels);
 }

@@ -16,15 +16,16 @@ class FakeServing {
  public:
   explicit FakeServing(const std::string& yaml) {
     constexpr int kLayers = 4;
+    constexpr int kContext = 64;
     ServerConfig config;
     const absl::Status status = ReadConfigText(yaml, "test.yaml", config);
     EXPECT_TRUE(status.ok()) << status;
-    auto levels = Levels::Make(config, kLayers);
+    auto levels = Levels::Make(config, kLayers, kContext);
     EXPECT_TRUE(levels.ok()) << levels.status();
     auto experiments = Experiments::Make(config, *levels);
     EXPECT_TRUE(experiments.ok()) << experiments.status();
     ModelInfo model;
-    model.config.shape = {.num_layers = kLayers, .vocab = 100, .max_context = 64};
+    model.config.shape = {.num_layers = kLayers, .vocab = 100, .max_context = kContext};
     serving_.reset(new Serving{.model = std::move(model),
                                .config = config,
                                .tokenizer = MakeSyntheticTokenizer(100),

@@ -164,11 +164,87 @@ std::vector<BadRequest> SkipCases() {
   };
 }
 
+void AddWindow(v1::GenerateRequest& request, uint32_t layer, uint32_t tokens) {
+  v1::WindowedLayer* windowed = request.mutable_skip()->mutable_layers()->add_windowed();
+  windowed->set_layer(layer);
+  windowed->set_tokens(tokens);
+}
+
+BadRequest BadSpec(const char* name, const char* spec, std::vector<std::string> message) {
+  message.emplace_back("skip.spec: ");
+  return {name, [spec](auto& r) { r.mutable_skip()->set_spec(spec); }, std::move(message)};
+}
+
+std::vector<BadRequest> WindowSpecCases() {
+  const std::string range = "a multiple of 8 from 16 to 262144";
+  return {
+      BadSpec("WindowZero", "win:3/0", {"'win:3/0': '0' is not a window", range, "4 layers"}),
+      BadSpec("WindowOdd", "win:3/33", {"'33' is not a window", range}),
+      BadSpec("WindowHuge", "win:3/1000000000", {"'1000000000' is not a window", range}),
+      BadSpec("WindowAbsent", "win:last=2", {"'last=2' has no window"}),
+      BadSpec("WindowKeepFinal", "win:last=2/32,keep-final", {"keep-final"}),
+      BadSpec("WindowOutside", "win:2-4/32", {"layer 4 is out of range 0-3"}),
+      BadSpec("WindowOfSkipped", "win:1-2/32+attn:2", {"layer 2 is both windowed and skipped"}),
+      BadSpec("WindowOfBlock", "block:2+win:1-2/32", {"layer 2 is both windowed and skipped"}),
+      BadSpec("WindowTwice", "win:3/32,3/64", {"layer 3 has windows of 32 and of 64"}),
+      BadSpec("WindowElsewhere", "attn:3/32", {"only items of win: have"}),
+      BadSpec("WindowBeyondContext", "win:3/72",
+              {"layer 3 has a window of 72 tokens", "context is 64"}),
+      BadSpec("WindowBelowPolicy", "win:3/16",
+              {"layer 3 has a window of 16 tokens", "least is 24 (policy.min_window)"}),
+      BadSpec("WindowsAbovePolicy", "win:0-3/32",
+              {"4 attention sublayers are windowed", "2 of 4 (policy.max_windowed_attention)"}),
+  };
+}
+
+std::vector<BadRequest> WindowCases() {
+  using R = v1::GenerateRequest;
+  return {
+      {"WindowedTokens",
+       [](R& r) { AddWindow(r, 3, 1000000000); },
+       {"skip.layers.windowed[0]: 1000000000 is not a window", "multiple of 8 from 16 to 262144"}},
+      {"WindowedWithoutTokens",
+       [](R& r) { AddWindow(r, 3, 0); },
+       {"skip.layers.windowed[0]: 0 is not a window"}},
+      {"WindowedOutside",
+       [](R& r) {
+         AddWindow(r, 3, 32);
+         AddWindow(r, 4, 32);
+       },
+       {"skip.layers.windowed[1]: layer 4", "4 layers"}},
+      {"WindowedAndSkipped",
+       [](R& r) {
+         AddWindow(r, 3, 32);
+         r.mutable_skip()->mutable_layers()->add_attention(3);
+       },
+       {"skip.layers.windowed[0]", "layer 3 is both windowed and skipped"}},
+      {"WindowedBeyondContext",
+       [](R& r) { AddWindow(r, 3, 72); },
+       {"skip.layers: layer 3 has a window of 72 tokens", "context is 64"}},
+      {"CeilingShrinksAWindow",
+       [](R& r) {
+         r.mutable_skip()->set_spec("win:2-3/64");
+         r.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:3+win:2/32");
+       },
+       {"skip.adaptive", "layer 2 goes from a window of 64 tokens to a window of 32 tokens"}},
+      {"CeilingOpensAWindow",
+       [](R& r) {
+         r.mutable_skip()->set_spec("win:2-3/64");
+         r.mutable_skip()->mutable_adaptive()->set_ceiling_spec("win:3/64");
+       },
+       {"skip.adaptive", "layer 2 goes from a window of 64 tokens to full"}},
+      {"CeilingWindowBelowPolicy",
+       [](R& r) { r.mutable_skip()->mutable_adaptive()->set_ceiling_spec("win:3/16"); },
+       {"skip.adaptive.ceiling_spec: layer 3", "policy.min_window"}},
+  };
+}
+
 class InvalidArgumentTest : public testing::TestWithParam<BadRequest> {
  protected:
   static void SetUpTestSuite() {
     server_ =
-        new FakeServer({.yaml = "policy: {max_skipped_attention: 75%, max_n: 8, max_logprobs: 5}"});
+        new FakeServer({.yaml = "policy: {max_skipped_attention: 75%, max_windowed_attention: 50%, "
+                                "min_window: 24, max_n: 8, max_logprobs: 5}"});
   }
   static void TearDownTestSuite() {
     delete server_;
@@ -197,6 +273,9 @@ INSTANTIATE_TEST_SUITE_P(Stopping, InvalidArgumentTest, testing::ValuesIn(Stoppi
                          NameOfCase);
 INSTANTIATE_TEST_SUITE_P(Prompt, InvalidArgumentTest, testing::ValuesIn(PromptCases()), NameOfCase);
 INSTANTIATE_TEST_SUITE_P(Skip, InvalidArgumentTest, testing::ValuesIn(SkipCases()), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(WindowSpec, InvalidArgumentTest, testing::ValuesIn(WindowSpecCases()),
+                         NameOfCase);
+INSTANTIATE_TEST_SUITE_P(Window, InvalidArgumentTest, testing::ValuesIn(WindowCases()), NameOfCase);
 
 // Each field that is one value, above its limit and below it.
 TEST(InvalidArgumentTest, EveryRangeIsChecked) {
@@ -239,6 +318,8 @@ TEST(InvalidArgumentTest, TakesTheEndsOfTheRanges) {
   request.set_experiment_key(std::string(256, 'x'));
   request.set_cache_salt(std::string(256, 'x'));
   request.set_truncate_prompt_tokens(0xffffffff);
+  AddWindow(request, 2, 16);
+  AddWindow(request, 3, 64);  // the context
   const auto answer = server.Generate(request);
   EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
 }
@@ -408,6 +489,10 @@ TEST(InvalidArgumentTest, NoFieldIsReadBeyondItsLimit) {
                   for (int i = 0; i < 1000000; ++i) r.mutable_skip()->mutable_layers()->add_mlp(1);
                 }),
                 {"skip.layers.mlp: 1000000 layers are listed, the model has 4"});
+  ExpectRefusal(generate([](auto& r) {
+                  for (int i = 0; i < 5; ++i) AddWindow(r, 3, 16);
+                }),
+                {"skip.layers.windowed: 5 layers are listed, the model has 4"});
   std::string words;
   for (int i = 0; i < 1000000; ++i) words += " 7";
   ExpectRefusal(generate([&](auto& r) { r.set_text(words); }),

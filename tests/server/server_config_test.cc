@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/levels.h"
 #include "tests/support/server_process.h"
 #include "tests/support/temp_dir.h"
 
@@ -52,6 +53,11 @@ TEST(ServerConfigTest, MistypedValuesNameTheLine) {
       {"policy:\n  max_priority: 101",
        "s.yaml:2: max_priority: '101' is not a whole number from 0"},
       {"policy:\n  max_priority: -1", "s.yaml:2: max_priority: '-1'"},
+      {"policy:\n  min_window: 15",
+       "s.yaml:2: min_window: '15' is not a whole number from 16 to 262144"},
+      {"policy:\n  min_window: 262145", "s.yaml:2: min_window: '262145'"},
+      {"policy:\n  max_windowed_attention: [1]",
+       "s.yaml:2: policy.max_windowed_attention: one value"},
       {"policy:\n  max_n: 0", "s.yaml:2: max_n: '0' is not a whole number from 1 to 16"},
       {"policy:\n  max_n: 17", "s.yaml:2: max_n: '17'"},
       {"policy:\n  max_logprobs: 21", "s.yaml:2: max_logprobs: '21'"},
@@ -103,17 +109,22 @@ TEST(ServerConfigTest, ReadsThePolicy) {
   EXPECT_EQ(config.policy.max_priority, 0) << "nobody puts himself before the others";
   EXPECT_EQ(config.policy.max_n, 16);
   EXPECT_EQ(config.policy.max_logprobs, 20);
+  EXPECT_EQ(config.policy.max_windowed_attention, "") << "all";
+  EXPECT_EQ(config.policy.min_window, 16);
   EXPECT_EQ(config.policy.max_tenant_running, 0) << "no limit";
   EXPECT_EQ(config.policy.max_tenant_queued, 0);
   EXPECT_FALSE(config.policy.share_prefix_cache_across_tenants);
   const absl::Status status = Read(
       "policy: {max_priority: 5, max_n: 2, max_logprobs: 0, max_tenant_running: 7,\n"
+      "         max_windowed_attention: 50%, min_window: 32,\n"
       "         max_tenant_queued: 8, share_prefix_cache_across_tenants: true}",
       config);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(config.policy.max_priority, 5);
   EXPECT_EQ(config.policy.max_n, 2);
   EXPECT_EQ(config.policy.max_logprobs, 0);
+  EXPECT_EQ(config.policy.max_windowed_attention, "50%");
+  EXPECT_EQ(config.policy.min_window, 32);
   EXPECT_EQ(config.policy.max_tenant_running, 7);
   EXPECT_EQ(config.policy.max_tenant_queued, 8);
   EXPECT_TRUE(config.policy.share_prefix_cache_across_tenants);
@@ -156,6 +167,19 @@ buckets: {step_rows: [1, 2.5, 1e3]}
   EXPECT_THAT(config.buckets["step_rows"], ElementsAre(1, 2.5, 1000));
 }
 
+TEST(ServerConfigTest, ALevelOfWindowsNeedsNoQuotes) {
+  ServerConfig config;
+  const absl::Status status = Read(
+      "levels:\n  full: none\n  win-50: win:last=50%/64\n"
+      "  flow: \"attn:3+win:1/64,2/128\"\n",
+      config);
+  ASSERT_TRUE(status.ok()) << status;
+  const auto levels = Levels::Make(config, 4, 128);
+  ASSERT_TRUE(levels.ok()) << levels.status();
+  EXPECT_EQ(levels->Find("win-50")->skip.ToString(), "win:2-3/64");
+  EXPECT_EQ(levels->Find("flow")->skip.ToString(), "attn:3+win:1/64,2/128");
+}
+
 TEST(ServerConfigTest, ReadsAFile) {
   TempDir dir;
   ServerConfig config;
@@ -183,12 +207,16 @@ TEST(ServerConfigTest, ProgramRefusesAWrongConfiguration) {
   TempDir dir;
   const std::string file = dir.Write("s.yaml", "model: synthetic:llama-2-7b\nthreads: none\n");
   const std::string two = dir.Write("two.yaml", "model: synthetic:llama-2-7b\n---\nthreads: 1\n");
+  const std::string wide = dir.Write(
+      "wide.yaml", "model: synthetic:llama-2-7b\nlevels: {full: none, wide: \"win:31/4104\"}\n");
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"--config=" + file}, "s.yaml:2: threads: 'none'"},
       {{"--config=" + dir.path() + "/absent"}, "absent: the configuration cannot be read"},
       {{"--threads=none"}, "--threads: 'none'"},
       {{"--check"}, "model: none is given"},
       {{"--check", "--model=synthetic:llama-2-7b", "--default_level=deep"}, "default_level"},
+      {{"--check", "--config=" + wide},
+       "levels.wide: layer 31 has a window of 4104 tokens, the model's context is 4096"},
       {{"--check", "--config=" + two}, "two.yaml:3: a second document"},
       {{"--threads=1", "stray"}, "unexpected argument 'stray'"}};
   for (const auto& [flags, message] : cases) {

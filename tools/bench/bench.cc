@@ -130,8 +130,8 @@ absl::Status Bench::Start(LoadedModel model) {
                                         .num_pages = pool_->size()},
                              .levels = skips_};
   SKIPSTONE_ASSIGN_OR_RETURN(runner_, MakeLlamaRunner(std::move(model), runner));
-  meter_ = std::make_unique<StepMeter>(*runner_, timed_, shape_, options_.page_tokens,
-                                       element_bytes_);
+  meter_ =
+      std::make_unique<StepMeter>(*runner_, timed_, shape_, options_.page_tokens, element_bytes_);
   return absl::OkStatus();
 }
 

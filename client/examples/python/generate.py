@@ -43,7 +43,8 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description="Streams text from a Skipstone server.")
     parser.add_argument("prompt")
     parser.add_argument("--server", default="localhost:50051")
-    parser.add_argument("--skip", default="none", help="skip spec, such as attn:last=33%%")
+    parser.add_argument("--skip", default="none", 
+                        help="skip spec, such as attn:last=33%% or win:last=50%%/64")
     parser.add_argument("--max_tokens", type=int, default=32)
     parser.add_argument("--timeout", type=float, default=30, help="seconds")
     return parser.parse_args()

@@ -2,7 +2,8 @@
 // last.
 //
 // A block handles the positions of one decode item for one K/V head and up to kGroup of the query
-// heads that share it. A team of head_dim / 8 lanes handles four consecutive positions at a time:
+// heads that share it. Items share out what the rows see; where a window leaves a gap the block
+// steps over it. A team of head_dim / 8 lanes handles four visible positions at a time:
 // a lane holds eight elements of a key and of a value, 16 bytes each, eight loads in flight, and
 // eight elements of the queries. Teams keep their own online softmax (Milakov and Gimelshein 2018)
 // in f32 and base 2; the block merges them in shared memory. Where a row has several items each
@@ -131,8 +132,9 @@ __device__ __forceinline__ void RunItem(const AttentionArgs& args, const Place& 
     for (int j = 0; j < kTokens; ++j) {
       keys[j] = values[j] = make_uint4(0, 0, 0, 0);
       if (first + j >= item.end) continue;
-      const T* key = TokenOf<T>(args.pages, table, first + j, PagePart::kKey, place.kv_head);
-      const T* value = TokenOf<T>(args.pages, table, first + j, PagePart::kValue, place.kv_head);
+      const int position = item.gap.PositionOf(first + j);
+      const T* key = TokenOf<T>(args.pages, table, position, PagePart::kKey, place.kv_head);
+      const T* value = TokenOf<T>(args.pages, table, position, PagePart::kValue, place.kv_head);
       keys[j] = LoadStreaming(key + member * 8);
       values[j] = LoadStreaming(value + member * 8);
     }
@@ -175,16 +177,15 @@ __global__ void __launch_bounds__(kThreads) DecodeAttentionKernel(AttentionArgs 
   __shared__ float values[kTeams][kGroup][kDim];
   __shared__ int arrived;
   WaitForPrevious();
-  if (static_cast<int>(blockIdx.x) >= args.step->num_decode_items) return;
+  const DecodePlan plan = args.step->PlanOf(args.layer);
+  if (static_cast<int>(blockIdx.x) >= plan.count) return;
   const int group = args.heads.heads / args.heads.kv_heads;
   Place place;
-  place.item = args.step->At<DecodeItem>(args.step->decode_items)[blockIdx.x];
+  place.item = args.step->At<DecodeItem>(plan.items)[blockIdx.x];
   place.kv_head = blockIdx.y;
   place.first_head = blockIdx.y * group + blockIdx.z * kGroup;
   place.num_heads = min(kGroup, group - static_cast<int>(blockIdx.z) * kGroup);
   const DecodeItem& item = place.item;
-  const RowView rows = RowSource{ListKind::kQuery, args.layer, 0, 0}.Of(args.step);
-  if (!rows.Meets(item.row, item.row + 1)) return;
 
   Softmax<kGroup> state;
   RunItem<T, kDim, kGroup>(args, place, state);

@@ -5,11 +5,7 @@
 
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define SKIPSTONE_DEVICE __host__ __device__
-#else
-#define SKIPSTONE_DEVICE
-#endif
+#include "engine/cuda/kernels/attention_work.h"
 
 namespace skipstone::cuda {
 
@@ -22,24 +18,6 @@ struct DeviceRowList {
 
 enum class ListKind : int32_t { kKv, kQuery, kMlp, kAll, kLogits };
 inline constexpr int kListsPerLayer = 3;
-
-// Positions [first, end) of a decode row's sequence: one of num_splits parts, whose results lie at
-// `partial` + split until the last of them is there.
-struct DecodeItem {
-  int32_t row;
-  int32_t first;
-  int32_t end;
-  int32_t split;
-  int32_t num_splits;
-  int32_t partial;
-};
-
-// Up to kPrefillRows rows of one slot, consecutive in row order and in position.
-struct PrefillTile {
-  int32_t row;
-  int32_t count;
-};
-inline constexpr int kPrefillRows = 64;
 
 struct DeviceLogitsRow {
   int32_t slot;
@@ -76,28 +54,39 @@ struct RowView {
   const int32_t* index;
   SKIPSTONE_DEVICE int32_t operator[](int32_t i) const { return index ? index[i] : begin + i; }
 
-  // True if a row of [first, end) is in the list.
-  SKIPSTONE_DEVICE bool Meets(int32_t first, int32_t end) const {
-    if (count == 0) return false;
-    if (index == nullptr) return begin < end && first < begin + count;
-    int32_t low = 0;  // the first list entry that is not below `first`
+  // The tile from its first row in the list to its last one; empty if it has none.
+  SKIPSTONE_DEVICE PrefillTile Clip(const PrefillTile& tile) const {
+    const int32_t low = EntriesBelow(tile.row);
+    const int32_t high = EntriesBelow(tile.row + tile.count);
+    if (low == high) return {tile.row, 0, tile.set};
+    return {(*this)[low], (*this)[high - 1] + 1 - (*this)[low], tile.set};
+  }
+
+  SKIPSTONE_DEVICE bool Has(int32_t row) const {
+    const int32_t i = EntriesBelow(row);
+    return i < count && (*this)[i] == row;
+  }
+
+  SKIPSTONE_DEVICE int32_t EntriesBelow(int32_t row) const {
+    if (index == nullptr) return row < begin ? 0 : row - begin < count ? row - begin : count;
+    int32_t low = 0;
     int32_t high = count;
     while (low < high) {
       const int32_t middle = (low + high) / 2;
-      if (index[middle] < first) {
+      if (index[middle] < row) {
         low = middle + 1;
       } else {
         high = middle;
       }
     }
-    return low < count && index[low] < end;
+    return low;
   }
 };
 
+// Behind it lies a DecodePlan for each layer.
 struct StepHeader {
   int32_t num_rows;
   int32_t num_logits;
-  int32_t num_decode_items;
   int32_t num_prefill_tiles;
   int32_t num_page_updates;
   // Offsets in words.
@@ -106,13 +95,22 @@ struct StepHeader {
   int32_t slots;
   int32_t lists;  // DeviceRowList [num_layers][kListsPerLayer]
   int32_t logits;
-  int32_t decode_items;
   int32_t prefill_tiles;
+  int32_t windows;  // of the tiles' sets, [set][num_layers]; 0: none has one
   int32_t page_updates;
+
+  int32_t sink_tokens;
 
   template <class T>
   SKIPSTONE_DEVICE const T* At(int32_t word) const {
     return reinterpret_cast<const T*>(reinterpret_cast<const int32_t*>(this) + word);
+  }
+  // Of a tile's set; 0: its rows see all positions up to their own.
+  SKIPSTONE_DEVICE int32_t WindowOf(int32_t set, int32_t layer, int32_t num_layers) const {
+    return windows == 0 ? 0 : At<int32_t>(windows)[set * num_layers + layer];
+  }
+  SKIPSTONE_DEVICE const DecodePlan& PlanOf(int32_t layer) const {
+    return reinterpret_cast<const DecodePlan*>(this + 1)[layer];
   }
 };
 

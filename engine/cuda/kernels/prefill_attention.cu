@@ -8,9 +8,13 @@
 // softmax is online, in f32 and base 2. Rows of shared memory are padded by 16 bytes, so that the
 // eight rows of an operand lie in different banks.
 //
+// Positions are taken by index, without the gap between the sink and the window of the tile's first
+// row. Scores are masked where the tile's diagonal or a window's begin crosses the key tile.
+//
 // Memory: K and V once per tile and query head, from the L2 cache after the first. Limits: head_dim
 // 64 or 128.
 #include <cfloat>
+#include <cmath>
 
 #include "engine/cuda/kernels/kv_store.cuh"
 #include "engine/cuda/kernels/launch.h"
@@ -20,10 +24,15 @@ namespace skipstone::cuda {
 namespace {
 
 constexpr int kThreads = 128;
+// Thread blocks of a multiprocessor at a time, with 168 or 128 registers to a thread. Without this
+// bound 128-wide heads take 213, and only two blocks fit.
+template <int kDim>
+constexpr int kBlocks = kDim == 64 ? 4 : 3;
 constexpr int kKeys = 64;  // positions in shared memory at a time
 constexpr int kPadding = 8;
 constexpr int kKeyTiles = kKeys / 8;
 constexpr float kLog2E = 1.4426950408889634f;
+constexpr int kNoWindow = 1 << 30;  // wider than any context
 
 // 16 rows of one warp. Lane (g, t) holds rows g and g + 8 ([0] and [1] below).
 template <int kDim>
@@ -50,7 +59,7 @@ __device__ __forceinline__ void LoadQueries(const AttentionArgs& args, const Pre
       state.q[s][half] = valid ? *reinterpret_cast<const uint32_t*>(row + 16 * s) : 0;
       state.q[s][half + 2] = valid ? *reinterpret_cast<const uint32_t*>(row + 16 * s + 8) : 0;
     }
-    state.max[half] = -FLT_MAX;
+    state.max[half] = -FLT_MAX;  // above a masked score: all weights may be 0
     state.sum[half] = 0;
   }
 #pragma unroll
@@ -60,15 +69,16 @@ __device__ __forceinline__ void LoadQueries(const AttentionArgs& args, const Pre
   }
 }
 
-// One K/V head of a slot and layer, up to position `end`.
+// One K/V head of a slot and layer: indices [0, end) of what a tile sees.
 struct HeadTokens {
   const PagesView& pages;
   const int32_t* table;
   int kv_head;
+  Gap gap;
   int end;
 };
 
-// Begins to copy positions [first, first + kKeys); those from the end on become zero.
+// Begins to copy indices [first, first + kKeys); those from the end on become zero.
 template <class T, int kDim>
 __device__ __forceinline__ void CopyTokens(const HeadTokens& tokens, int first, PagePart part,
                                            T (*to)[kDim + kPadding]) {
@@ -77,14 +87,14 @@ __device__ __forceinline__ void CopyTokens(const HeadTokens& tokens, int first, 
     const int token = i / kVectors;
     const int d = i % kVectors * 8;
     const bool valid = first + token < tokens.end;
-    const T* from =
-        TokenOf<T>(tokens.pages, tokens.table, valid ? first + token : 0, part, tokens.kv_head);
+    const int position = tokens.gap.PositionOf(valid ? first + token : 0);
+    const T* from = TokenOf<T>(tokens.pages, tokens.table, position, part, tokens.kv_head);
     CopyAsync(&to[token][d], from + d, valid);
   }
   CommitCopies();
 }
 
-// scores[j]: of the 8 positions of key tile j.
+// scores[j]: of the 8 indices of key tile j.
 template <class T, int kDim>
 __device__ __forceinline__ void Score(const WarpState<kDim>& state,
                                       const T (*keys)[kDim + kPadding],
@@ -105,24 +115,50 @@ __device__ __forceinline__ void Score(const WarpState<kDim>& state,
   }
 }
 
-// Scores of positions first.. become weights; the state is rescaled to the new maximum. Row r of
-// the warp sees positions up to `last` + r.
-template <int kDim>
-__device__ __forceinline__ void Weigh(int first, int last, WarpState<kDim>& state,
-                                      float (&scores)[kKeyTiles][4]) {
+// What the rows of a warp see: row r the indices up to `own` + r that are below `sink` or not
+// `window` before its own.
+struct WarpSight {
+  int own;
+  int sink;
+  int window;
+};
+
+// Masks what rows do not see of indices first.. . Where no edge falls there is nothing to do.
+__device__ __forceinline__ void Mask(int first, const WarpSight& sight,
+                                     float (&scores)[kKeyTiles][4]) {
+  const int last = first + kKeys - 1;
+  const int last_begin = sight.own + 16 - sight.window;  // of the windows of the warp's rows
+  if (last <= sight.own && (last < sight.sink || first >= last_begin)) return;
   const int g = threadIdx.x % 32 / 4;
   const int t = threadIdx.x % 4;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int own = sight.own + g + 8 * half;
+#pragma unroll
+    for (int j = 0; j < kKeyTiles; ++j) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int index = first + 8 * j + 2 * t + i;
+        const bool seen = index <= own && (index < sight.sink || index > own - sight.window);
+        if (!seen) scores[j][2 * half + i] = -INFINITY;
+      }
+    }
+  }
+}
+
+// Scores become weights; the state is rescaled to the new maximum.
+template <int kDim>
+__device__ __forceinline__ void Weigh(WarpState<kDim>& state, float (&scores)[kKeyTiles][4]) {
   const float scale = kLog2E / sqrtf(static_cast<float>(kDim));
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int visible = last + g + 8 * half;
     float max = state.max[half];
 #pragma unroll
     for (int j = 0; j < kKeyTiles; ++j) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         float& score = scores[j][2 * half + i];
-        score = first + 8 * j + 2 * t + i <= visible ? score * scale : -FLT_MAX;
+        score *= scale;
         max = fmaxf(max, score);
       }
     }
@@ -196,21 +232,27 @@ __device__ __forceinline__ void StoreRows(const AttentionArgs& args, const Prefi
 }
 
 template <class T, int kDim>
-__global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(AttentionArgs args) {
+__global__ void __launch_bounds__(kThreads, kBlocks<kDim>)
+    PrefillAttentionKernel(AttentionArgs args) {
   alignas(16) __shared__ T keys[kKeys][kDim + kPadding];
   alignas(16) __shared__ T values[kKeys][kDim + kPadding];
   WaitForPrevious();
   if (static_cast<int>(blockIdx.x) >= args.step->num_prefill_tiles) return;
-  const PrefillTile tile = args.step->At<PrefillTile>(args.step->prefill_tiles)[blockIdx.x];
   const RowView rows = RowSource{ListKind::kQuery, args.layer, 0, 0}.Of(args.step);
-  if (!rows.Meets(tile.row, tile.row + tile.count)) return;
-
+  const PrefillTile tile =
+      rows.Clip(args.step->At<PrefillTile>(args.step->prefill_tiles)[blockIdx.x]);
+  if (tile.count == 0) return;
   const int head = blockIdx.y;
   const int kv_head = head / (args.heads.heads / args.heads.kv_heads);
   const int position = args.step->At<int32_t>(args.step->positions)[tile.row];
   const int slot = args.step->At<int32_t>(args.step->slots)[tile.row];
-  const int end = position + tile.count;
-  const HeadTokens tokens = {args.pages, TableOf(args.pages, slot, args.layer), kv_head, end};
+  const int window = args.step->WindowOf(tile.set, args.layer, args.pages.num_layers);
+  const Gap gap = Gap::Before(position, window, args.step->sink_tokens);
+  const int own = position - gap.size;
+  const int end = own + tile.count;
+  const HeadTokens tokens = {args.pages, TableOf(args.pages, slot, args.layer), kv_head, gap, end};
+  const WarpSight sight = {own + static_cast<int>(threadIdx.x) / 32 * 16, gap.begin,
+                           window == 0 ? kNoWindow : window};
   WarpState<kDim> state;
   LoadQueries<T, kDim>(args, tile, head, state);
   CopyTokens<T, kDim>(tokens, 0, PagePart::kKey, keys);
@@ -220,12 +262,11 @@ __global__ void __launch_bounds__(kThreads) PrefillAttentionKernel(AttentionArgs
     __syncthreads();  // all keys are there
     float scores[kKeyTiles][4];
     Score<T, kDim>(state, keys, scores);
-    Weigh<kDim>(first, position + threadIdx.x / 32 * 16, state, scores);
+    Mask(first, sight, scores);
+    Weigh<kDim>(state, scores);
     WaitForCopies<0>();
     __syncthreads();  // all values are there, and nobody needs the keys
-    if (first + kKeys < end) {
-      CopyTokens<T, kDim>(tokens, first + kKeys, PagePart::kKey, keys);
-    }
+    if (first + kKeys < end) CopyTokens<T, kDim>(tokens, first + kKeys, PagePart::kKey, keys);
     AddValues<T, kDim>(scores, values, state);
     __syncthreads();  // nobody needs the values
   }

@@ -53,7 +53,9 @@ struct RopeStoreArgs {
 cudaError_t LaunchRopeStore(const RopeStoreArgs& args, int query_rows, int kv_rows,
                             cudaStream_t stream);
 
-// attended[row] = softmax(q K^T / sqrt(head_dim)) V over positions 0..position of the row's slot.
+// attended[row] = softmax(q K^T / sqrt(head_dim)) V over the positions of the row's slot up to its
+// own, but for the gap that its window leaves behind the sink: of that neither page table entries
+// nor pages are read.
 struct AttentionArgs {
   const StepHeader* step;
   int layer;
@@ -68,10 +70,11 @@ struct AttentionArgs {
   float2* partial_states;
   int32_t* arrived;  // [partial][head], zero before and after
 };
-// For the decode items whose row is in the layer's query_rows. `items` bounds the step's.
+// For the decode items of the layer. `items` bounds them.
 cudaError_t LaunchDecodeAttention(const AttentionArgs& args, int items, cudaStream_t stream);
-// For the prefill tiles that meet the layer's query_rows. Rows of a tile that are not in the list
-// get a result that nobody reads. `tiles` bounds the step's.
+// For the prefill tiles that meet the layer's query_rows, from the first of those rows to the last.
+// Rows between that are not in the list have their keys read and get a result that nobody reads.
+// `tiles` bounds the step's.
 cudaError_t LaunchPrefillAttention(const AttentionArgs& args, int tiles, cudaStream_t stream);
 
 // gated[r] = silu(gate[r]) * up[r] for the rows of `source`.

@@ -35,7 +35,7 @@ void DecodeSplit::Plan(std::span<const Row> rows, std::vector<DecodeItem>& items
     for (int32_t s = 0; s < splits; ++s) {
       const auto first = static_cast<int32_t>(s * length);
       const auto end = static_cast<int32_t>(std::min<int64_t>(row.tokens, first + length));
-      items.push_back({row.row, first, end, s, splits, partial});
+      items.push_back({row.row, first, end, s, splits, partial, row.gap});
     }
     if (splits > 1) partial += splits;
   }

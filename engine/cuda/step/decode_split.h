@@ -10,7 +10,8 @@
 
 namespace skipstone::cuda {
 
-// Aims at `target_items` items of equal length however long and many the rows are. At most
+// Aims at `target_items` items of equal length however many rows there are and however much of its
+// sequence each sees: what lies in a gap is in no item. At most
 // target_items + rows items result, and at most 2 * target_items of them are parts of a row.
 class DecodeSplit {
  public:
@@ -24,9 +25,10 @@ class DecodeSplit {
 
   struct Row {
     int32_t row = 0;
-    int32_t tokens = 0;  // its positions are 0 .. tokens - 1
+    int32_t tokens = 0;  // that it sees
+    Gap gap = {};
   };
-  // Appends the items of `rows`, row by row.
+  // Appends the items of `rows`, all those of one layer, row by row.
   void Plan(std::span<const Row> rows, std::vector<DecodeItem>& items) const;
 
  private:

@@ -11,6 +11,17 @@ namespace {
 template <class T>
 constexpr int64_t kWordsOf = sizeof(T) / sizeof(int32_t);
 
+// True if the same rows attend in both layers and each has the same window in both.
+bool AttendAlike(const StepInput& step, int a, int b) {
+  const RowList& x = step.layers[a].query_rows;
+  const RowList& y = step.layers[b].query_rows;
+  if (x.begin != y.begin || x.count != y.count || x.index != y.index) return false;
+  for (size_t set = 0; set < step.windows.size(); set += step.layers.size()) {
+    if (step.windows[set + a] != step.windows[set + b]) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 StepWriter::StepWriter(const ModelShape& shape, const StepLimits& limits, const DecodeSplit& split)
@@ -18,11 +29,13 @@ StepWriter::StepWriter(const ModelShape& shape, const StepLimits& limits, const 
   const int64_t rows = limits.max_rows;
   // A page per row and layer, and what sequences that find their prompt cached bring along.
   max_deltas_ = rows * num_layers_ + 4096;
-  max_words_ = kWordsOf<StepHeader> + 3 * rows +
-               num_layers_ * kListsPerLayer * (kWordsOf<DeviceRowList> + rows) +
-               limits.max_logits_rows * kWordsOf<DeviceLogitsRow> +
-               split_.MaxItems(limits.max_rows) * kWordsOf<DecodeItem> +
-               rows * kWordsOf<PrefillTile> + max_deltas_ * kWordsOf<DevicePageUpdate>;
+  // A sequence, and so a slot, has one set of windows.
+  const int64_t of_layer =
+      kListsPerLayer * (kWordsOf<DeviceRowList> + rows) + kWordsOf<DecodePlan> +
+      split_.MaxItems(limits.max_rows) * kWordsOf<DecodeItem> + limits.max_slots;
+  max_words_ = kWordsOf<StepHeader> + 3 * rows + num_layers_ * of_layer +
+               limits.max_logits_rows * kWordsOf<DeviceLogitsRow> + rows * kWordsOf<PrefillTile> +
+               max_deltas_ * kWordsOf<DevicePageUpdate>;
 }
 
 template <class T>
@@ -71,31 +84,64 @@ int32_t StepWriter::AppendLogits(std::span<const LogitsRow> rows) {
   return Append<DeviceLogitsRow>(out);
 }
 
-void StepWriter::PlanAttention(const StepInput& step) {
-  decode_rows_.clear();
-  items_.clear();
+// Rows that are alone are for the decode attention, the others make tiles.
+void StepWriter::SortRuns(const StepInput& step) {
+  const auto set_of = [&](int32_t row) { return step.windows.empty() ? 0 : step.sets[row]; };
+  alone_.clear();
   tiles_.clear();
   for (const RowRun& run : step.runs) {
     if (run.count == 1) {
-      decode_rows_.push_back({run.begin, step.positions[run.begin] + 1});
+      alone_.push_back(run.begin);
       continue;
     }
-    for (int32_t i = 0; i < run.count; i += kPrefillRows) {
-      tiles_.push_back({run.begin + i, std::min(kPrefillRows, run.count - i)});
+    const int32_t end = run.begin + run.count;
+    for (int32_t row = run.begin; row < end; row += tiles_.back().count) {
+      const int32_t most = std::min(end - row, kPrefillRows);
+      int32_t count = 1;
+      while (count < most && set_of(row + count) == set_of(row)) ++count;
+      tiles_.push_back({row, count, set_of(row)});
     }
   }
+}
+
+DecodePlan StepWriter::AppendDecodePlan(const StepInput& step, int layer) {
+  decode_rows_.clear();
+  items_.clear();
+  const RowList& list = step.layers[layer].query_rows;
+  const RowView attending = {list.begin, list.count, list.index};
+  for (const int32_t row : alone_) {
+    if (!attending.Has(row)) continue;
+    const int32_t position = step.positions[row];
+    const Gap gap = Gap::Before(position, step.Window(row, layer), step.sink_tokens);
+    decode_rows_.push_back({row, position + 1 - gap.size, gap});
+  }
   split_.Plan(decode_rows_, items_);
+  return {static_cast<int32_t>(items_.size()), Append<DecodeItem>(items_)};
+}
+
+// Each layer has a plan, since a split that is good for rows that see 4,096 positions is none for
+// those that see 80, and a row may be either, layer by layer. Layers like the one before, mostly
+// all but two or three, have its plan. A recorded step stays valid: it launches what any plan of
+// its bucket may need, and blocks without an item leave.
+void StepWriter::WriteDecodePlans(const StepInput& step) {
+  const int layers = static_cast<int>(step.layers.size());
+  used_ += layers * kWordsOf<DecodePlan>;
+  DecodePlan plan = {};
+  for (int layer = 0; layer < layers; ++layer) {
+    if (layer == 0 || !AttendAlike(step, layer, layer - 1)) plan = AppendDecodePlan(step, layer);
+    std::memcpy(words_ + kWordsOf<StepHeader> + layer * kWordsOf<DecodePlan>, &plan, sizeof(plan));
+  }
 }
 
 int64_t StepWriter::Write(const StepInput& step, void* to) {
   static_assert(sizeof(PageUpdate) == sizeof(DevicePageUpdate));
   words_ = static_cast<int32_t*>(to);
   used_ = kWordsOf<StepHeader>;
-  PlanAttention(step);
+  SortRuns(step);
+  WriteDecodePlans(step);
   StepHeader header = {};
   header.num_rows = static_cast<int32_t>(step.tokens.size());
   header.num_logits = static_cast<int32_t>(step.logits.size());
-  header.num_decode_items = static_cast<int32_t>(items_.size());
   header.num_prefill_tiles = static_cast<int32_t>(tiles_.size());
   header.num_page_updates = static_cast<int32_t>(step.page_updates.size());
   header.tokens = Append(step.tokens);
@@ -103,8 +149,10 @@ int64_t StepWriter::Write(const StepInput& step, void* to) {
   header.slots = Append(step.slots);
   header.lists = AppendLists(step.layers);
   header.logits = AppendLogits(step.logits);
-  header.decode_items = Append<DecodeItem>(items_);
   header.prefill_tiles = Append<PrefillTile>(tiles_);
+  // Decode items carry their gaps.
+  if (!tiles_.empty() && !step.windows.empty()) header.windows = Append(step.windows);
+  header.sink_tokens = step.sink_tokens;
   header.page_updates = Append(step.page_updates);
   std::memcpy(words_, &header, sizeof(header));
   return int64_t{used_} * static_cast<int64_t>(sizeof(int32_t));

@@ -34,7 +34,9 @@ class StepWriter {
   int32_t AppendLists(std::span<const LayerRows> layers);
   DeviceRowList AppendList(const RowList& list);
   int32_t AppendLogits(std::span<const LogitsRow> rows);
-  void PlanAttention(const StepInput& step);
+  void SortRuns(const StepInput& step);
+  void WriteDecodePlans(const StepInput& step);
+  DecodePlan AppendDecodePlan(const StepInput& step, int layer);
 
   DecodeSplit split_;
   int num_layers_ = 0;
@@ -46,6 +48,7 @@ class StepWriter {
   int32_t num_top_ = 0;
   const int32_t* last_index_ = nullptr;
   int32_t last_offset_ = 0;
+  std::vector<int32_t> alone_;  // rows that are a run of their own
   std::vector<DecodeSplit::Row> decode_rows_;
   std::vector<DecodeItem> items_;
   std::vector<PrefillTile> tiles_;

@@ -59,6 +59,10 @@ TEST(GenerateCommandTest, SkipsWhatTheFlagSays) {
   EXPECT_EQ(spec.out, skipped);
   EXPECT_THAT(spec.err, HasSubstr("KV pages 4 used + 4 omitted"));
 
+  const CliResult windowed = Generate(server, {"5 6", "--max_tokens=5", "--skip=win:last=50%/32"});
+  EXPECT_EQ(windowed.out, FakeText(FakeOutput({5, 6}, "win:2-3/32", 5)) + "\n");
+  EXPECT_THAT(windowed.err, HasSubstr("skip custom (win:2-3/32)"));
+
   const CliResult unknown = Generate(server, {"5 6", "--skip", "deeper"});
   EXPECT_EQ(unknown.exit_code, 1);
   EXPECT_THAT(unknown.err, AllOf(HasSubstr("NOT_FOUND"), HasSubstr("deeper"), HasSubstr("half")));
@@ -66,6 +70,9 @@ TEST(GenerateCommandTest, SkipsWhatTheFlagSays) {
   EXPECT_EQ(malformed.exit_code, 1);
   EXPECT_THAT(malformed.err, HasSubstr("INVALID_ARGUMENT"));
   EXPECT_EQ(malformed.out, "");
+  const CliResult wide = Generate(server, {"5 6", "--skip", "win:last=1/72"});
+  EXPECT_EQ(wide.exit_code, 1);
+  EXPECT_THAT(wide.err, HasSubstr("layer 3 has a window of 72 tokens"));
 }
 
 TEST(GenerateCommandTest, TextAppearsAsItComes) {

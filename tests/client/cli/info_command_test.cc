@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "engine/skip/skip_set.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/cli/run_skipstone.h"
@@ -14,7 +15,8 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr char kYaml[] = R"(
-levels: {full: none, half: "attn:last=50%"}
+levels: {full: none, half: "attn:last=50%", near: "attn:3+win:1/64,2/32"}
+policy: {max_skipped_attention: 3, max_windowed_attention: 2, min_window: 24}
 experiments:
   - name: exp
     enabled: true
@@ -30,7 +32,9 @@ TEST(InfoCommandTest, ShowsModelLoadLevelsAndExperiments) {
   for (const char* text :
        {"fake (f32, fingerprint 0000000000005eed)", "4 layers", "context 64",
         "8 sequences, 100 queued of 1048576 prompt tokens, 16 rows of work a step", "default full",
-        "custom specs allowed", "0 running, 0 waiting of 0 prompt tokens\n",
+        "custom specs allowed, at most 3 attention sublayers skipped and 2 windowed\n",
+        "24 tokens or more, beside the first ", "windowed attention", "attn:3+win:1/64,2/32",
+        "0 running, 0 waiting of 0 prompt tokens\n",
         "1000 of 4 tokens: 0 used, 0 cached, 1000 free", "level", "half", "attn:2-3", "experiment",
         "metadata:x-user-id", "treatment"}) {
     EXPECT_THAT(info.out, HasSubstr(text));
@@ -45,6 +49,14 @@ TEST(InfoCommandTest, JsonHoldsBothAnswers) {
   const json answer = json::parse(info.out);
   EXPECT_EQ(answer["model"]["num_layers"], 4);
   EXPECT_EQ(answer["model"]["levels"][1]["spec"], "attn:2-3");
+  const json& near = answer["model"]["levels"][2];
+  EXPECT_EQ(near["skipped_attention"], 1);
+  EXPECT_EQ(near["windowed_attention"], 2);
+  EXPECT_EQ(near["smallest_window_tokens"], 32);
+  EXPECT_EQ(answer["model"]["levels"][1]["windowed_attention"], 0);
+  EXPECT_EQ(answer["model"]["max_windowed_attention"], 2);
+  EXPECT_EQ(answer["model"]["min_window_tokens"], 24);
+  EXPECT_EQ(answer["model"]["sink_tokens"], kSinkTokens);
   EXPECT_EQ(answer["model"]["experiments"][0]["arms"].size(), 2);
   EXPECT_EQ(answer["load"]["kv_pages_free"], 1000);
   EXPECT_EQ(answer["load"]["draining"], false);

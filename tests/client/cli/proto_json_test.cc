@@ -39,9 +39,11 @@ TEST(ProtoJsonTest, IdsAreHexadecimal) {
   v1::AppliedSkip skip;
   skip.set_skip_id(0x00ab'cdef'0123'4567);
   skip.mutable_layers()->add_attention(3);
+  skip.mutable_layers()->add_windowed()->set_tokens(64);
   const Json json = ProtoToJson(skip);
   EXPECT_EQ(json["skip_id"], "00abcdef01234567");
-  EXPECT_EQ(json["layers"].dump(), R"({"attention":[3],"mlp":[]})");
+  EXPECT_EQ(json["layers"].dump(),
+            R"({"attention":[3],"mlp":[],"windowed":[{"layer":0,"tokens":64}]})");
 }
 
 TEST(ProtoJsonTest, RepeatedMessagesAndStrings) {

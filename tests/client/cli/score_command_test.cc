@@ -36,7 +36,7 @@ double LogprobSum(FakeServer& server, const std::string& text, const std::string
 
 TEST(ScoreCommandTest, NumbersAreThoseOfTheScoreCall) {
   FakeServer server;
-  for (const std::string spec : {"none", "attn:last=2"}) {
+  for (const std::string spec : {"none", "attn:2-3", "win:2-3/32"}) {
     const CliResult result = Score(server, {"--json", "--skip", spec, "1 2 3 4 5 6"});
     ASSERT_EQ(result.exit_code, 0) << result.err;
     const json score = json::parse(result.out);
@@ -47,10 +47,10 @@ TEST(ScoreCommandTest, NumbersAreThoseOfTheScoreCall) {
     EXPECT_NEAR(score["logprob_sum"].get<double>(), sum, 1e-6);
     EXPECT_NEAR(score["nats_per_token"].get<double>(), -sum / 5, 1e-6);
     EXPECT_NEAR(score["perplexity"].get<double>(), std::exp(-sum / 5), 1e-3);
-    EXPECT_EQ(score["skip"], spec == "none" ? "none" : "attn:2-3");
+    EXPECT_EQ(score["skip"], spec);
     EXPECT_GE(score["seconds"].get<double>(), 0);
     EXPECT_GT(score["kv_pages_used"].get<int>(), 0);
-    EXPECT_EQ(score["kv_pages_omitted"].get<int>() > 0, spec != "none");
+    EXPECT_EQ(score["kv_pages_omitted"].get<int>() > 0, spec == "attn:2-3");
   }
 }
 

@@ -12,7 +12,8 @@ TEST(SkipFlagTest, NamesAreLevels) {
 }
 
 TEST(SkipFlagTest, AllElseIsASpec) {
-  for (const char* text : {"none", "attn:last=33%", "block:3", "Full", "1", "", "caf\xc3\xa9"}) {
+  for (const char* text :
+       {"none", "attn:last=33%", "win:0-3/64", "block:3", "Full", "1", "", "caf\xc3\xa9"}) {
     EXPECT_TRUE(SkipFromText(text).has_spec()) << text;
     EXPECT_EQ(SkipFromText(text).spec(), text);
   }
@@ -20,7 +21,7 @@ TEST(SkipFlagTest, AllElseIsASpec) {
 
 TEST(SkipFlagTest, CeilingsAreReadAlike) {
   EXPECT_EQ(CeilingFromText("attn-33").ceiling_level(), "attn-33");
-  for (const char* text : {"none", "attn:last=33%", ""}) {
+  for (const char* text : {"none", "attn:last=33%", "win:0-3/64", ""}) {
     EXPECT_TRUE(CeilingFromText(text).has_ceiling_spec()) << text;
     EXPECT_EQ(CeilingFromText(text).ceiling_spec(), text);
   }

@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -95,6 +97,28 @@ class BackendStagesTest : public testing::TestWithParam<StageCase> {
       AddRows(1, 9 + i, 1, 1, decode);
       Check(decode);
     }
+  }
+
+  // Prompts in chunks, then decode rows, of slots with windows that differ and of one without. At
+  // the end slot 0 is at 168, with holes in both layers.
+  void CheckWindows(const ModelShape& shape, const StepLimits& limits) {
+    Start(shape, Type(), limits);
+    const auto check = [&](std::initializer_list<std::array<int, 3>> rows) {
+      StageStep step;
+      step.window = [](int slot, int layer) {
+        constexpr int kWindows[4][2] = {{40, 16}, {0, 24}, {0, 0}, {16, 0}};
+        return kWindows[slot][layer];
+      };
+      for (const auto& [slot, first, count] : rows) {
+        AddRows(slot, first, count, std::min(count, 24), step);
+      }
+      Check(step);
+    };
+    check({{0, 0, 90}, {1, 0, 30}});
+    check({{0, 90, 75}, {2, 0, 20}, {3, 0, 60}});
+    check({{1, 30, 35}, {0, 165, 1}, {3, 60, 5}});
+    for (int i = 0; i < 3; ++i)
+      check({{3, 65 + i, 1}, {2, 20 + i, 1}, {0, 166 + i, 1}, {1, 65 + i, 1}});
   }
 
   DType type_ = DType::kF32;
@@ -225,6 +249,80 @@ TEST_P(BackendStagesTest, MixesRowListsOfDifferentSkips) {
       return StageUse{true, lives, lives};
     };
     Check(step);
+  }
+}
+
+// Every position is a row: of the prompt that comes at once and of the one that comes behind it.
+TEST_P(BackendStagesTest, SeesSinkAndWindowAlone) {
+  for (const int window : {16, 24, 64, 72, 128}) {
+    SCOPED_TRACE(testing::Message() << "window " << window);
+    Start(Shape(), Type());
+    for (const int first : {0, 150}) {
+      StageStep step;
+      step.use = [](int, int) { return StageUse{true, true, false}; };
+      step.window = [window](int, int layer) { return layer == 0 ? window : 16; };
+      AddRows(0, first, first == 0 ? 150 : 61, first == 0 ? 150 : 61, step);
+      Check(step);
+    }
+  }
+}
+
+TEST_P(BackendStagesTest, ServesWindowsOfEveryPageSize) {
+  for (const int page_tokens : GetParam().page_tokens) {
+    SCOPED_TRACE(testing::Message() << "page_tokens " << page_tokens);
+    StepLimits limits = SmallLimits();
+    limits.page_tokens = page_tokens;
+    limits.num_pages = 700 / page_tokens + 16;
+    CheckWindows(Shape(), limits);
+  }
+}
+
+TEST_P(BackendStagesTest, ServesWindowsOfHeadSizesAndGroups) {
+  for (const auto& [head_dim, num_heads, kv_heads] : GetParam().heads) {
+    SCOPED_TRACE(testing::Message() << num_heads << " heads of " << head_dim);
+    ModelShape shape = Shape();
+    shape.head_dim = head_dim;
+    shape.heads = num_heads;
+    shape.kv_heads = kv_heads;
+    CheckWindows(shape, SmallLimits());
+  }
+}
+
+// Rows without logits go as deep as the sink, or a window of a row that goes deeper, needs them: in
+// the middle layer rows of one slot follow each other in a list, their positions jump, and between
+// them there are no pages.
+TEST_P(BackendStagesTest, RowsOfAListMayJumpFromSinkToWindow) {
+  constexpr int kWindows[] = {0, 24, 16};
+  const int page_tokens = SmallLimits().page_tokens;
+  ModelShape shape = Shape();
+  shape.num_layers = 3;
+  for (const int count : {150, 117}) {
+    SCOPED_TRACE(testing::Message() << count << " rows");
+    Start(shape, Type());
+    StageStep prompt;
+    prompt.window = [&](int, int layer) { return kWindows[layer]; };
+    AddRows(0, 0, count, 2, prompt);
+    // The first row behind the sink that stores K and V in each layer; none goes beyond the last.
+    std::array<int, 4> first = {0, 0, 0, count};
+    first[2] = (count - 2 - kWindows[2] + 1) / page_tokens * page_tokens;
+    first[1] = (first[2] - kWindows[1] + 1) / page_tokens * page_tokens;
+    prompt.use = [&](int r, int layer) {
+      const StageRow& row = prompt.rows[r];
+      const auto enters = [&](int l) {
+        return row.logits ||
+               (l < 3 && row.position / page_tokens <= (kSinkTokens - 1) / page_tokens) ||
+               row.position >= first[l];
+      };
+      const bool runs = enters(layer + 1);
+      return StageUse{enters(layer), runs, runs};
+    };
+    Check(prompt);
+    for (int i = 0; i < 3; ++i) {
+      StageStep decode;
+      decode.window = prompt.window;
+      AddRows(0, count + i, 1, 1, decode);
+      Check(decode);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
-// Logits are bitwise independent of everything but the sequence: of the batch, of chunks, of
-// threads, of row lists and of pages.
+// Logits are bitwise independent of everything but the sequence: of the batch and its windows, of
+// chunks, of threads, of row lists and of pages.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -31,6 +31,17 @@ ModelShape Shape() {
 
 int32_t TokenAt(int slot, int position) { return (slot * 37 + position * 11 + 5) % 140; }
 
+struct Model {
+  DType type = DType::kF32;
+  bool windows = false;  // sequence 0 has some
+};
+
+// Others have windows where sequence 0 has none, and other ones.
+int WindowOf(bool windows, int slot, int layer) {
+  constexpr int kWindows[][2] = {{0, 0}, {64, 24}, {40, 0}, {0, 16}};
+  return kWindows[(slot + windows) % 4][layer];
+}
+
 struct Way {
   int threads = 1;
   int page_tokens = 16;
@@ -43,7 +54,7 @@ struct Way {
 // Logits of sequence 0 by position, under one way of running it.
 class Runner {
  public:
-  Runner(const StageModel& model, const Way& way) : way_(way) {
+  Runner(const StageModel& model, bool windows, const Way& way) : windows_(windows), way_(way) {
     auto backend =
         MakeCpuBackend(model.shape, {.threads = way.threads, .memory_bytes = int64_t{1} << 30});
     SKIPSTONE_CHECK(backend.ok());
@@ -73,6 +84,7 @@ class Runner {
   StageStep MakeStep(int first, int end) const {
     StageStep step;
     step.index_lists = way_.index_lists;
+    step.window = [this](int slot, int layer) { return WindowOf(windows_, slot, layer); };
     // Sequence 0 comes last, so that its rows fall elsewhere in the tiles.
     for (int slot = way_.sequences - 1; slot >= 0; --slot) {
       for (int p = first; p < end; ++p) step.rows.push_back({slot, p, TokenAt(slot, p), true});
@@ -84,17 +96,20 @@ class Runner {
     return step;
   }
 
+  const bool windows_;
   const Way way_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<StageDriver> driver_;
 };
 
-class InvarianceTest : public testing::TestWithParam<DType> {
+class InvarianceTest : public testing::TestWithParam<Model> {
  protected:
-  InvarianceTest() : model_(Shape(), GetParam()), expected_(Runner(model_, Way{}).Run()) {}
+  InvarianceTest()
+      : model_(Shape(), GetParam().type),
+        expected_(Runner(model_, GetParam().windows, Way{}).Run()) {}
 
   void ExpectSameBits(const Way& way) {
-    const auto actual = Runner(model_, way).Run();
+    const auto actual = Runner(model_, GetParam().windows, way).Run();
     ASSERT_FALSE(actual.empty());
     for (const auto& [position, top] : actual) {
       const std::vector<TokenLogprob>& expected = expected_.at(position);
@@ -152,8 +167,12 @@ TEST_P(InvarianceTest, RowsOfOneSequenceInAnyOrderOfLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, InvarianceTest,
-                         testing::Values(DType::kF32, DType::kF16, DType::kBF16),
-                         [](const auto& info) { return std::string(NameOf(info.param)); });
+                         testing::Values(Model{DType::kF32}, Model{DType::kF16},
+                                         Model{DType::kBF16}, Model{DType::kF32, true}),
+                         [](const auto& info) {
+                           return std::string(NameOf(info.param.type)) +
+                                  (info.param.windows ? "Windows" : "");
+                         });
 
 }  // namespace
 }  // namespace skipstone

@@ -4,13 +4,17 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "engine/backend/backend.h"
 #include "engine/model/llama.h"
+#include "engine/skip/skip_set.h"
 #include "tests/engine/cpu/stage_model.h"
 
 namespace skipstone {
@@ -32,12 +36,39 @@ struct StageUse {
 struct StageStep {
   std::vector<StageRow> rows;
   std::function<StageUse(int row, int layer)> use;  // empty: everything
-  bool index_lists = false;                         // never ranges
+  // Empty: every row sees all positions up to its own, else as StepInput::Window says.
+  std::function<int(int slot, int layer)> window;
+  bool index_lists = false;  // never ranges
   std::vector<SlotStart> slot_starts;
   bool sample = false;
   int top_n = -1;  // alternatives asked for; -1: the whole vocabulary
 
   StageUse UseOf(int row, int layer) const { return use ? use(row, layer) : StageUse{}; }
+  int WindowOf(int slot, int layer) const { return window ? window(slot, layer) : 0; }
+  bool Sees(const StageRow& row, int layer, int position) const {
+    const int tokens = WindowOf(row.slot, layer);
+    return position <= row.position &&
+           (tokens == 0 || position < kSinkTokens || row.position - position < tokens);
+  }
+};
+
+// The sets of windows of a step's rows, each once.
+struct StageWindows {
+  std::vector<int32_t> sets;     // [rows]
+  std::vector<int32_t> windows;  // [sets][num_layers]
+
+  StageWindows(const StageStep& step, int num_layers) {
+    if (!step.window) return;
+    std::map<std::vector<int32_t>, int32_t> set_of;
+    for (const StageRow& row : step.rows) {
+      std::vector<int32_t> set;
+      for (int l = 0; l < num_layers; ++l) set.push_back(step.window(row.slot, l));
+      const auto next = static_cast<int32_t>(set_of.size());
+      const auto [it, added] = set_of.try_emplace(set, next);
+      if (added) windows.insert(windows.end(), set.begin(), set.end());
+      sets.push_back(it->second);
+    }
+  }
 };
 
 class StageDriver {
@@ -53,7 +84,8 @@ class StageDriver {
     std::vector<int32_t> tokens, positions, slots;
     std::vector<LogitsRow> logits;
     std::vector<RowRun> runs;
-    std::vector<PageUpdate> updates;
+    const StageWindows windows(step, model_.shape.num_layers);
+    const std::vector<PageUpdate> updates = UpdatePages(step);
     for (int r = 0; r < rows; ++r) {
       const StageRow& row = step.rows[r];
       tokens.push_back(row.token);
@@ -71,7 +103,6 @@ class StageDriver {
       } else {
         runs.push_back({r, 1});
       }
-      for (int l = 0; l < model_.shape.num_layers; ++l) AddPages(row, l, updates);
     }
     std::vector<LayerRows> layers;
     for (int l = 0; l < model_.shape.num_layers; ++l) {
@@ -86,6 +117,9 @@ class StageDriver {
                           .layers = layers,
                           .logits = logits,
                           .runs = runs,
+                          .sets = windows.sets,
+                          .windows = windows.windows,
+                          .sink_tokens = kSinkTokens,
                           .slot_starts = step.slot_starts,
                           .page_updates = updates};
     backend_.BeginStep(input);
@@ -119,6 +153,8 @@ class StageDriver {
   }
 
  private:
+  using Block = std::array<int, 3>;  // slot, layer, block
+
   // Keeps the memory of index lists.
   struct Lists {
     template <class Pick>
@@ -139,22 +175,53 @@ class StageDriver {
 
   int32_t NewPage() { return next_page_++; }
 
-  void AddPages(const StageRow& row, int layer, std::vector<PageUpdate>& updates) {
-    updates.insert(updates.end(), pending_.begin(), pending_.end());
+  // Pages for the blocks that the rows of the step write or see. What else a windowed layer has up
+  // to there becomes a hole: the table names a page that is full of NaN since Poison.
+  std::vector<PageUpdate> UpdatePages(const StageStep& step) {
+    std::vector<PageUpdate> updates = std::move(pending_);
     pending_.clear();
-    for (int block = 0; block <= row.position / limits_.page_tokens; ++block) {
-      const auto [it, added] = page_of_.try_emplace({row.slot, layer, block}, 0);
+    std::set<Block> used;
+    std::set<Block> others;
+    for (int r = 0; r < static_cast<int>(step.rows.size()); ++r) {
+      for (int l = 0; l < model_.shape.num_layers; ++l) {
+        for (int block = 0; block <= step.rows[r].position / limits_.page_tokens; ++block) {
+          (Uses(step, r, l, block) ? used : others).insert({step.rows[r].slot, l, block});
+        }
+      }
+    }
+    for (const Block& at : used) {
+      others.erase(at);
+      holes_.erase(at);
+      const auto [it, added] = page_of_.try_emplace(at, 0);
       if (!added) continue;
       it->second = NewPage() % static_cast<int32_t>(limits_.num_pages);
-      updates.push_back({row.slot, layer, block, it->second});
+      updates.push_back({at[0], at[1], at[2], it->second});
     }
+    for (const Block& at : others) {
+      page_of_.erase(at);
+      if (!holes_.insert(at).second) continue;
+      updates.push_back({at[0], at[1], at[2], static_cast<int32_t>(limits_.num_pages) - 1});
+    }
+    return updates;
+  }
+
+  bool Uses(const StageStep& step, int r, int layer, int block) const {
+    const StageRow& row = step.rows[r];
+    if (step.WindowOf(row.slot, layer) == 0) return true;
+    const StageUse use = step.UseOf(r, layer);
+    if (use.kv && block == row.position / limits_.page_tokens) return true;
+    for (int i = 0; use.query && i < limits_.page_tokens; ++i) {
+      if (step.Sees(row, layer, block * limits_.page_tokens + i)) return true;
+    }
+    return false;
   }
 
   const StageModel& model_;
   Backend& backend_;
   const StepLimits limits_;
   const Weights weights_;
-  std::map<std::array<int, 3>, int32_t> page_of_;  // {slot, layer, block}
+  std::map<Block, int32_t> page_of_;
+  std::set<Block> holes_;
   std::vector<PageUpdate> pending_;
   int32_t next_page_ = 0;
 };

@@ -48,8 +48,8 @@ class StageReference {
     }
     for (int r = 0; r < rows; ++r) {
       if (!step.UseOf(r, l).query) continue;
-      Add(Times(w.o, Attend(step.rows[r], l, Rope(Times(w.q, normed[r]), step.rows[r].position))),
-          residual[r]);
+      const Vec q = Rope(Times(w.q, normed[r]), step.rows[r].position);
+      Add(Times(w.o, Attend(step, step.rows[r], l, q)), residual[r]);
     }
     for (int r = 0; r < rows; ++r) {
       if (!step.UseOf(r, l).mlp) continue;
@@ -61,23 +61,27 @@ class StageReference {
     }
   }
 
-  Vec Attend(const StageRow& row, int l, const Vec& q) const {
+  Vec Attend(const StageStep& step, const StageRow& row, int l, const Vec& q) const {
     const ModelShape& s = model_.shape;
+    std::vector<int> seen;
+    for (int p = 0; p <= row.position; ++p) {
+      if (step.Sees(row, l, p)) seen.push_back(p);
+    }
     Vec out(q.size());
     for (int h = 0; h < s.heads; ++h) {
       const int kv = h / (s.heads / s.kv_heads) * s.head_dim;
       Vec scores;
-      for (int p = 0; p <= row.position; ++p) {
+      for (const int p : seen) {
         const Vec& k = keys_.at({row.slot, l, p});
         double dot = 0;
         for (int d = 0; d < s.head_dim; ++d) dot += q[h * s.head_dim + d] * k[kv + d];
         scores.push_back(dot / std::sqrt(s.head_dim));
       }
       const Vec logs = LogSoftmax(scores);
-      for (int p = 0; p <= row.position; ++p) {
-        const Vec& v = values_.at({row.slot, l, p});
+      for (size_t i = 0; i < seen.size(); ++i) {
+        const Vec& v = values_.at({row.slot, l, seen[i]});
         for (int d = 0; d < s.head_dim; ++d) {
-          out[h * s.head_dim + d] += std::exp(logs[p]) * v[kv + d];
+          out[h * s.head_dim + d] += std::exp(logs[i]) * v[kv + d];
         }
       }
     }

@@ -100,6 +100,18 @@ TEST_P(VectorOpsTest, AddToAddsEveryElement) {
   }
 }
 
+TEST_P(VectorOpsTest, ScaleMultipliesEveryElement) {
+  for (const int64_t n : kLengths) {
+    const std::vector<float> in = RandomFloats(n, 1);
+    std::vector<float> out(n + 1, 7.0f);
+    Scale(in.data(), 0.3f, n, out.data());
+    for (int64_t i = 0; i < n; ++i) ASSERT_EQ(out[i], in[i] * 0.3f) << i << " of " << n;
+    EXPECT_EQ(out[n], 7.0f) << n;
+    Scale(out.data(), 3.0f, n, out.data());
+    for (int64_t i = 0; i < n; ++i) ASSERT_EQ(out[i], in[i] * 0.3f * 3.0f) << i << " of " << n;
+  }
+}
+
 TEST_P(VectorOpsTest, RotatesThePairsOfEachHead) {
   for (const int half : {4, 8, 12, 20, 64}) {
     constexpr int kHeads = 3;

@@ -28,6 +28,29 @@ TEST(DecodeSplitTest, OneLongRowFillsTheDevice) {
   for (const DecodeItem& item : items) EXPECT_EQ(item.end - item.first, 256);
 }
 
+// However long the sequence, a windowed row is what it sees, and a full one beside it is split by
+// what all of them see.
+TEST(DecodeSplitTest, SharesOutWhatRowsSee) {
+  std::vector<DecodeSplit::Row> rows(32, {.tokens = 80, .gap = {16, 4016}});
+  rows[5] = {5, 4096};
+  const auto items = Plan(DecodeSplit(16), rows);
+  int full = 0;
+  for (const DecodeItem& item : items) {
+    if (item.row == 5) {
+      ++full;
+      EXPECT_LE(item.end - item.first, 448);  // 6,576 in 16 parts of whole rounds
+      EXPECT_EQ(item.gap.size, 0);
+    } else {
+      EXPECT_EQ(item.end - item.first, 80);
+      EXPECT_EQ(item.num_splits, 1);
+      EXPECT_EQ(item.gap.PositionOf(15), 15);
+      EXPECT_EQ(item.gap.PositionOf(79), 4095);
+    }
+  }
+  EXPECT_EQ(full, 10);
+  EXPECT_EQ(items.size(), 31u + 10);
+}
+
 // Every position once, the bounds that buffers are sized by, and places for partial results that
 // no two rows share.
 TEST(DecodeSplitTest, CoversEveryPositionWithinItsBounds) {

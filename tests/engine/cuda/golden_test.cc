@@ -14,7 +14,7 @@
 #include "engine/model/weights.h"
 #include "engine/schedule/row_lists.h"
 #include "engine/skip/skip_grammar.h"
-#include "tests/support/test_data.h"
+#include "tests/support/goldens.h"
 
 namespace skipstone {
 namespace {
@@ -28,8 +28,10 @@ constexpr double kTie = 0.05;
 class GoldenPlan {
  public:
   GoldenPlan(const nlohmann::json& cases, int num_layers) {
-    // Three prompts of each skip set follow each other.
-    for (size_t i = 0; i < cases.size(); i += 3) Add(cases[i], num_layers);
+    for (const nlohmann::json& golden : cases) {
+      // Prompts of one skip set follow each other.
+      if (cases_.empty() || golden["skip"] != cases_.back()["skip"]) Add(golden, num_layers);
+    }
   }
 
   const StepPlan& plan() const { return plan_; }
@@ -86,13 +88,12 @@ void CheckCase(const nlohmann::json& golden, const std::vector<LogitsResult>& re
 
 TEST(CudaGoldenTest, EverySkipSetOfTheDemoModelInOneStep) {
   if (!HasCudaDevice()) GTEST_SKIP() << "no device";
-  const std::string model = SourcePath("models/demo");
+  const nlohmann::json goldens = ReadGoldens("tests/golden/demo.json");
+  const std::string model = goldens["model"];
   const ModelConfig config = *ReadModelConfig(model);
   const Safetensors file = *Safetensors::OpenDirectory(model);
   const ModelTensors tensors = *FindTensors(config, file);
-  const GoldenPlan golden(
-      nlohmann::json::parse(ReadTestFile(SourcePath("tests/golden/demo.json")))["cases"],
-      config.shape.num_layers);
+  const GoldenPlan golden(goldens["cases"], config.shape.num_layers);
   const auto backend = *MakeCudaBackend(config.shape);
   const Weights weights = *LoadWeights(tensors, *backend);
   ASSERT_TRUE(backend

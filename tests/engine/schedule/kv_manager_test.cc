@@ -92,7 +92,8 @@ TEST(KvManagerTest, APromptTakesTheRoomThereIs) {
   sequence.planned = 18;
   EXPECT_EQ(kv.RowsThatFit(sequence, 12, kv.unowned_pages()), 2) << "what its last block has left";
   sequence.planned = 20;
-  EXPECT_EQ(kv.RowsThatFit(sequence, 10, kv.unowned_pages()), 4) << "no room: a block, at the cost of others";
+  EXPECT_EQ(kv.RowsThatFit(sequence, 10, kv.unowned_pages()), 4)
+      << "no room: a block, at the cost of others";
   Sequence without_pages(Spec(30, "attn:0-1"), kv.pool(), 4);
   EXPECT_EQ(kv.RowsThatFit(without_pages, 30, kv.unowned_pages()), 30);
 }

@@ -16,7 +16,7 @@ inline constexpr int kTrafficLayers = 4;
 inline constexpr int kTrafficVocab = 50;
 inline constexpr int kTrafficPageTokens = 4;
 
-// What varies from one run to the next. No sequence needs more than 32 pages, with windows 120.
+// What varies from one run to the next. No sequence needs more than 32 pages, with windows 128.
 struct TrafficSetting {
   std::string name;
   int max_batch_tokens = 16;

@@ -87,7 +87,8 @@ Failure PageChecks::Check(const Scheduler& scheduler, std::span<const SequenceId
 }
 
 // A page for each block of a full layer. Of a windowed one all that rows still to be planned read
-// of what is stored, and nothing else unless steps under way have yet to enter it in the cache.
+// of what is stored, and nothing that was out of sight before the blocks that are yet to be entered
+// in the cache.
 Failure PageChecks::CheckHeld(const Sequence& sequence) const {
   const SequencePages& held = sequence.pages;
   const SkipSet& skip = sequence.skip;
@@ -96,8 +97,10 @@ Failure PageChecks::CheckHeld(const Sequence& sequence) const {
                            sequence.spec.id, sequence.planned, skip.ToString(), what, block, layer);
   };
   if (held.num_blocks() != BlocksFor(sequence.planned, page_tokens_)) return "blocks are missing";
+  const int entered = sequence.cursor.blocks() * page_tokens_;
   int64_t pages = 0;
   for (int i = 0; i < std::ssize(held.layers()); ++i) {
+    const int out_of_sight = held.FirstBlock(i, entered, entered);
     const int layer = held.layers()[i];
     const int first = held.FirstBlock(i, sequence.planned, sequence.FirstLogitsRow());
     for (int block = 0; block < held.num_blocks(); ++block) {
@@ -105,7 +108,7 @@ Failure PageChecks::CheckHeld(const Sequence& sequence) const {
       const bool read = block < held.SinkBlocks() || block >= first;
       pages += has ? 1 : 0;
       if (read && !has) return fail("no page", block, layer);
-      if (has && !read && sequence.in_flight == 0 && block < sequence.cursor.blocks()) {
+      if (has && block >= held.SinkBlocks() && block < out_of_sight) {
         return fail("a page too many", block, layer);
       }
     }
@@ -113,8 +116,8 @@ Failure PageChecks::CheckHeld(const Sequence& sequence) const {
   if (pages != held.num_pages()) return "pages are counted wrong";
   const bool decodes = sequence.in_flight == 0 && sequence.decoding;
   if (!decodes || pages == PagesFor(sequence.planned, skip, page_tokens_)) return std::nullopt;
-  return absl::StrFormat("%d pages are held, %d expected: sequence %d, %d positions under %s", pages,
-                         PagesFor(sequence.planned, skip, page_tokens_), sequence.spec.id,
+  return absl::StrFormat("%d pages are held, %d expected: sequence %d, %d positions under %s",
+                         pages, PagesFor(sequence.planned, skip, page_tokens_), sequence.spec.id,
                          sequence.planned, skip.ToString());
 }
 

@@ -77,11 +77,7 @@ TEST(LivenessTest, AWindowBelowAFullLayerStopsNoRow) {
 TEST(LivenessTest, AboveTheLastFullAttentionAPromptShrinksToWindowsAndSink) {
   const std::vector<int> lasts = LastLayers(Set("ffvw"), 300, 299);
   for (int row = 0; row < 300; ++row) {
-    const int expected = row < 16    ? 3
-                         : row < 224 ? 1
-                         : row < 256 ? 2
-                         : row < 299 ? 3
-                                     : kAllLayers;
+    const int expected = row < 16 ? 3 : row < 224 ? 1 : row < 256 ? 2 : row < 299 ? 3 : kAllLayers;
     ASSERT_EQ(lasts[row], expected) << "row " << row;
   }
 }

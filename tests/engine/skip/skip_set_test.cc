@@ -1,5 +1,8 @@
 #include "engine/skip/skip_set.h"
 
+#include <vector>
+
+#include "absl/hash/hash_testing.h"
 #include "base/hash.h"
 #include "gtest/gtest.h"
 
@@ -81,6 +84,115 @@ TEST(SkipSetTest, ContainsComparesBothKinds) {
   EXPECT_FALSE(other.Contains(small));
 }
 
+SkipSet Windowed(int num_layers, std::vector<std::pair<int, int>> windows) {
+  SkipSet skip(num_layers);
+  for (const auto& [layer, tokens] : windows) skip.WindowAttention(layer, tokens);
+  return skip;
+}
+
+TEST(SkipSetTest, AWindowedLayerIsKeptAndHasItsOwnCount) {
+  const SkipSet skip = Windowed(8, {{6, 64}, {7, 16}, {6, 32}});
+  EXPECT_EQ(skip.WindowedAttention(), 2);
+  EXPECT_EQ(skip.Window(5), 0);
+  EXPECT_EQ(skip.Window(6), 32);
+  EXPECT_EQ(skip.Window(7), 16);
+  EXPECT_EQ(skip.SmallestWindow(), 16);
+  EXPECT_TRUE(skip.KeepsAttention(7));
+  EXPECT_EQ(skip.SkippedAttention(), 0);
+  EXPECT_EQ(skip.KeptAttention(), 8);
+  EXPECT_EQ(skip.LastKeptAttention(), 7);
+  EXPECT_FALSE(skip.SkipsEverything());
+  EXPECT_EQ(SkipSet(8).WindowedAttention(), 0);
+  EXPECT_EQ(SkipSet(8).SmallestWindow(), 0);
+}
+
+TEST(SkipSetTest, FindsTheLastAttentionThatSeesAll) {
+  SkipSet skip(4);
+  EXPECT_EQ(skip.LastFullAttention(), 3);
+  skip.WindowAttention(3, 64);
+  EXPECT_EQ(skip.LastFullAttention(), 2);
+  skip.WindowAttention(1, 64);
+  skip.SkipAttention(2);
+  EXPECT_EQ(skip.LastFullAttention(), 0);
+  EXPECT_EQ(skip.LastKeptAttention(), 3);
+  skip.WindowAttention(0, 64);
+  EXPECT_EQ(skip.LastFullAttention(), -1);
+  EXPECT_EQ(skip.LastKeptAttention(), 3);
+}
+
+TEST(SkipSetTest, SkippingTakesTheWindowAway) {
+  SkipSet skip = Windowed(4, {{2, 16}, {3, 64}});
+  skip.SkipAttention(3);
+  skip.SkipAttention(3);
+  EXPECT_EQ(skip.WindowedAttention(), 1);
+  EXPECT_EQ(skip.Window(3), 0);
+  EXPECT_EQ(skip.LastKeptAttention(), 2);
+  EXPECT_EQ(skip.ToString(), "attn:3+win:2/16");
+  skip.SkipAttention(2);
+  EXPECT_EQ(skip.WindowedAttention(), 0);
+  EXPECT_EQ(skip.SmallestWindow(), 0);
+  SkipSet never(4);
+  never.SkipAttention(2);
+  never.SkipAttention(3);
+  EXPECT_EQ(skip, never);
+  EXPECT_EQ(skip.id(), never.id());
+}
+
+TEST(SkipSetTest, WritesWindowsBetweenAttentionAndMlp) {
+  SkipSet skip = Windowed(32, {{10, 64}, {11, 64}, {12, 128}, {14, 64}, {15, kMaxWindow}});
+  EXPECT_EQ(skip.ToString(), "win:10-11/64,12/128,14/64,15/262144");
+  skip.SkipMlp(0);
+  skip.SkipAttention(31);
+  EXPECT_EQ(skip.ToString(), "attn:31+win:10-11/64,12/128,14/64,15/262144+mlp:0");
+}
+
+TEST(SkipSetTest, ContainsKeepsTheWindowsThatWereChosen) {
+  const SkipSet full(4);
+  const SkipSet wide = Windowed(4, {{3, 64}});
+  const SkipSet narrow = Windowed(4, {{3, 32}});
+  const SkipSet more = Windowed(4, {{2, 16}, {3, 64}});
+  SkipSet skipped(4);
+  skipped.SkipAttention(3);
+  EXPECT_TRUE(wide.Contains(full));
+  EXPECT_FALSE(full.Contains(wide)) << "it sees more";
+  EXPECT_TRUE(wide.Contains(wide));
+  EXPECT_FALSE(narrow.Contains(wide)) << "its K/V are gone";
+  EXPECT_FALSE(wide.Contains(narrow));
+  EXPECT_TRUE(more.Contains(wide));
+  EXPECT_FALSE(wide.Contains(more));
+  EXPECT_TRUE(skipped.Contains(wide));
+  EXPECT_FALSE(wide.Contains(skipped));
+}
+
+TEST(SkipSetTest, BelowIsWhatKeysAndValuesOfALayerDependOn) {
+  SkipSet skip = Windowed(4, {{1, 64}, {3, 16}});
+  skip.SkipAttention(2);
+  skip.SkipMlp(1);
+  EXPECT_EQ(skip.Below(0), SkipSet(4));
+  EXPECT_EQ(skip.Below(1), SkipSet(4)) << "its own window does not matter";
+  EXPECT_EQ(skip.Below(2).ToString(), "win:1/64+mlp:1");
+  EXPECT_EQ(skip.Below(3).ToString(), "attn:2+win:1/64+mlp:1");
+  EXPECT_EQ(skip.Below(4), skip);
+}
+
+TEST(SkipSetTest, WindowsMakeSetsDiffer) {
+  SkipSet skipped(4);
+  skipped.SkipAttention(3);
+  const std::vector<SkipSet> sets = {SkipSet(4),
+                                     skipped,
+                                     Windowed(4, {{3, 64}}),
+                                     Windowed(4, {{3, 72}}),
+                                     Windowed(4, {{2, 64}}),
+                                     Windowed(4, {{2, 64}, {3, 64}})};
+  for (const SkipSet& a : sets) {
+    for (const SkipSet& b : sets) {
+      EXPECT_EQ(a == b, &a == &b) << a.ToString() << " " << b.ToString();
+      EXPECT_EQ(a.id() == b.id(), &a == &b) << a.ToString() << " " << b.ToString();
+    }
+  }
+  EXPECT_TRUE(absl::VerifyTypeImplementsAbslHashCorrectly(sets));
+}
+
 TEST(SkipSetTest, SetsOfModelsOfDifferentDepthAreNotEqual) {
   EXPECT_EQ(SkipSet(4), SkipSet(4));
   EXPECT_FALSE(SkipSet(4) == SkipSet(5));
@@ -102,6 +214,28 @@ TEST(SkipSetTest, IdsAreFixedValues) {
   for (int layer = 20; layer < 31; ++layer) skip.SkipAttention(layer);
   skip.SkipMlp(30);
   EXPECT_EQ(skip.id(), 0xf0a0a5ef65ed219au);
+  for (const int layer : {16, 17}) skip.WindowAttention(layer, 64);
+  for (const int layer : {18, 19}) skip.WindowAttention(layer, 128);
+  EXPECT_EQ(skip.ToString(), "attn:20-31+win:16-17/64,18-19/128+mlp:30");
+  EXPECT_EQ(skip.id(), 0x2d8d009f21684534u);
+  SkipSet half(32);
+  for (int layer = 16; layer < 32; ++layer) half.WindowAttention(layer, 64);
+  EXPECT_EQ(half.id(), 0x8a884a84d8a85a68u);
+}
+
+TEST(SkipSetTest, AWindowIsAMultipleOfEightWithinItsBounds) {
+  for (const int tokens : {16, 24, 64, 4096, 1 << 18}) EXPECT_TRUE(IsWindow(tokens)) << tokens;
+  for (const int tokens : {0, 8, 15, 17, 20, -16, (1 << 18) + 8, 1000000000}) {
+    EXPECT_FALSE(IsWindow(tokens)) << tokens;
+  }
+}
+
+TEST(SkipSetDeathTest, DiesOnAWindowThatCannotBe) {
+  SkipSet skip(4);
+  skip.SkipAttention(3);
+  EXPECT_DEATH(skip.WindowAttention(2, 20), "check failed");
+  EXPECT_DEATH(skip.WindowAttention(3, 64), "check failed") << "it is skipped";
+  EXPECT_DEATH(skip.WindowAttention(4, 64), "check failed");
 }
 
 TEST(SkipSetDeathTest, DiesOnALayerOutsideTheModel) {
