@@ -40,7 +40,9 @@ TEST_F(BenchArmTest, TakesExactlyThePagesItAsksFor) {
   EXPECT_EQ(BenchArm::PagesNeeded(options_, two), kNoneBlock * 3 * 3 + kHalfBlock * 2 * 3);
   for (const auto& skips : {one, two}) {
     PagePool pool(BenchArm::PagesNeeded(options_, skips));
-    const BenchArm arm(options_, skips, kVocab, kFirstSlot, pool);
+    BenchArm arm(options_, skips, kVocab, kFirstSlot, pool);
+    arm.FillPlans();
+    arm.PrefillPlans();
     EXPECT_EQ(pool.free(), 0);
     EXPECT_EQ(arm.decode_pages(), pool.size() - (arm.mixed() ? 0 : kHalfBlock * 3));
   }
@@ -80,10 +82,47 @@ TEST_F(BenchArmTest, SeveralSetsTakeTurnsAndHaveNoPrefill) {
   }
 }
 
+// Pages of 4 tokens: the sink has 4 blocks, windows of 16 at the end of 61 positions 5.
+TEST_F(BenchArmTest, WindowsKeepTheSinkAndTheTail) {
+  options_.context = options_.prompt = 60;
+  options_.steps = 1;
+  options_.chunk = 16;
+  const SkipSet top = *ParseSkipSet("win:last=2/16", kLayers);
+  const SkipSet below = *ParseSkipSet("win:0-1/16", kLayers);
+  // Windows below a full layer hold each chunk beside what its first row sees.
+  const int64_t full = 2 * 15, chunk = 2 * (4 + 4 + 4);
+  EXPECT_EQ(
+      BenchArm::PagesNeeded({.batch = 1, .prompt = 60, .steps = 0, .chunk = 16, .page_tokens = 4},
+                            std::vector{below}),
+      full + chunk - 2);  // the last chunk is of 12 tokens
+  for (const SkipSet& skip : {top, below}) {
+    PagePool pool(BenchArm::PagesNeeded(options_, std::vector{skip}));
+    BenchArm arm(options_, {skip}, kVocab, kFirstSlot, pool);
+    for (const StepPlan& plan : arm.FillPlans()) {
+      for (const PageUpdate& update : plan.page_updates) EXPECT_GE(update.page, 0);
+    }
+    EXPECT_EQ(pool.used(), options_.batch * (2 * 16 + 2 * (4 + 5)));
+    EXPECT_EQ(arm.decode_pages(), options_.batch * PagesFor(61, skip, 4));
+    for (int repetition = 0; repetition < 3; ++repetition) arm.PrefillPlans();
+    EXPECT_LE(pool.used(), pool.size());
+  }
+}
+
+// Rows that no window reaches stop at the last full layer, in every chunk of the prompt.
+TEST_F(BenchArmTest, EveryChunkSaysHowFarTheFirstLogitsRowIs) {
+  PagePool pool(BenchArm::PagesNeeded(options_, std::vector{none_}));
+  BenchArm arm(options_, {none_}, kVocab, kFirstSlot, pool);
+  for (const StepPlan& plan : arm.PrefillPlans()) {
+    EXPECT_EQ(plan.chunks[0].FirstLogitsRow(), options_.prompt - 1);
+  }
+}
+
 // The fake draws what it reads from pages: a sequence whose pages are another set's, stale or
 // missing draws something else.
 TEST_F(BenchArmTest, EverySequenceDecodesBehindTheContextOfItsSet) {
-  const std::vector<SkipSet> skips{none_, half_};
+  options_.context = 45;
+  options_.chunk = 12;
+  const std::vector<SkipSet> skips{none_, half_, *ParseSkipSet("win:1/16,2-3/24", kLayers)};
   PagePool pool(BenchArm::PagesNeeded(options_, skips));
   BenchArm arm(options_, skips, kVocab, kFirstSlot, pool);
   FakeRunner runner({.vocab = kVocab,
@@ -100,7 +139,7 @@ TEST_F(BenchArmTest, EverySequenceDecodesBehindTheContextOfItsSet) {
   const auto expected = [&](int i, std::vector<int32_t> behind) {
     std::vector<int32_t> tokens = contexts[i];
     tokens.insert(tokens.end(), behind.begin(), behind.end());
-    return FakeToken(tokens, skips[i % 2], kVocab);
+    return FakeToken(tokens, skips[i % skips.size()], kVocab);
   };
   ASSERT_EQ(filled.size(), contexts.size());
   const std::vector<StepPlan> steps = arm.DecodePlans(0, 2);

@@ -16,23 +16,23 @@ using testing::HasSubstr;
 
 TEST(BenchTest, TheWholeRunOnTheCpu) {
   const auto result = RunBench(
-      {.model = "synthetic:layers=4,hidden=64,heads=2,kv_heads=1,ffn=96,vocab=128,context=64",
+      {.model = "synthetic:layers=4,hidden=64,heads=2,kv_heads=1,ffn=96,vocab=128,context=128",
        .backend = "cpu",
        .threads = 2,
        .batch = 3,
-       .context = 17,
-       .prompt = 20,
+       .context = 60,
+       .prompt = 64,
        .steps = 3,
        .rounds = 1,
        .chunk = 8,
-       .skip = "none;attn:last=2",
+       .skip = "none;attn:last=2;win:last=2/16",
        .stages = true,
        .mixed = true});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->flops_kind, "f32 multiply-add");
   ASSERT_EQ(result->ceilings.size(), 1u);
   EXPECT_GT(result->ceilings[0].flops_per_s, 0);
-  ASSERT_EQ(result->arms.size(), 3u);
+  ASSERT_EQ(result->arms.size(), 4u);
   for (const ArmResult& arm : result->arms) {
     SCOPED_TRACE(arm.skip);
     EXPECT_EQ(arm.decode.samples.size(), 3u);
@@ -45,11 +45,18 @@ TEST(BenchTest, TheWholeRunOnTheCpu) {
     EXPECT_GT(sum, 0);
     EXPECT_LE(sum, measured);
   }
-  // Two blocks of 16 tokens; 4, 2 and alternately 4 and 2 layers.
-  EXPECT_EQ(result->arms[0].kv_pages_used, 3 * 2 * 4);
-  EXPECT_EQ(result->arms[1].kv_pages_used, 3 * 2 * 2);
-  EXPECT_EQ(result->arms[2].kv_pages_used, 2 * (4 + 2 + 4));
-  EXPECT_GT(MedianRatio(result->arms[0].decode, result->arms[1].decode, &Sample::floor_seconds), 1);
+  // Four blocks of 16 tokens; a window of 16 behind 63 positions holds the sink's and two.
+  const int none = 4 * 4, skipped = 2 * 4, windowed = 2 * 4 + 2 * 2;
+  EXPECT_EQ(result->arms[0].kv_pages_used, 3 * none);
+  EXPECT_EQ(result->arms[1].kv_pages_used, 3 * skipped);
+  EXPECT_EQ(result->arms[2].kv_pages_used, 3 * windowed);
+  EXPECT_EQ(result->arms[3].kv_pages_used, none + skipped + windowed);
+  const auto floors_to = [&](int arm, Phase ArmResult::*phase) {
+    return MedianRatio(result->arms[0].*phase, result->arms[arm].*phase, &Sample::floor_seconds);
+  };
+  EXPECT_GT(floors_to(1, &ArmResult::decode), floors_to(2, &ArmResult::decode));
+  EXPECT_GT(floors_to(2, &ArmResult::decode), 1);
+  EXPECT_GT(floors_to(2, &ArmResult::prefill), 1);
 }
 
 class DeviceBenchTest : public testing::Test {

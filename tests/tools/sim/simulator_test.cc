@@ -121,15 +121,19 @@ TEST(SimulatorTest, WindowsHoldTheSinkAndTheirTail) {
       RunTrace(Fleet(64, 4, 47), {Row(0, 41, 20)}, "win:last=50%/16").requests[0].refused());
 }
 
-TEST(SimulatorTest, RequestsShedToWindowsBeforeTheySkip) {
-  // As above, but the ceiling windows: two requests of 90 stored tokens want 92 pages each.
-  FleetOptions fleet = Fleet(64, 4, 150);
+// Two requests of 90 stored tokens want 23 x 4 pages each of 174. The deepest layer's window leaves
+// it 9 of 23.
+TEST(SimulatorTest, RequestsShedWindowsWhereTheCeilingHasThem) {
+  FleetOptions fleet = Fleet(64, 4, 174);
+  const std::vector<TraceRow> trace = {Row(0, 40, 51), Row(0, 40, 51)};
+  EXPECT_EQ(RunTrace(fleet, trace).requests[1].preemptions, 1);
   fleet.ceiling = *ParseSkipSet("win:last=50%/16", kSimLayers);
-  const SimResult result = RunTrace(fleet, {Row(0, 40, 51), Row(0, 40, 51)});
-  EXPECT_EQ(result.requests[1].preemptions, 0);
-  EXPECT_TRUE(result.requests[1].shed);
-  EXPECT_EQ(result.requests[1].kept_layers, 4);
-  EXPECT_GT(result.requests[1].windowed_layers, 0);
+  const SimRecord shed = RunTrace(fleet, trace).requests[1];
+  EXPECT_EQ(shed.preemptions, 0);
+  EXPECT_TRUE(shed.shed);
+  EXPECT_EQ(shed.kept_layers, 4);
+  EXPECT_EQ(shed.windowed_layers, 1);
+  EXPECT_EQ(shed.pages, 3 * 23 + 9);
 }
 
 TEST(SimulatorTest, NoRequestsNoResult) {
