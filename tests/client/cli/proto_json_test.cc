@@ -18,13 +18,13 @@ TEST(ProtoJsonTest, FieldsKeepNameTypeAndOrder) {
   finished.mutable_usage()->set_prompt_tokens(7);
   finished.mutable_timing()->set_e2e_ms(1.5);
   finished.set_kv_pages_used(1ull << 53);
-  EXPECT_EQ(
-      ProtoToJson(finished).dump(),
-      R"({"index":2,"reason":"MAX_TOKENS",)"
-      R"("usage":{"prompt_tokens":7,"completion_tokens":0,"cached_prompt_tokens":0},)"
-      R"("timing":{"queue_ms":0.0,"prefill_ms":0.0,"decode_ms":0.0,"ttft_ms":0.0,)"
-      R"("e2e_ms":1.5,"attributed_ms":0.0,"preemptions":0},)"
-      R"("kv_pages_used":9007199254740992,"kv_pages_windowed":0,"kv_pages_omitted":0,"applied":[]})");
+  EXPECT_EQ(ProtoToJson(finished).dump(),
+            R"({"index":2,"reason":"MAX_TOKENS",)"
+            R"("usage":{"prompt_tokens":7,"completion_tokens":0,"cached_prompt_tokens":0},)"
+            R"("timing":{"queue_ms":0.0,"prefill_ms":0.0,"decode_ms":0.0,"ttft_ms":0.0,)"
+            R"("e2e_ms":1.5,"attributed_ms":0.0,"preemptions":0},)"
+            R"("kv_pages_used":9007199254740992,"kv_pages_windowed":0,"kv_pages_omitted":0,)"
+            R"("applied":[]})");
 }
 
 TEST(ProtoJsonTest, OptionalFieldsAreThereOnlyIfSet) {
