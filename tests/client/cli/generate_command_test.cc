@@ -235,7 +235,7 @@ TEST(GenerateCommandTest, AComparisonEndsAtAnUnknownLevelAndShowsWhatRan) {
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, AllOf(HasSubstr("NOT_FOUND"), HasSubstr("deeper")));
   EXPECT_THAT(result.out, StartsWith("--- half ---\n" + text + "\n--- deeper ---\n"));
-  EXPECT_THAT(result.out, ContainsRegex("\nhalf +3 .* 2 +2\n$"));
+  EXPECT_THAT(result.out, ContainsRegex("\nhalf +3 .* 2 +0 +2\n$"));
   EXPECT_THAT(result.out, Not(HasSubstr("--- none ---")));
 
   const CliResult first = Generate(server, {"5 6", "--json", "--skip", "deeper;none"});
