@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Starts skipstone-server on the bundled model, CPU engine.
-# Usage: scripts/demo.sh BIN_DIR           generate one prompt at several skip levels, then stop
+# Usage: scripts/demo.sh BIN_DIR           generate one prompt with several skip sets, then stop
 #        scripts/demo.sh BIN_DIR --stay    stay up on fixed ports until interrupted
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly BIN=${1:?usage: scripts/demo.sh BIN_DIR [--stay]}
 readonly PROMPT='And the LORD spake unto Moses'
-readonly SKIPS='none;attn:last=25%;attn:last=50%;attn:0-11'
+readonly SKIPS='none;attn:last=25%;attn:last=50%;win:last=50%/16;attn:0-11'
 
 LOG=$(mktemp)
 SERVER=

@@ -122,11 +122,16 @@ SECTIONS = [
          "Mean over one request's tokens after the first; distribution over requests.",
          by_level("request_time_per_output_token_seconds"))]),
     (16, "What skipping saves", [
-        (17, "KV pages omitted per request", "short",
-         "Pages that skipped attention layers did not need, mean over requests.",
-         rates_ratio("kv_pages_omitted_total{}", "requests_total{}", "skip_level")),
-        (18, "KV pages omitted", "short", "Per second.",
-         rate("kv_pages_omitted_total{}", "skip_level"), STACKED),
+        (17, "KV pages saved per request", "short",
+         "Omitted: skipped attention layers did not need them. Windowed: they had left the windows "
+         "of attention layers when the request ended. Mean over requests.",
+         {"{{skip_level}} omitted":
+          rates_ratio("kv_pages_omitted_total{}", "requests_total{}", "skip_level"),
+          "{{skip_level}} windowed":
+          rates_ratio("kv_pages_windowed_total{}", "requests_total{}", "skip_level")}),
+        (18, "KV pages saved", "short", "Omitted and windowed, per second.",
+         {"{{skip_level}} omitted": rate("kv_pages_omitted_total{}", "skip_level"),
+          "{{skip_level}} windowed": rate("kv_pages_windowed_total{}", "skip_level")}, STACKED),
         (19, "Sublayers eliminated per token run", "short",
          "(row, sublayer) pairs that requests keep and row liveness did not compute, over the rows "
          "of all steps: high while prompts are read.",

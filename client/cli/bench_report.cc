@@ -22,6 +22,7 @@ void Count(const LoadRecord& record, const GoodputLimits& limits, LoadGroup& gro
   group.Add(record, record.ok(), limits);
   if (!record.ok()) return CountFailure(record, group.failures);
   group.kv_pages_used += record.kv_pages_used;
+  group.kv_pages_windowed += record.kv_pages_windowed;
   group.kv_pages_omitted += record.kv_pages_omitted;
   for (const Duration gap : record.gaps) group.itl.Add(Seconds(gap));
 }
@@ -36,8 +37,8 @@ std::vector<const LoadGroup*> Groups(const BenchReport& report) {
 
 void PrintThroughput(const BenchReport& report, std::ostream& out) {
   std::vector<std::string> header = {
-      "skip",           "requests",         "failed", "requests/s", "output tokens/s",
-      "total tokens/s", "KV pages/request", "omitted"};
+      "skip",           "requests",         "failed",   "requests/s", "output tokens/s",
+      "total tokens/s", "KV pages/request", "windowed", "omitted"};
   if (report.has_ceiling) header.insert(header.end(), {"browned out", "shed"});
   if (report.has_limits) header.insert(header.end(), {"goodput/s", "good %"});
   Table table(header);
@@ -51,6 +52,7 @@ void PrintThroughput(const BenchReport& report, std::ostream& out) {
         FormatNumber(group->output_tokens / report.seconds),
         FormatNumber((group->prompt_tokens + group->output_tokens) / report.seconds),
         FormatNumber(group->kv_pages_used / ok),
+        FormatNumber(group->kv_pages_windowed / ok),
         FormatNumber(group->kv_pages_omitted / ok)};
     if (report.has_ceiling) {
       row.push_back(std::to_string(group->browned_out));
@@ -90,6 +92,7 @@ Json GroupJson(const LoadGroup& group, const BenchReport& report) {
   Json json = {{"ok", group.ok},
                {"failures", Json::object()},
                {"kv_pages_used", group.kv_pages_used},
+               {"kv_pages_windowed", group.kv_pages_windowed},
                {"kv_pages_omitted", group.kv_pages_omitted}};
   for (const auto& [code, entry] : group.failures) {
     json["failures"][code] = {{"count", entry.count}, {"message", entry.message}};

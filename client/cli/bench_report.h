@@ -24,6 +24,7 @@ struct Failures {
 
 struct LoadGroup : GroupReport {
   uint64_t kv_pages_used = 0;
+  uint64_t kv_pages_windowed = 0;
   uint64_t kv_pages_omitted = 0;
   std::map<std::string, Failures> failures;  // by code
 };

@@ -198,7 +198,7 @@ absl::Status GenerateCommand::Generate(const Client& client, v1::GenerateRequest
 
 absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRequest& request,
                                       Io& io) const {
-  Table table({"skip", "tokens", "tokens/s", "TTFT ms", "KV pages used", "omitted"});
+  Table table({"skip", "tokens", "tokens/s", "TTFT ms", "KV pages used", "windowed", "omitted"});
   auto json = nlohmann::ordered_json::array();
   absl::Status status;
   for (const std::string& skip : flags_.Skips()) {
@@ -215,6 +215,7 @@ absl::Status GenerateCommand::Compare(const Client& client, const v1::GenerateRe
       table.AddRow({skip, std::to_string(finished.usage().completion_tokens()),
                     FormatNumber(output.TokensPerSecond()), FormatNumber(generation.TtftMs(output)),
                     std::to_string(finished.kv_pages_used()),
+                    std::to_string(finished.kv_pages_windowed()),
                     std::to_string(finished.kv_pages_omitted())});
     }
     if (!status.ok()) break;

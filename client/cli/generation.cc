@@ -51,11 +51,12 @@ std::string Generation::SummaryLine(const GeneratedOutput& output) const {
   const v1::Finished& finished = *output.finished;
   const v1::AppliedSkip& skip = accepted_.applied_skip();
   std::string line = absl::StrFormat(
-      "%d prompt tokens, %d tokens, %s tokens/s, TTFT %s ms, KV pages %d used + %d omitted, "
-      "skip %s (%s)",
+      "%d prompt tokens, %d tokens, %s tokens/s, TTFT %s ms, "
+      "KV pages %d used + %d windowed + %d omitted, skip %s (%s)",
       accepted_.prompt_tokens(), finished.usage().completion_tokens(),
       FormatNumber(output.TokensPerSecond()), FormatNumber(TtftMs(output)),
-      finished.kv_pages_used(), finished.kv_pages_omitted(), skip.level(), skip.spec());
+      finished.kv_pages_used(), finished.kv_pages_windowed(), finished.kv_pages_omitted(),
+      skip.level(), skip.spec());
   if (!skip.experiment().empty()) {
     absl::StrAppendFormat(&line, ", arm %s/%s", skip.experiment(), skip.arm());
   }

@@ -36,6 +36,7 @@ void LoadStream::OnReadDone(bool ok) {
       break;
     case v1::GenerateEvent::kFinished:
       record_.kv_pages_used = event_.finished().kv_pages_used();
+      record_.kv_pages_windowed = event_.finished().kv_pages_windowed();
       record_.kv_pages_omitted = event_.finished().kv_pages_omitted();
       record_.shed = event_.finished().applied_size() > 0;
       break;

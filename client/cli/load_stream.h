@@ -20,6 +20,7 @@ struct LoadRecord : RequestRecord {
   Time started{};  // when it did
   absl::Status status;
   uint64_t kv_pages_used = 0;
+  uint64_t kv_pages_windowed = 0;
   uint64_t kv_pages_omitted = 0;
   std::vector<Duration> gaps;  // between messages that brought tokens
 

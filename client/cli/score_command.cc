@@ -118,6 +118,7 @@ void ScoreCommand::Print(const TextScore& score, double seconds,
                                    {"nats_per_token", score.NatsPerToken()},
                                    {"perplexity", score.Perplexity()},
                                    {"kv_pages_used", score.kv_pages_used},
+                                   {"kv_pages_windowed", score.kv_pages_windowed},
                                    {"kv_pages_omitted", score.kv_pages_omitted},
                                    {"seconds", seconds}};
     for (const v1::Token& token : tokens) json["token_logprobs"].push_back(ProtoToJson(token));
@@ -133,12 +134,12 @@ void ScoreCommand::Print(const TextScore& score, double seconds,
     io.out << '\n';
   }
   Table table({"skip", "tokens", "windows", "logprob", "nats/token", "perplexity", "KV pages",
-               "omitted", "tokens/s"});
+               "windowed", "omitted", "tokens/s"});
   table.AddRow({score.skip, std::to_string(score.scored_tokens),
                 absl::StrFormat("%d x %d", score.windows, score.window_tokens),
                 FormatNumber(score.logprob_sum, 2), FormatNumber(score.NatsPerToken(), 4),
                 FormatNumber(score.Perplexity(), 2), std::to_string(score.kv_pages_used),
-                std::to_string(score.kv_pages_omitted),
+                std::to_string(score.kv_pages_windowed), std::to_string(score.kv_pages_omitted),
                 FormatNumber(score.scored_tokens / seconds, 0)});
   table.Print(io.out);
 }

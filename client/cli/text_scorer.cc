@@ -53,6 +53,7 @@ absl::Status TextScorer::ScoreWindows(const Windows& windows, const v1::Skip& sk
       score.scored_tokens += result.tokens_size();
       score.logprob_sum += result.logprob_sum();
       score.kv_pages_used += result.kv_pages_used();
+      score.kv_pages_windowed += result.kv_pages_windowed();
       score.kv_pages_omitted += result.kv_pages_omitted();
       for (const v1::Token& token : result.tokens()) {
         if (on_token) on_token(token);

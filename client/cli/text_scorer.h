@@ -18,6 +18,7 @@ struct TextScore {
   uint64_t scored_tokens = 0;
   double logprob_sum = 0;      // natural log
   uint64_t kv_pages_used = 0;  // summed over windows
+  uint64_t kv_pages_windowed = 0;
   uint64_t kv_pages_omitted = 0;
 
   double NatsPerToken() const { return -logprob_sum / scored_tokens; }

@@ -26,7 +26,10 @@ int main(int argc, char** argv) {
   while (stream->Next(event)) {
     if (event.has_delta()) std::cout << event.delta().text() << std::flush;
     if (event.has_finished()) {
-      std::cout << "\n" << event.finished().kv_pages_omitted() << " KV pages never existed\n";
+      const v1::Finished& finished = event.finished();
+      std::cout << "\nKV pages: " << finished.kv_pages_used() << " used, "
+                << finished.kv_pages_windowed() << " left their window, "
+                << finished.kv_pages_omitted() << " never existed\n";
     }
   }
   if (!stream->status().ok()) std::cerr << stream->status() << "\n";

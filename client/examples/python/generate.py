@@ -68,7 +68,8 @@ def main():
                 elif kind == "finished":
                     finished = event.finished
                     print(f"\n{finished.usage.completion_tokens} tokens, KV pages "
-                          f"{finished.kv_pages_used} used + {finished.kv_pages_omitted} omitted",
+                          f"{finished.kv_pages_used} used + {finished.kv_pages_windowed} windowed"
+                          f" + {finished.kv_pages_omitted} omitted",
                           file=sys.stderr)
         except grpc.RpcError as error:
             print(f"{error.code().name}: {error.details()}", file=sys.stderr)

@@ -164,8 +164,8 @@ TEST(BenchCommandTest, MixIsReportedPerLevelAndInAll) {
   EXPECT_EQ(all["requests"], 60);
   EXPECT_EQ(all["output_tokens"], 240);
   EXPECT_EQ(all["failures"], json::object());
-  for (const char* key :
-       {"requests", "ok", "prompt_tokens", "output_tokens", "kv_pages_used", "kv_pages_omitted"}) {
+  for (const char* key : {"requests", "ok", "prompt_tokens", "output_tokens", "kv_pages_used",
+                          "kv_pages_windowed", "kv_pages_omitted"}) {
     EXPECT_EQ(full[key].get<int>() + skipped[key].get<int>(), all[key].get<int>()) << key;
   }
   for (const char* key : {"ttft_ms", "itl_ms", "tpot_ms", "e2e_ms"}) {

@@ -28,6 +28,7 @@ LoadRecord Record(int part, int at_ms, int ttft_ms) {
   record.ended = record.last_token + milliseconds(5);
   record.prompt_tokens = 10;
   record.kv_pages_used = 6;
+  record.kv_pages_windowed = 4;
   record.kv_pages_omitted = 2;
   return record;
 }
@@ -56,6 +57,8 @@ TEST(BenchReportTest, GroupsCountWhatHappened) {
   EXPECT_EQ(report.all.prompt_tokens, 30);
   EXPECT_EQ(report.all.output_tokens, 9);
   EXPECT_EQ(report.all.kv_pages_used, 18);
+  EXPECT_EQ(report.all.kv_pages_windowed, 12);
+  EXPECT_EQ(report.all.kv_pages_omitted, 6);
   EXPECT_EQ(report.all.ttft.count(), 3);
   EXPECT_NEAR(report.all.ttft.mean(), 0.4 / 3, 1e-9);
   EXPECT_EQ(report.all.itl.count(), 6);
@@ -78,6 +81,7 @@ TEST(BenchReportTest, PartsAddUpToAll) {
   EXPECT_EQ(sum(&GroupReport::requests), report.all.requests);
   EXPECT_EQ(sum(&GroupReport::ok), report.all.ok);
   EXPECT_EQ(sum(&GroupReport::output_tokens), report.all.output_tokens);
+  EXPECT_EQ(sum(&LoadGroup::kv_pages_windowed), report.all.kv_pages_windowed);
   EXPECT_EQ(sum(&LoadGroup::kv_pages_omitted), report.all.kv_pages_omitted);
 }
 
@@ -101,6 +105,7 @@ TEST(BenchReportTest, JsonHasRatesPerLevelAndInAll) {
   EXPECT_EQ(json["all"]["requests_per_s"], 3.0);
   EXPECT_EQ(json["all"]["output_tokens_per_s"], 9.0);
   EXPECT_EQ(json["all"]["total_tokens_per_s"], 39.0);
+  EXPECT_EQ(json["all"]["kv_pages_windowed"], 12);
   EXPECT_EQ(json["all"]["good"], 2);
   EXPECT_EQ(json["all"]["goodput_per_s"], 2.0);
   EXPECT_EQ(json["levels"]["deep"]["failures"]["RESOURCE_EXHAUSTED"]["count"], 2);
@@ -125,7 +130,7 @@ TEST(BenchReportTest, CountsWhatTheLoadChangedPerPart) {
   report.has_ceiling = true;
   std::ostringstream with;
   report.Print(with);
-  EXPECT_THAT(with.str(), HasSubstr("omitted  browned out  shed\n"));
+  EXPECT_THAT(with.str(), HasSubstr("windowed  omitted  browned out  shed\n"));
 }
 
 TEST(BenchReportTest, TablesHaveARowPerPartAndOneOfAll) {

@@ -44,9 +44,10 @@ TEST(GenerateCommandTest, PrintsTextOnOutAndASummaryOnErr) {
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(result.out, FakeText(FakeOutput({5, 6, 7}, "none", 6)) + "\n");
   // 8 of 9 tokens are stored: 2 pages of 4 tokens in each of 4 layers.
-  EXPECT_THAT(result.err, AllOf(HasSubstr("3 prompt tokens, 6 tokens, "),
-                                HasSubstr("KV pages 8 used + 0 omitted, skip full (none), "
-                                          "MAX_TOKENS\n")));
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("3 prompt tokens, 6 tokens, "),
+                    HasSubstr("KV pages 8 used + 0 windowed + 0 omitted, skip full (none), "
+                              "MAX_TOKENS\n")));
 }
 
 TEST(GenerateCommandTest, SkipsWhatTheFlagSays) {
@@ -57,7 +58,7 @@ TEST(GenerateCommandTest, SkipsWhatTheFlagSays) {
   EXPECT_THAT(level.err, HasSubstr("skip half (attn:2-3)"));
   const CliResult spec = Generate(server, {"5 6", "--max_tokens=5", "--skip", "attn:last=2"});
   EXPECT_EQ(spec.out, skipped);
-  EXPECT_THAT(spec.err, HasSubstr("KV pages 4 used + 4 omitted"));
+  EXPECT_THAT(spec.err, HasSubstr("KV pages 4 used + 0 windowed + 4 omitted"));
 
   const CliResult windowed = Generate(server, {"5 6", "--max_tokens=5", "--skip=win:last=50%/32"});
   EXPECT_EQ(windowed.out, FakeText(FakeOutput({5, 6}, "win:2-3/32", 5)) + "\n");
@@ -173,12 +174,26 @@ TEST(GenerateCommandTest, SeveralSkipsAreComparedInATable) {
   ASSERT_THAT(result.out, StartsWith(texts));
   // 6 of 7 tokens are stored: 2 pages of 4 tokens in each of 4 layers, but for those skipped.
   EXPECT_THAT(result.out.substr(texts.size()),
-              MatchesRegex("skip +tokens +tokens/s +TTFT ms +KV pages used +omitted\n"
-                           "none +5 +[-.0-9]+ +[.0-9]+ +8 +0\n"
-                           "attn:last=1 +5 +[-.0-9]+ +[.0-9]+ +6 +2\n"
-                           "half +5 +[-.0-9]+ +[.0-9]+ +4 +4\n"));
+              MatchesRegex("skip +tokens +tokens/s +TTFT ms +KV pages used +windowed +omitted\n"
+                           "none +5 +[-.0-9]+ +[.0-9]+ +8 +0 +0\n"
+                           "attn:last=1 +5 +[-.0-9]+ +[.0-9]+ +6 +0 +2\n"
+                           "half +5 +[-.0-9]+ +[.0-9]+ +4 +0 +4\n"));
   EXPECT_THAT(result.err,
               AllOf(HasSubstr("skip custom (attn:3)"), HasSubstr("skip half (attn:2-3)")));
+}
+
+TEST(GenerateCommandTest, ComparesThePagesOfWindowsToo) {
+  FakeServer server;
+  std::string prompt;
+  for (int i = 0; i < 40; ++i) prompt += "5 ";
+  const CliResult result =
+      Generate(server, {prompt, "--max_tokens=5", "--skip", "none;win:last=2/16;attn:3+win:2/16"});
+  EXPECT_EQ(result.exit_code, 0);
+  // 44 stored tokens: 11 blocks, of which a window of 16 needs the sink's 4 and the last 4.
+  EXPECT_THAT(result.out, ContainsRegex("none +5 +[-.0-9]+ +[.0-9]+ +44 +0 +0\n"
+                                        "win:last=2/16 +5 +[-.0-9]+ +[.0-9]+ +38 +6 +0\n"
+                                        "attn:3\\+win:2/16 +5 +[-.0-9]+ +[.0-9]+ +30 +3 +11\n"));
+  EXPECT_THAT(result.err, HasSubstr("KV pages 30 used + 3 windowed + 11 omitted"));
 }
 
 TEST(GenerateCommandTest, ComparedSkipsAsJsonAreAnArrayInTheirOrder) {
@@ -220,7 +235,7 @@ TEST(GenerateCommandTest, AComparisonEndsAtAnUnknownLevelAndShowsWhatRan) {
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, AllOf(HasSubstr("NOT_FOUND"), HasSubstr("deeper")));
   EXPECT_THAT(result.out, StartsWith("--- half ---\n" + text + "\n--- deeper ---\n"));
-  EXPECT_THAT(result.out, ContainsRegex("\nhalf +3 .* 2 +2\n$"));
+  EXPECT_THAT(result.out, ContainsRegex("\nhalf +3 .* 2 +0 +2\n$"));
   EXPECT_THAT(result.out, Not(HasSubstr("--- none ---")));
 
   const CliResult first = Generate(server, {"5 6", "--json", "--skip", "deeper;none"});

@@ -29,6 +29,7 @@ v1::GenerateEvent Finished(uint32_t tokens, uint32_t index = 0) {
   v1::GenerateEvent event = FinishedEvent(v1::MAX_TOKENS, index);
   event.mutable_finished()->mutable_usage()->set_completion_tokens(tokens);
   event.mutable_finished()->set_kv_pages_used(24);
+  event.mutable_finished()->set_kv_pages_windowed(6);
   event.mutable_finished()->set_kv_pages_omitted(12);
   return event;
 }
@@ -50,8 +51,8 @@ TEST(GenerationTest, CollectsTextTokensAndTimes) {
   EXPECT_DOUBLE_EQ(generation.TtftMs(output), 25);
   EXPECT_DOUBLE_EQ(output.TokensPerSecond(), 10 / 0.020);
   EXPECT_EQ(generation.SummaryLine(output),
-            "5 prompt tokens, 11 tokens, 500.0 tokens/s, TTFT 25.0 ms, KV pages 24 used + 12 "
-            "omitted, skip attn-33 (attn:3), MAX_TOKENS");
+            "5 prompt tokens, 11 tokens, 500.0 tokens/s, TTFT 25.0 ms, "
+            "KV pages 24 used + 6 windowed + 12 omitted, skip attn-33 (attn:3), MAX_TOKENS");
 }
 
 TEST(GenerationTest, SummaryNamesArmAndChangesOfTheSkip) {
@@ -97,6 +98,7 @@ TEST(GenerationTest, JsonHoldsEveryOutput) {
   EXPECT_EQ(json["outputs"][1]["index"], 1);
   EXPECT_EQ(json["outputs"][1]["ttft_ms"], 20.0);
   EXPECT_EQ(json["outputs"][1]["reason"], "MAX_TOKENS");
+  EXPECT_EQ(json["outputs"][1]["kv_pages_windowed"], 6);
   EXPECT_EQ(json["outputs"][1]["kv_pages_omitted"], 12);
   EXPECT_EQ(json["outputs"][1]["prompt_tokens"][0]["id"], 3);
   EXPECT_FALSE(json["outputs"][1].contains("tokens"));

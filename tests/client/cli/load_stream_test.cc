@@ -46,6 +46,7 @@ TEST(LoadStreamTest, RecordsTokensTimesAndPages) {
     writer.Write(Tokens(1));
     v1::GenerateEvent finished = FinishedEvent(v1::MAX_TOKENS);
     finished.mutable_finished()->set_kv_pages_used(8);
+    finished.mutable_finished()->set_kv_pages_windowed(6);
     finished.mutable_finished()->set_kv_pages_omitted(4);
     finished.mutable_finished()->add_applied()->set_from_token(2);
     writer.Write(finished);
@@ -57,6 +58,7 @@ TEST(LoadStreamTest, RecordsTokensTimesAndPages) {
   EXPECT_EQ(record.prompt_tokens, 11);
   EXPECT_EQ(record.output_tokens, 4);
   EXPECT_EQ(record.kv_pages_used, 8);
+  EXPECT_EQ(record.kv_pages_windowed, 6);
   EXPECT_EQ(record.kv_pages_omitted, 4);
   EXPECT_TRUE(record.browned_out);
   EXPECT_TRUE(record.shed);

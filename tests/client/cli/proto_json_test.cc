@@ -23,7 +23,8 @@ TEST(ProtoJsonTest, FieldsKeepNameTypeAndOrder) {
             R"("usage":{"prompt_tokens":7,"completion_tokens":0,"cached_prompt_tokens":0},)"
             R"("timing":{"queue_ms":0.0,"prefill_ms":0.0,"decode_ms":0.0,"ttft_ms":0.0,)"
             R"("e2e_ms":1.5,"attributed_ms":0.0,"preemptions":0},)"
-            R"("kv_pages_used":9007199254740992,"kv_pages_omitted":0,"applied":[]})");
+            R"("kv_pages_used":9007199254740992,"kv_pages_windowed":0,"kv_pages_omitted":0,)"
+            R"("applied":[]})");
 }
 
 TEST(ProtoJsonTest, OptionalFieldsAreThereOnlyIfSet) {

@@ -16,6 +16,7 @@ namespace {
 using nlohmann::json;
 using server::FakeServer;
 using testing::AllOf;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -52,6 +53,22 @@ TEST(ScoreCommandTest, NumbersAreThoseOfTheScoreCall) {
     EXPECT_GT(score["kv_pages_used"].get<int>(), 0);
     EXPECT_EQ(score["kv_pages_omitted"].get<int>() > 0, spec == "attn:2-3");
   }
+}
+
+TEST(ScoreCommandTest, CountsThePagesOfEachState) {
+  FakeServer server;
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += "7 ";
+  const CliResult result = Score(server, {"--json", "--skip=attn:3+win:2/16", text});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json score = json::parse(result.out);
+  // 59 tokens were stored: 15 blocks, of which a window of 16 needs the sink's 4 and the last 4.
+  EXPECT_EQ(score["kv_pages_used"], 2 * 15 + 8);
+  EXPECT_EQ(score["kv_pages_windowed"], 7);
+  EXPECT_EQ(score["kv_pages_omitted"], 15);
+  const CliResult table = Score(server, {"--skip=attn:3+win:2/16", text});
+  EXPECT_THAT(table.out, HasSubstr("KV pages  windowed  omitted"));
+  EXPECT_THAT(table.out, ContainsRegex(" 38 +7 +15 "));
 }
 
 TEST(ScoreCommandTest, WindowsAreScoredApartAndAddedUp) {

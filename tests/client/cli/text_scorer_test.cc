@@ -42,6 +42,7 @@ class TextScorerTest : public testing::Test {
       windows_.emplace_back(ids.begin(), ids.end());
       v1::ScoreResult& result = *answer.add_results();
       result.set_kv_pages_used(3);
+      result.set_kv_pages_windowed(2);
       result.set_kv_pages_omitted(1);
       for (int i = 1; i < ids.size(); ++i) {
         v1::Token& token = *result.add_tokens();
@@ -81,6 +82,7 @@ TEST_F(TextScorerTest, EveryTokenIsScoredAfterTheBeginningOfSequence) {
   EXPECT_EQ(score->NatsPerToken(), 4);
   EXPECT_DOUBLE_EQ(score->Perplexity(), std::exp(4));
   EXPECT_EQ(score->kv_pages_used, 9);
+  EXPECT_EQ(score->kv_pages_windowed, 6);
   EXPECT_EQ(score->kv_pages_omitted, 3);
   EXPECT_EQ(score->skip, "attn:7");
 }

@@ -39,7 +39,8 @@ class CppExampleTest(unittest.TestCase):
             answer = self.example(server.grpc)
         self.assertEqual(answer.returncode, 0, answer.stderr)
         self.assertGreater(len(answer.stdout.split()), 6)
-        self.assertRegex(answer.stdout, r"\n[1-9]\d* KV pages never existed\n$")
+        self.assertRegex(answer.stdout, r"\nKV pages: [1-9]\d* used, 0 left their window, "
+                         r"[1-9]\d* never existed\n$")
 
     def test_a_server_that_is_not_there_is_an_error(self):
         answer = self.example(f"unix:{BUILD}/none")

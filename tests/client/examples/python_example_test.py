@@ -55,13 +55,15 @@ class PythonExampleTest(unittest.TestCase):
         full = self.at_server("--max_tokens", "16", "In the beginning")
         self.assertEqual(full.returncode, 0, full.stderr)
         self.assertGreater(len(full.stdout.split()), 3)
-        self.assertRegex(full.stderr, r"^\n16 tokens, KV pages [1-9]\d* used \+ 0 omitted\n$")
+        self.assertRegex(full.stderr, r"^\n16 tokens, KV pages [1-9]\d* used \+ 0 windowed "
+                                     r"\+ 0 omitted\n$")
 
     def test_skips_what_it_is_told(self):
         skipped = self.at_server("--max_tokens", "16", "--skip", "attn:last=33%",
                                  "In the beginning")
         self.assertEqual(skipped.returncode, 0, skipped.stderr)
-        self.assertRegex(skipped.stderr, r"16 tokens, KV pages [1-9]\d* used \+ [1-9]\d* omitted")
+        self.assertRegex(skipped.stderr, r"16 tokens, KV pages [1-9]\d* used \+ 0 windowed "
+                                        r"\+ [1-9]\d* omitted")
 
     def test_a_wrong_skip_ends_with_the_servers_error(self):
         wrong = self.at_server("--skip", "attn:nowhere", "In the beginning")
