@@ -3,7 +3,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 CMAKE_BUILD := cmake --build -j $(JOBS) --preset
 
-.PHONY: help demo serve build test bench soak bundle format tidy asan tsan clean
+.PHONY: help demo serve build test bench soak quality bundle format tidy asan tsan clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -31,6 +31,9 @@ test: build ## build and run all tests but the long ones
 
 soak: build ## the long tests
 	@ctest --preset dev-slow
+
+quality: build ## windowed and skipped attention of a real model against PyTorch (QUALITY_MODEL, QUALITY_TEXTS)
+	@tests/quality/run.sh build/dev/bin/skipstone-server "$(QUALITY_MODEL)" "$(QUALITY_TEXTS)"
 
 bench: build ## engine and scheduler against the floors of this machine
 	@scripts/bench.sh build/dev/bin
