@@ -18,9 +18,16 @@ constexpr int kRequests = 64;
 constexpr int kDemoVocab = 2048;
 
 const std::vector<std::string>& Specs() {
-  static const std::vector<std::string> specs = {
-      "none",       "attn:last=25%", "attn:last=50%", "attn:last=6,keep-final", "attn:1,11+mlp:2",
-      "mlp:last=2", "block:last=3",  "attn:0-11"};
+  static const std::vector<std::string> specs = {"none",
+                                                 "attn:last=25%",
+                                                 "attn:last=50%",
+                                                 "attn:last=6,keep-final",
+                                                 "attn:1,11+mlp:2",
+                                                 "mlp:last=2",
+                                                 "block:last=3",
+                                                 "attn:0-11",
+                                                 "win:last=50%/16",
+                                                 "attn:11+win:2/24,6-9/16"};
   return specs;
 }
 

@@ -105,7 +105,7 @@ def main():
     server, stubs, model, items_path, results_path = sys.argv[1:]
     data = json.loads(pathlib.Path(items_path).read_text())
     all_good = True
-    with RunningServer(server, f"--model={model}", "--log_level=warning") as running, \
+    with RunningServer(server, f"--model={model}", "--log_level=warn") as running, \
             open(results_path, "a") as out:
         client = Client(running.grpc, stubs)
         sink = client.sink_tokens()

@@ -182,5 +182,73 @@ TEST(SequencePagesTest, MovesNothingWhenItGrowsIntoReservedMemory) {
   EXPECT_EQ(&pages.pages()[0], first);
 }
 
+// Token by token, up to every length: a windowed layer holds the sink and what the next row sees.
+TEST(SequencePagesTest, HoldsSinkAndWindowAtEveryLength) {
+  for (const char* spec : {"win:last=4/64", "win:0-7/16", "attn:7+win:5-6/256,0/24"}) {
+    for (const int page_tokens : {8, 16, 48}) {
+      const SkipSet skip = Skip(spec);
+      PagePool pool(8 * 4096 / 8);
+      SequencePages pages(pool, skip, page_tokens);
+      for (int tokens = 1; tokens <= 4096; ++tokens) {
+        ASSERT_TRUE(pages.Grow(tokens));
+        ASSERT_LE(pages.num_pages(), MostPagesFor(tokens, skip, page_tokens)) << spec;
+        pages.Slide(tokens, tokens, pages.num_blocks());
+        int64_t expected = 0;
+        for (int layer = 0; layer < skip.num_layers(); ++layer) {
+          if (!skip.KeepsAttention(layer)) continue;
+          for (int block = 0; block * page_tokens < tokens; ++block) {
+            const int last = (block + 1) * page_tokens - 1;
+            const bool seen = skip.Window(layer) == 0 || tokens - last < skip.Window(layer);
+            expected += seen || block * page_tokens < kSinkTokens ? 1 : 0;
+          }
+        }
+        ASSERT_EQ(pages.num_pages(), expected) << spec << ", " << tokens << " tokens";
+        ASSERT_EQ(PagesFor(tokens, skip, page_tokens), expected) << spec;
+        ASSERT_EQ(pool.used(), expected);
+      }
+    }
+  }
+}
+
+TEST(SequencePagesTest, AWindowNeedsNoMorePagesHoweverLongTheContext) {
+  const SkipSet skip = Skip("win:0-7/64");
+  EXPECT_EQ(MostPagesFor(2048, skip, 16), 8 * 6) << "one of the sink, five of the window";
+  EXPECT_EQ(MostPagesFor(1 << 20, skip, 16), 8 * 6);
+  EXPECT_EQ(MostPagesFor(40, skip, 16), 8 * 3);
+  EXPECT_EQ(MostTokensFor(8 * 6, skip, 16, 5000), 5000);
+  EXPECT_EQ(MostTokensFor(8 * 6 - 1, skip, 16, 5000), 5 * 16);
+  EXPECT_EQ(MostTokensFor(100, Skip("attn:last=4"), 16, 5000), 25 * 16);
+  EXPECT_EQ(MostTokensFor(3, Skip("none"), 16, 5000), 0);
+}
+
+// A prompt above its last full layer: the blocks that no row reaches have no page at any time.
+TEST(SequencePagesTest, ASilentPromptTakesNoPageThatNobodyReads) {
+  PagePool pool(1000);
+  SequencePages pages(pool, Skip("win:last=2/64"), 16);
+  pages.Slide(0, 1000, 0);  // rows from 1000 on need logits
+  ASSERT_TRUE(pages.Grow(1001));
+  EXPECT_EQ(pages.num_blocks(), 63);
+  for (int block = 0; block < 63; ++block) {
+    EXPECT_NE(pages.page(block, 5), kNoPage);
+    // From 1000 - 63 = 937 on, whose block is 58; the layer below from 928 - 63 = 865 on, block 54.
+    EXPECT_EQ(pages.page(block, 7) != kNoPage, block == 0 || block >= 58) << block;
+    EXPECT_EQ(pages.page(block, 6) != kNoPage, block == 0 || block >= 54) << block;
+  }
+  EXPECT_EQ(pages.num_pages(), 6 * 63 + 1 + 5 + 1 + 9);
+  EXPECT_EQ(pool.used(), pages.num_pages());
+}
+
+TEST(SequencePagesTest, AShedWindowGivesBackWhatItDoesNotSee) {
+  PagePool pool(1000);
+  SequencePages pages(pool, Skip("none", 2), 16);
+  ASSERT_TRUE(pages.Grow(640));
+  pages.ShedTo(Skip("win:1/64", 2));
+  EXPECT_EQ(pages.num_pages(), 80) << "windows are heeded by the next Slide";
+  EXPECT_TRUE(pages.Slide(640, 640, pages.num_blocks()));
+  EXPECT_EQ(pages.num_pages(), 40 + 1 + 4);
+  EXPECT_EQ(pool.used(), 45);
+  EXPECT_FALSE(pages.Slide(640, 640, pages.num_blocks()));
+}
+
 }  // namespace
 }  // namespace skipstone
