@@ -80,7 +80,7 @@ TEST_F(ConvertTest, EveryOtherFieldArrives) {
   EXPECT_THAT(to.sampling.logit_bias, ElementsAre(Pair(4, -3.0f), Pair(99, 2.0f)));
   EXPECT_THAT(to.stopping.stop_strings, ElementsAre("end"));
   EXPECT_THAT(to.stopping.stop_token_ids, ElementsAre(8));
-  EXPECT_EQ(v1::Finished::descriptor()->field_count(), 8) << "FinishedCarriesEveryNumber";
+  EXPECT_EQ(v1::Finished::descriptor()->field_count(), 9) << "FinishedCarriesEveryNumber";
 }
 
 TEST_F(ConvertTest, EchoWithLogprobsMeansThoseOfThePromptToo) {
