@@ -30,7 +30,7 @@ def load_safetensors(path, dtype):
         out[name] = a.reshape(t["shape"]).astype(dtype)
     return out
 
-# A windowed layer sees the first so many positions and its window (engine/SEMANTICS.md, 9b).
+# A windowed layer sees the first so many positions and its window (engine/SEMANTICS.md, 9).
 SINK_TOKENS = 16
 WINDOW_UNIT, MIN_WINDOW = 8, 16
 

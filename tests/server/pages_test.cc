@@ -140,6 +140,34 @@ TEST(PagesTest, AWindowHoldsTheSinkAndItsLastPages) {
   }
 }
 
+// Full, windowed and skipping requests at once.
+TEST(PagesTest, MetricsTellTheLevelsApart) {
+  FakeServerOptions options = SixLayers();
+  options.yaml = "levels: {full: none, near: 'win:last=3/16', less: 'attn:last=2'}";
+  FakeServer server(options);
+  const std::vector<Spec> levels = {{"full", 6}, {"near", 3, {16, 16, 16}}, {"less", 4}};
+  std::vector<Pages> sums(levels.size());
+  std::vector<std::unique_ptr<Streaming>> streams;
+  for (int i = 0; i < 12; ++i) {
+    const size_t level = i % levels.size();
+    v1::GenerateRequest request = Prompt(Numbers(20 + 9 * i, i), 10 + i);
+    request.mutable_skip()->set_level(levels[level].text);
+    streams.push_back(std::make_unique<Streaming>(server.stub(), request));
+    const Pages pages = PagesOf(levels[level], 20 + 9 * i + 10 + i - 1);
+    sums[level].windowed += pages.windowed;
+    sums[level].omitted += pages.omitted;
+  }
+  for (const auto& stream : streams) ASSERT_TRUE(stream->ReadAll().ok());
+  EXPECT_GT(sums[1].windowed, 0u);
+  EXPECT_GT(sums[2].omitted, 0u);
+  for (size_t i = 0; i < levels.size(); ++i) {
+    SCOPED_TRACE(levels[i].text);
+    const std::vector<std::string> of = {absl::StrFormat("skip_level=\"%s\"", levels[i].text)};
+    EXPECT_EQ(server.Metric("skipstone_kv_pages_windowed_total", of), sums[i].windowed);
+    EXPECT_EQ(server.Metric("skipstone_kv_pages_omitted_total", of), sums[i].omitted);
+  }
+}
+
 TEST(PagesTest, ScoresReportTheirPages) {
   FakeServer server(SixLayers());
   for (const Spec& spec : Specs()) {

@@ -65,6 +65,13 @@ class PythonExampleTest(unittest.TestCase):
         self.assertRegex(skipped.stderr, r"16 tokens, KV pages [1-9]\d* used \+ 0 windowed "
                                         r"\+ [1-9]\d* omitted")
 
+    def test_windows_what_it_is_told(self):
+        windowed = self.at_server("--max_tokens", "80", "--skip", "win:last=50%/16",
+                                  "In the beginning")
+        self.assertEqual(windowed.returncode, 0, windowed.stderr)
+        self.assertRegex(windowed.stderr, r"KV pages [1-9]\d* used \+ [1-9]\d* windowed "
+                                          r"\+ 0 omitted")
+
     def test_a_wrong_skip_ends_with_the_servers_error(self):
         wrong = self.at_server("--skip", "attn:nowhere", "In the beginning")
         self.assertEqual(wrong.returncode, 1)
