@@ -11,3 +11,6 @@ readonly SKIPS='none;attn:last=25%;attn:last=33%;attn:last=50%'
 # Its proportions with 12 layers: what liveness drops is close to the arithmetic limit.
 "$BIN/skipstone-engine-bench" --model synthetic:layers=12,hidden=1536,heads=12,kv_heads=12,ffn=4096,vocab=4096 \
   --prompt 512 --steps 0 --rounds 3 --skip "$SKIPS"
+# A long context, where windows save what is read of it.
+"$BIN/skipstone-engine-bench" --model synthetic:layers=8,hidden=512,heads=8,kv_heads=8,ffn=1408,vocab=2048,context=8192 \
+  --threads 1 --prompt 4096 --context 4096 --batch 8 --rounds 5 --steps 8 --skip 'none;win:last=50%/64;attn:last=50%'
