@@ -38,6 +38,7 @@ double Sequence::WorkOf(int rows) const {
 }
 
 int Sequence::RowsWithin(double work) const {
+  work = std::max(0.0, work);  // rounding may leave less of a budget, and rows may cost nothing
   int rows = 0;
   bool spent = false;
   const auto take = [&](const Liveness::Span& span) {
@@ -45,7 +46,7 @@ int Sequence::RowsWithin(double work) const {
     const double each = row_work[span.kind];
     const int count = span.end - span.begin;
     spent = count * each > work;
-    const int taken = spent ? static_cast<int>(std::max(0.0, work) / each) : count;
+    const int taken = spent ? static_cast<int>(work / each) : count;
     rows += taken;
     work -= taken * each;
   };

@@ -58,6 +58,7 @@ TEST_F(SequenceTest, RowsWithoutAnyWorkAreFree) {
   Sequence sequence = Make(20, "attn:0-3");
   sequence.row_work = {1, 0};
   EXPECT_EQ(sequence.RowsWithin(0.5), 19);
+  EXPECT_EQ(sequence.RowsWithin(-1e-12), 19) << "what rounding left of a budget";
   EXPECT_EQ(sequence.RowsWithin(1), 20);
 }
 
