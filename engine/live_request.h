@@ -96,7 +96,7 @@ class LiveRequest : public SequenceGroup {
   void EndOutput(int index, FinishReason reason, std::optional<int32_t> stop_token,
                  int preemptions);
   FinishReason LengthReason(const Output& output) const;
-  // Of the tokens that it has stored so far, a layer.
+  // Tokens that it has stored so far, and the pages that these hold.
   int64_t StoredBy(const Output& output) const;
   int64_t PagesOf(const Output& output) const;
   // The set in force.
