@@ -16,7 +16,8 @@ namespace {
 class LlamaRunner : public ModelRunner {
  public:
   LlamaRunner(LoadedModel model, int page_tokens, bool liveness)
-      : model_(std::move(model)), rows_(model_.config.shape.num_layers, page_tokens, liveness) {}
+      : model_(std::move(model)),
+        rows_(model_.config.shape.num_layers, page_tokens, liveness, model_.maps) {}
 
   void Launch(const StepPlan& plan) override {
     rows_.Build(plan);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
@@ -12,6 +13,7 @@
 #include "engine/model/safetensors.h"
 #include "engine/model/synthetic.h"
 #include "engine/model/weights.h"
+#include "engine/skip/sublayer_maps.h"
 
 namespace skipstone {
 
@@ -31,6 +33,7 @@ struct LoadedModel {
   std::unique_ptr<SyntheticWeights> synthetic;
   std::unique_ptr<Backend> backend;  // declared after what its weights point into
   Weights weights;
+  std::vector<LayerMaps> maps;  // that weights holds for skipped sublayers; empty: none
 };
 
 // `model` is a directory or "synthetic:...". Errors: NOT_FOUND, INVALID_ARGUMENT (model),

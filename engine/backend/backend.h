@@ -62,6 +62,15 @@ struct WeightId {
   int index = -1;
 };
 
+// A map that stands in for a skipped sublayer: up (down x) + scale * x + bias. What it lacks has no
+// index; `up` without `down` is [hidden, hidden].
+struct MapWeights {
+  WeightId bias;   // [1, hidden]
+  WeightId scale;  // [1, hidden], elementwise
+  WeightId down;   // [rank, hidden]
+  WeightId up;     // [hidden, rank]
+};
+
 // What a backend holds. Bytes of the device's memory, of the host's where it is the device.
 struct BackendUsage {
   int64_t weight_bytes = 0;
@@ -117,9 +126,17 @@ class Backend {
   virtual void ProjectAdd(int layer, Sublayer sublayer, WeightId w) = 0;
   // For mlp_rows: x = RmsNorm(residual) * norm; y = silu(Wgate x) * (Wup x).
   virtual void GateUp(int layer, WeightId norm, WeightId gate_up) = 0;
+  // For the rows of the layer's attention_maps[i] or mlp_maps[i]: x = RmsNorm(residual) * norm;
+  // residual += up (down x) + scale * x + bias of maps[i]. After the sublayer's other stages.
+  virtual void AddMaps(int layer, Sublayer sublayer, WeightId norm,
+                       std::span<const MapWeights> maps) = 0;
   // For the rows that need logits: head RmsNorm(residual), reduced at once to samples and
   // log-probabilities. The sampling state of the slots moves on.
   virtual void Logits(WeightId norm, WeightId head) = 0;
+  // The residual of rows [first, first + count), [count][hidden], between two stages: calibration
+  // looks at states and starts from them. An asynchronous backend waits; not within Run.
+  virtual void ReadResidual(int first, int count, float* out) = 0;
+  virtual void WriteResidual(int first, int count, const float* in) = 0;
   // Ends the enqueueing of a step.
   virtual void EndStep() = 0;
 

@@ -25,7 +25,7 @@ Buffer Buffer::Map(int64_t bytes) {
 
 void Buffer::Unmap::operator()(void* data) const { munmap(data, bytes); }
 
-Matrix::Matrix(int64_t rows, int64_t cols) {
+Matrix::Matrix(int64_t rows, int64_t cols) : rows_(rows) {
   const int64_t lines = (cols + kLineFloats - 1) / kLineFloats;
   stride_ = (lines | 1) * kLineFloats;
   buffer_ = Buffer::Map(rows * stride_ * static_cast<int64_t>(sizeof(float)));

@@ -37,10 +37,12 @@ class Matrix {
 
   bool valid() const { return buffer_.as<float>() != nullptr; }
   float* row(int64_t r) const { return buffer_.as<float>() + r * stride_; }
+  int64_t rows() const { return rows_; }
   int64_t stride() const { return stride_; }
   int64_t bytes() const { return buffer_.bytes(); }
 
  private:
+  int64_t rows_ = 0;
   int64_t stride_ = 0;
   Buffer buffer_;
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -11,7 +10,9 @@
 #include "base/status.h"
 #include "engine/cpu/attention.h"
 #include "engine/cpu/buffer.h"
+#include "engine/cpu/divergence.h"
 #include "engine/cpu/dot_block.h"
+#include "engine/cpu/logits_blocks.h"
 #include "engine/cpu/matmul.h"
 #include "engine/cpu/page_store.h"
 #include "engine/cpu/rope_table.h"
@@ -19,6 +20,7 @@
 #include "engine/cpu/sampling_state.h"
 #include "engine/cpu/thread_pool.h"
 #include "engine/cpu/vector_ops.h"
+#include "engine/cpu/weight_store.h"
 
 namespace skipstone {
 namespace {
@@ -27,12 +29,6 @@ namespace {
 constexpr int kLogitsRows = 64;
 // Two cores of AVX2 did 180 GFLOP/s and read 30 GB/s of bf16 weights: 2 FLOPs for each 2 bytes.
 constexpr double kRowsPerRead = 6;
-
-struct WeightGroup {
-  std::vector<Tensor> matrices;
-  std::vector<float> vector;    // a lone row as f32: norms may be 16-bit
-  std::vector<Buffer> widened;  // f32 copies: matrices with one input must agree on its arrangement
-};
 
 class CpuBackend final : public Backend {
  public:
@@ -47,12 +43,16 @@ class CpuBackend final : public Backend {
   bool asynchronous() const override { return false; }
   bool Serves(std::string_view) const override { return true; }
   bool MakesRandomWeights() const override { return false; }
-  absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override;
+  absl::StatusOr<WeightId> AddWeights(std::span<const Tensor> group) override {
+    return weights_.Add(group, pool_);
+  }
   int64_t PageBytes(int page_tokens) const override {
     return PageStore::PageBytes(shape_, page_tokens);
   }
   double RowsPerRead() const override { return kRowsPerRead; }
-  int64_t FreeBytes() const override { return std::max<int64_t>(0, memory_bytes_ - used_bytes_); }
+  int64_t FreeBytes() const override {
+    return std::max<int64_t>(0, memory_bytes_ - weights_.bytes() - allocated_bytes_);
+  }
   absl::Status Allocate(const StepLimits& limits) override;
   BackendUsage Usage() const override;
   DeviceProbe* probe() override { return nullptr; }
@@ -63,31 +63,42 @@ class CpuBackend final : public Backend {
   void Attend(int layer) override;
   void ProjectAdd(int layer, Sublayer sublayer, WeightId w) override;
   void GateUp(int layer, WeightId norm, WeightId gate_up) override;
+  void AddMaps(int layer, Sublayer sublayer, WeightId norm,
+               std::span<const MapWeights> maps) override;
   void Logits(WeightId norm, WeightId head) override;
+  void ReadResidual(int first, int count, float* out) override {
+    for (int i = 0; i < count; ++i) {
+      std::copy_n(residual_.row(first + i), shape_.hidden, out + int64_t{i} * shape_.hidden);
+    }
+  }
+  void WriteResidual(int first, int count, const float* in) override {
+    for (int i = 0; i < count; ++i) {
+      std::copy_n(in + int64_t{i} * shape_.hidden, shape_.hidden, residual_.row(first + i));
+    }
+  }
   void EndStep() override;
   absl::Status WaitStep(std::vector<LogitsResult>* results) override;
   void Run(const std::function<void()>& forward) override { forward(); }
   void EndWarmUp() override {}
 
  private:
-  absl::StatusOr<Buffer> Widened(const Tensor& matrix);
-  const Tensor& Matrix2d(WeightId id, int i = 0) const { return weights_[id.index].matrices[i]; }
+  const Tensor& Matrix2d(WeightId id, int i = 0) const { return weights_.matrix(id, i); }
   // normed_[r] = RmsNorm(residual_[r]) * norm for the rows of the list, arranged for products with
   // the group `weights`.
   void Norm(const RowList& rows, WeightId norm, WeightId weights);
   // Rotates the key of a row, moves its key and value to their page.
   void StoreRow(int layer, int row);
-  void ReduceRows(int first, int count);
+  void AddMap(const RowList& rows, WeightId norm, const MapWeights& map);
+  void ReduceRows(const LogitsBlock& block);
 
   const ModelShape shape_;
   const int64_t memory_bytes_;
-  int64_t used_bytes_ = 0;
+  int64_t allocated_bytes_ = 0;  // pages and buffers
   StepLimits limits_;
   ThreadPool pool_;
   MatMul matmul_;
   Attention attention_;
-  std::vector<WeightGroup> weights_;
-  std::set<const void*> counted_;  // a tied head is the embedding
+  WeightStore weights_;
 
   PageStore pages_;
   RopeTable rope_;
@@ -97,6 +108,7 @@ class CpuBackend final : public Backend {
   Matrix keys_;      // [row][kv_size]
   Matrix values_;    // [row][kv_size]
   Matrix gated_;     // [row][ffn]
+  Matrix compared_;  // [kLogitsRows][hidden]: rows of normed_ that are not a range
   Matrix logits_;    // [kLogitsRows][vocab]
   Matrix scratch_;   // [thread][2 * vocab], for sampling
 
@@ -105,56 +117,6 @@ class CpuBackend final : public Backend {
   std::vector<LogitsResult> results_;
   std::deque<std::vector<LogitsResult>> finished_;
 };
-
-absl::StatusOr<Buffer> CpuBackend::Widened(const Tensor& matrix) {
-  const int64_t elements = matrix.rows * matrix.cols;
-  Buffer copy = Buffer::Map(elements * static_cast<int64_t>(sizeof(float)));
-  if (copy.as<float>() == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("no address space for the f32 copy of a %s matrix of [%d, %d]",
-                        NameOf(matrix.type), matrix.rows, matrix.cols));
-  }
-  pool_.ParallelFor(matrix.rows, [&](int64_t row, int) {
-    const int64_t first = row * matrix.cols;
-    ToFloat(static_cast<const char*>(matrix.data) + first * SizeOf(matrix.type), matrix.type,
-            matrix.cols, copy.as<float>() + first);
-  });
-  return copy;
-}
-
-absl::StatusOr<WeightId> CpuBackend::AddWeights(std::span<const Tensor> group) {
-  if (group.empty()) return absl::InvalidArgumentError("a weight group must not be empty");
-  WeightGroup added;
-  for (const Tensor& tensor : group) {
-    if (tensor.data == nullptr || tensor.rows < 1 || tensor.cols < 1) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("a weight of shape [%d, %d] is empty", tensor.rows, tensor.cols));
-    }
-    if (tensor.cols != group[0].cols) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("matrices of a group must share their inputs: [.., %d] and [.., %d]",
-                          group[0].cols, tensor.cols));
-    }
-    added.matrices.push_back(tensor);
-  }
-  const bool mixed = std::ranges::any_of(
-      group, [&](const Tensor& tensor) { return tensor.type != group[0].type; });
-  for (Tensor& matrix : added.matrices) {
-    if (mixed && matrix.type != DType::kF32) {
-      SKIPSTONE_ASSIGN_OR_RETURN(Buffer copy, Widened(matrix));
-      matrix.data = copy.as<float>();
-      matrix.type = DType::kF32;
-      added.widened.push_back(std::move(copy));
-    }
-    if (counted_.insert(matrix.data).second) used_bytes_ += matrix.bytes();
-  }
-  if (group.size() == 1 && group[0].rows == 1) {
-    added.vector.resize(group[0].cols);
-    ToFloat(group[0].data, group[0].type, group[0].cols, added.vector.data());
-  }
-  weights_.push_back(std::move(added));
-  return WeightId{static_cast<int>(weights_.size()) - 1};
-}
 
 absl::Status CpuBackend::Allocate(const StepLimits& limits) {
   const int64_t page_bytes = limits.num_pages * PageBytes(limits.page_tokens);
@@ -172,14 +134,18 @@ absl::Status CpuBackend::Allocate(const StepLimits& limits) {
   keys_ = Matrix(limits.max_rows, shape_.kv_size());
   values_ = Matrix(limits.max_rows, shape_.kv_size());
   gated_ = Matrix(limits.max_rows, shape_.ffn);
-  logits_ = Matrix(std::min(limits.max_logits_rows, kLogitsRows), shape_.vocab);
+  // Two at least: a row and what it is compared with.
+  const int logits_rows = std::clamp(limits.max_logits_rows, 2, kLogitsRows);
+  compared_ = Matrix(logits_rows, shape_.hidden);
+  logits_ = Matrix(logits_rows, shape_.vocab);
   scratch_ = Matrix(pool_.num_threads(), int64_t{2} * shape_.vocab);
   slots_.resize(limits.max_slots);
-  used_bytes_ += page_bytes;
+  allocated_bytes_ += page_bytes;
   for (const Matrix* m :
-       {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &logits_, &scratch_}) {
+       {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &compared_,
+        &logits_, &scratch_}) {
     if (!m->valid()) return absl::ResourceExhaustedError("no address space for step buffers");
-    used_bytes_ += m->bytes();
+    allocated_bytes_ += m->bytes();
   }
   return absl::OkStatus();
 }
@@ -187,12 +153,12 @@ absl::Status CpuBackend::Allocate(const StepLimits& limits) {
 BackendUsage CpuBackend::Usage() const {
   int64_t buffers = 0;
   for (const Matrix* matrix :
-       {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &logits_, &scratch_}) {
+       {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &compared_,
+        &logits_, &scratch_}) {
     buffers += matrix->bytes();
   }
   const int64_t pages = limits_.num_pages * PageBytes(limits_.page_tokens);
-  return {
-      .weight_bytes = used_bytes_ - pages - buffers, .page_bytes = pages, .buffer_bytes = buffers};
+  return {.weight_bytes = weights_.bytes(), .page_bytes = pages, .buffer_bytes = buffers};
 }
 
 void CpuBackend::BeginStep(const StepInput& step) {
@@ -217,7 +183,7 @@ void CpuBackend::Embed(WeightId table) {
 
 void CpuBackend::Norm(const RowList& rows, WeightId norm, WeightId weights) {
   const DType type = Matrix2d(weights).type;
-  const float* weight = weights_[norm.index].vector.data();
+  const float* weight = weights_.vector(norm);
   pool_.ParallelFor(rows.count, [&](int64_t i, int) {
     RmsNorm(residual_.row(rows[i]), weight, shape_.norm_epsilon, shape_.hidden,
             normed_.row(rows[i]));
@@ -288,31 +254,81 @@ void CpuBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
   matmul_.Run({&job, 1});
 }
 
+void CpuBackend::AddMaps(int layer, Sublayer sublayer, WeightId norm,
+                         std::span<const MapWeights> maps) {
+  const LayerRows& rows = step_.layers[layer];
+  const auto& lists = sublayer == Sublayer::kAttention ? rows.attention_maps : rows.mlp_maps;
+  for (size_t i = 0; i < lists.size(); ++i) {
+    if (!lists[i].empty()) AddMap(lists[i], norm, maps[i]);
+  }
+}
+
+// The rows take no part in the sublayer, so gated_ is free for them.
+void CpuBackend::AddMap(const RowList& rows, WeightId norm, const MapWeights& map) {
+  const bool product = map.up.index >= 0;
+  const bool low_rank = map.down.index >= 0;
+  const float* weight = weights_.vector(norm);
+  const float* scale = weights_.vector(map.scale);
+  const float* bias = weights_.vector(map.bias);
+  pool_.ParallelFor(rows.count, [&](int64_t i, int) {
+    float* x = normed_.row(rows[i]);
+    RmsNorm(residual_.row(rows[i]), weight, shape_.norm_epsilon, shape_.hidden, x);
+    if (scale != nullptr) AddProduct(x, scale, shape_.hidden, residual_.row(rows[i]));
+    if (bias != nullptr) AddTo(bias, shape_.hidden, residual_.row(rows[i]));
+    if (product) ArrangeInput(Matrix2d(low_rank ? map.down : map.up).type, shape_.hidden, x);
+  });
+  if (!product) return;
+  MatMulJob up{.rows = rows,
+               .input = &normed_,
+               .weight = Matrix2d(map.up),
+               .output = &residual_,
+               .store = MatMulJob::Store::kAdd};
+  if (low_rank) {
+    const MatMulJob down{
+        .rows = rows, .input = &normed_, .weight = Matrix2d(map.down), .output = &gated_};
+    matmul_.Run({&down, 1});
+    pool_.ParallelFor(rows.count, [&](int64_t i, int) {
+      ArrangeInput(up.weight.type, up.weight.cols, gated_.row(rows[i]));
+    });
+    up.input = &gated_;
+  }
+  matmul_.Run({&up, 1});
+}
+
 void CpuBackend::Logits(WeightId norm, WeightId head) {
-  const int total = static_cast<int>(step_.logits.size());
-  Norm({.begin = 0, .count = total}, norm, head);
-  for (int first = 0; first < total; first += kLogitsRows) {
-    const int count = std::min(kLogitsRows, total - first);
-    const MatMulJob job{.rows = {.begin = first, .count = count},
-                        .input = &normed_,
+  Norm({.begin = 0, .count = static_cast<int>(step_.logits.size())}, norm, head);
+  for (const LogitsBlock& block : BlocksOf(step_.logits, static_cast<int>(logits_.rows()))) {
+    const int count = static_cast<int>(block.size());
+    for (int i = 0; i < count; ++i) {
+      std::copy_n(normed_.row(block[i].row), shape_.hidden, compared_.row(i));
+    }
+    const MatMulJob job{.rows = {.begin = 0, .count = count},
+                        .input = &compared_,
                         .weight = Matrix2d(head),
-                        .output = &logits_,
-                        .output_base = first};
+                        .output = &logits_};
     matmul_.Run({&job, 1});
-    ReduceRows(first, count);
+    ReduceRows(block);
   }
 }
 
 // A slot samples from one row of a step at most, so rows may run side by side.
-void CpuBackend::ReduceRows(int first, int count) {
+void CpuBackend::ReduceRows(const LogitsBlock& block) {
   const size_t vocab = shape_.vocab;
-  pool_.ParallelFor(count, [&](int64_t i, int thread) {
-    const LogitsRow& row = step_.logits[first + i];
-    results_[first + i] = ReduceLogits({logits_.row(i), vocab}, row, slots_[row.slot],
-                                       {scratch_.row(thread), 2 * vocab});
+  pool_.ParallelFor(std::ssize(block), [&](int64_t i, int thread) {
+    const LogitsEntry& entry = block[i];
+    if (!entry.reduced) return;
+    const LogitsRow& row = step_.logits[entry.row];
+    LogitsResult& result = results_[entry.row];
+    const std::span<const float> logits(logits_.row(i), vocab);
+    const std::span<float> scratch(scratch_.row(thread), 2 * vocab);
+    result = ReduceLogits(logits, row, slots_[row.slot], scratch);
+    if (entry.reference >= 0) {
+      result.kl = KlDivergence({logits_.row(entry.reference), vocab}, logits, scratch.first(vocab));
+    }
   });
-  for (int i = first; i < first + count; ++i) {
-    if (step_.logits[i].sample) slots_[step_.logits[i].slot].Append(results_[i].sampled.id);
+  for (const LogitsEntry& entry : block) {
+    const LogitsRow& row = step_.logits[entry.row];
+    if (entry.reduced && row.sample) slots_[row.slot].Append(results_[entry.row].sampled.id);
   }
 }
 

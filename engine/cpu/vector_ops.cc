@@ -126,6 +126,17 @@ void AddToTarget(const float* in, int64_t n, float* out) {
   for (; i < n; ++i) out[i] += in[i];
 }
 
+void AddProductTarget(const float* a, const float* b, int64_t n, float* out) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V sum = hn::Add(hn::LoadU(d, out + i), hn::Mul(hn::LoadU(d, a + i), hn::LoadU(d, b + i)));
+    hn::StoreU(sum, d, out + i);
+  }
+  for (; i < n; ++i) out[i] += a[i] * b[i];
+}
+
 void ScaleTarget(const float* in, float factor, int64_t n, float* out) {
   const D d;
   const int64_t lanes = hn::Lanes(d);
@@ -221,6 +232,7 @@ HWY_EXPORT(ToFloatTarget);
 HWY_EXPORT(RmsNormTarget);
 HWY_EXPORT(SwiGluTarget);
 HWY_EXPORT(AddToTarget);
+HWY_EXPORT(AddProductTarget);
 HWY_EXPORT(ScaleTarget);
 HWY_EXPORT(RotateTarget);
 HWY_EXPORT(MaxOfTarget);
@@ -239,6 +251,9 @@ void SwiGlu(const float* up, int64_t n, float* gate) {
 }
 void AddTo(const float* in, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(AddToTarget)(in, n, out);
+}
+void AddProduct(const float* a, const float* b, int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(AddProductTarget)(a, b, n, out);
 }
 void Scale(const float* in, float factor, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(ScaleTarget)(in, factor, n, out);

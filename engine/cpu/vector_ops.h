@@ -19,6 +19,9 @@ void SwiGlu(const float* up, int64_t n, float* gate);
 // out += in.
 void AddTo(const float* in, int64_t n, float* out);
 
+// out += a * b, elementwise.
+void AddProduct(const float* a, const float* b, int64_t n, float* out);
+
 // out = in * factor. `out` may be `in`.
 void Scale(const float* in, float factor, int64_t n, float* out);
 

@@ -63,7 +63,11 @@ class CudaBackend final : public Backend {
   void Attend(int layer) override;
   void ProjectAdd(int layer, Sublayer sublayer, WeightId w) override;
   void GateUp(int layer, WeightId norm, WeightId gate_up) override;
+  void AddMaps(int layer, Sublayer sublayer, WeightId norm,
+               std::span<const MapWeights> maps) override;
   void Logits(WeightId norm, WeightId head) override;
+  void ReadResidual(int first, int count, float* out) override;
+  void WriteResidual(int first, int count, const float* in) override;
   void EndStep() override;
   absl::Status WaitStep(std::vector<LogitsResult>* results) override {
     results_.Wait(results, error_);

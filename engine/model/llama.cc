@@ -12,10 +12,14 @@ void Forward(const StepInput& step, const Weights& weights, Backend& backend) {
       backend.Attend(l);
       backend.ProjectAdd(l, Sublayer::kAttention, w.o);
     }
+    if (!rows.attention_maps.empty()) {
+      backend.AddMaps(l, Sublayer::kAttention, w.attention_norm, w.attention_maps);
+    }
     if (!rows.mlp_rows.empty()) {
       backend.GateUp(l, w.mlp_norm, w.gate_up);
       backend.ProjectAdd(l, Sublayer::kMlp, w.down);
     }
+    if (!rows.mlp_maps.empty()) backend.AddMaps(l, Sublayer::kMlp, w.mlp_norm, w.mlp_maps);
   }
   if (!step.logits.empty()) backend.Logits(weights.final_norm, weights.head);
 }

@@ -47,6 +47,7 @@ absl::StatusOr<ModelTensors> FindTensors(const ModelConfig& config, const Safete
 
 struct LayerWeights {
   WeightId attention_norm, qkv, o, mlp_norm, gate_up, down;
+  std::vector<MapWeights> attention_maps, mlp_maps;  // by place: see LayerMaps
 };
 
 struct Weights {

@@ -20,7 +20,11 @@ void RowLists::Build(const StepPlan& plan) {
   }
   index_.clear();
   // The bound of all index lists, so that pointers into it stay valid.
-  index_.reserve(tokens_.size() * 3 * num_layers_);
+  index_.reserve(tokens_.size() * 5 * num_layers_);
+  map_lists_.clear();
+  size_t maps = 0;
+  for (const LayerMaps& layer : maps_) maps += layer.attention.size() + layer.mlp.size();
+  map_lists_.reserve(maps);
   layers_.clear();
   for (int layer = 0; layer < num_layers_; ++layer) layers_.push_back(ListsOf(layer));
 }
@@ -117,17 +121,38 @@ LayerRows RowLists::ListsOf(int layer) {
   // Mostly the rows that store keys are those that query: one list, to all who compare.
   const bool same =
       std::ranges::all_of(in_layer_, [](const LayerParts& p) { return p.kv == p.query; });
-  LayerRows rows{.kv_rows = MakeList(&LayerParts::kv)};
-  rows.query_rows = same ? rows.kv_rows : MakeList(&LayerParts::query);
-  rows.mlp_rows = MakeList(&LayerParts::mlp);
+  const auto in = [this](bool LayerParts::*part) {
+    return [this, part](size_t i) { return in_layer_[i].*part; };
+  };
+  LayerRows rows{.kv_rows = MakeList(in(&LayerParts::kv))};
+  rows.query_rows = same ? rows.kv_rows : MakeList(in(&LayerParts::query));
+  rows.mlp_rows = MakeList(in(&LayerParts::mlp));
+  if (!maps_.empty()) {
+    rows.attention_maps = MapLists(&LayerParts::attention_map, maps_[layer].attention,
+                                   &SkipSet::AttentionMap, layer);
+    rows.mlp_maps = MapLists(&LayerParts::mlp_map, maps_[layer].mlp, &SkipSet::MlpMap, layer);
+  }
   return rows;
 }
 
-RowList RowLists::MakeList(bool LayerParts::*part) {
+std::span<const RowList> RowLists::MapLists(bool LayerParts::*part, std::span<const uint64_t> maps,
+                                            uint64_t (SkipSet::*map_of)(int) const, int layer) {
+  if (std::ranges::none_of(in_layer_, [&](const LayerParts& p) { return p.*part; })) return {};
+  const size_t first = map_lists_.size();
+  for (const uint64_t map : maps) {
+    map_lists_.push_back(MakeList([&](size_t i) {
+      return in_layer_[i].*part && (SkipOf(group_order_[i]).*map_of)(layer) == map;
+    }));
+  }
+  return {map_lists_.data() + first, maps.size()};
+}
+
+template <class Takes>
+RowList RowLists::MakeList(Takes takes) {
   RowList list;
   bool contiguous = true;
   for (size_t i = 0; i < group_order_.size(); ++i) {
-    if (!(in_layer_[i].*part)) continue;
+    if (!takes(i)) continue;
     const Group& group = groups_[group_order_[i]];
     if (list.count == 0) list.begin = group.begin;
     contiguous &= group.begin == list.begin + list.count;
@@ -136,7 +161,7 @@ RowList RowLists::MakeList(bool LayerParts::*part) {
   if (contiguous) return list;
   list.index = index_.data() + index_.size();
   for (size_t i = 0; i < group_order_.size(); ++i) {
-    if (!(in_layer_[i].*part)) continue;
+    if (!takes(i)) continue;
     const Group& group = groups_[group_order_[i]];
     for (int32_t row = 0; row < group.count; ++row) index_.push_back(group.begin + row);
   }

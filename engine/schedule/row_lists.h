@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/schedule/row_kinds.h"
@@ -20,9 +21,10 @@ namespace skipstone {
 // Reused from step to step. Not thread-safe.
 class RowLists {
  public:
-  // With liveness off every row runs through all sublayers that its request keeps (for tests).
-  RowLists(int num_layers, int page_tokens, bool liveness)
-      : num_layers_(num_layers), liveness_(liveness), kinds_(page_tokens) {}
+  // `maps`: those of each layer that sets may name; empty: none. With liveness off every row runs
+  // through all sublayers that its request keeps (for tests).
+  RowLists(int num_layers, int page_tokens, bool liveness, std::vector<LayerMaps> maps = {})
+      : num_layers_(num_layers), liveness_(liveness), maps_(std::move(maps)), kinds_(page_tokens) {}
 
   void Build(const StepPlan& plan);
 
@@ -56,10 +58,16 @@ class RowLists {
   void FillRows(const SequenceChunk& chunk, int32_t kind, int begin, int end, int32_t results);
   LogitsRow LogitsOf(const SequenceChunk& chunk, int32_t row) const;
   LayerRows ListsOf(int layer);
-  RowList MakeList(bool LayerParts::*part);
+  // Those of group_order_ for which `takes` (place in group_order_) holds.
+  template <class Takes>
+  RowList MakeList(Takes takes);
+  // The rows of each of the layer's maps; empty if none has any.
+  std::span<const RowList> MapLists(bool LayerParts::*part, std::span<const uint64_t> maps,
+                                    uint64_t (SkipSet::*map_of)(int) const, int layer);
 
   const int num_layers_;
   const bool liveness_;
+  const std::vector<LayerMaps> maps_;  // [num_layers] or empty
   RowKinds kinds_;
   const StepPlan* plan_ = nullptr;
   std::vector<Group> groups_;         // by kind
@@ -74,7 +82,8 @@ class RowLists {
   std::vector<int32_t> plan_order_;
   std::vector<RowRun> runs_;
   std::vector<LayerRows> layers_;
-  std::vector<int32_t> index_;  // of all lists that are not ranges; never reallocated in Build
+  std::vector<RowList> map_lists_;  // of all layers; never reallocated in Build
+  std::vector<int32_t> index_;      // of all lists that are not ranges; never reallocated in Build
   int64_t rows_eliminated_ = 0;
 };
 

@@ -107,6 +107,7 @@ void Sequence::Shed() {
   } else {
     skip.SkipAttention(top);
   }
+  skip.TakeMapsAbove(skip.LastKeptAttention(), *spec.ceiling);
   pages.ShedTo(skip);
   cursor.ShedTop(static_cast<int>(pages.layers().size()));
   const int from_token = static_cast<int>(output.size()) + in_flight;

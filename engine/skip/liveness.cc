@@ -11,7 +11,9 @@ LayerParts PartsOf(const SkipSet& skip, int layer, int last) {
   const bool lives = layer < last;
   return {.kv = skip.KeepsAttention(layer) && (lives || layer == last),
           .query = skip.KeepsAttention(layer) && lives,
-          .mlp = skip.KeepsMlp(layer) && lives};
+          .mlp = skip.KeepsMlp(layer) && lives,
+          .attention_map = skip.AttentionMap(layer) != 0 && lives,
+          .mlp_map = skip.MlpMap(layer) != 0 && lives};
 }
 
 int SublayersEliminated(const SkipSet& skip, int last) {

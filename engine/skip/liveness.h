@@ -18,6 +18,9 @@ struct LayerParts {
   bool kv = false;     // computes K and V and stores them
   bool query = false;  // computes Q, attends, projects; never without kv
   bool mlp = false;
+  // A map stands in for the skipped sublayer.
+  bool attention_map = false;
+  bool mlp_map = false;
 
   friend auto operator<=>(const LayerParts&, const LayerParts&) = default;
 };

@@ -1,6 +1,8 @@
 #include "engine/skip/skip_set.h"
 
+#include <algorithm>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -89,7 +91,55 @@ SkipSet SkipSet::Below(int layer) const {
     if (!KeepsMlp(lower)) below.SkipMlp(lower);
     if (windows_[lower] != 0) below.WindowAttention(lower, Window(lower));
   }
+  if (maps_) {
+    SublayerMaps maps = *maps_;
+    for (int upper = layer; upper < num_layers_; ++upper) maps.attention[upper] = maps.mlp[upper] = 0;
+    below.SetMaps(std::move(maps));
+  }
   return below;
+}
+
+void SkipSet::MapAttention(int layer, uint64_t map) {
+  SKIPSTONE_CHECK(layer >= 0 && layer < num_layers_ && !KeepsAttention(layer) && map != 0);
+  SublayerMaps maps = maps_ ? *maps_ : SublayerMaps();
+  maps.attention[layer] = map;
+  SetMaps(std::move(maps));
+}
+
+void SkipSet::MapMlp(int layer, uint64_t map) {
+  SKIPSTONE_CHECK(layer >= 0 && layer < num_layers_ && !KeepsMlp(layer) && map != 0);
+  SublayerMaps maps = maps_ ? *maps_ : SublayerMaps();
+  maps.mlp[layer] = map;
+  SetMaps(std::move(maps));
+}
+
+void SkipSet::TakeMapsAbove(int layer, const SkipSet& other) {
+  if (!maps_ && !other.maps_) return;
+  SublayerMaps maps = maps_ ? *maps_ : SublayerMaps();
+  for (int upper = std::max(layer, 0); upper < num_layers_; ++upper) {
+    if (upper > layer) maps.attention[upper] = attention_[upper] ? other.AttentionMap(upper) : 0;
+    maps.mlp[upper] = mlp_[upper] ? other.MlpMap(upper) : 0;
+  }
+  SetMaps(std::move(maps));
+}
+
+SkipSet SkipSet::WithoutMaps() const {
+  SkipSet plain = *this;
+  plain.maps_ = nullptr;
+  return plain;
+}
+
+void SkipSet::SetMaps(SublayerMaps maps) {
+  const auto some = [](uint64_t map) { return map != 0; };
+  if (std::ranges::none_of(maps.attention, some) && std::ranges::none_of(maps.mlp, some)) {
+    maps_ = nullptr;
+    return;
+  }
+  const auto bytes = [](const auto& array) {
+    return std::string_view(reinterpret_cast<const char*>(array.data()), sizeof(array));
+  };
+  maps.hash = Fnv1a64(bytes(maps.mlp), Fnv1a64(bytes(maps.attention)));
+  maps_ = std::make_shared<const SublayerMaps>(std::move(maps));
 }
 
 std::string SkipSet::ToString() const {
@@ -103,7 +153,9 @@ std::string SkipSet::ToString() const {
                                     RangesOf("win", num_layers_, window),
                                     RangesOf("mlp", num_layers_, set(mlp_))};
   std::erase(terms, "");
-  return terms.empty() ? "none" : absl::StrJoin(terms, "+");
+  std::string text = terms.empty() ? "none" : absl::StrJoin(terms, "+");
+  if (maps_) absl::StrAppendFormat(&text, "@%016x", maps_->hash);
+  return text;
 }
 
 uint64_t SkipSet::id() const { return Fnv1a64(ToString()); }

@@ -27,6 +27,8 @@ struct LogitsRow {
   bool sample = false;
   int32_t target = -1;  // token whose log-probability is wanted; -1: none
   int32_t top_n = -1;   // alternatives wanted; -1: no log-probability at all
+  // The logits row of the step whose distribution this one's is compared with; -1: none.
+  int32_t reference = -1;
 };
 
 struct TokenLogprob {
@@ -40,6 +42,9 @@ struct LogitsResult {
   TokenLogprob sampled{-1, 0};    // if the row samples; logprob valid if top_n >= 0
   TokenLogprob target{-1, 0};     // if the row has a target
   std::vector<TokenLogprob> top;  // likeliest first, ties to the lowest id
+  // KL(reference || this row) in nats, over the whole vocabulary, if the row has a reference. 0 if
+  // both have the same logits.
+  float kl = 0;
 };
 
 }  // namespace skipstone

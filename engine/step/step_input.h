@@ -24,6 +24,10 @@ struct LayerRows {
   RowList kv_rows;     // compute K and V and store them
   RowList query_rows;  // those of kv_rows that compute Q, attend, project
   RowList mlp_rows;
+  // Rows for which the layer's i-th attention (MLP) map stands in for the sublayer; empty if there
+  // are none of any map.
+  std::span<const RowList> attention_maps;
+  std::span<const RowList> mlp_maps;
 };
 
 // Rows of one slot that follow each other in row order and in position.

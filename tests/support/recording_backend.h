@@ -47,6 +47,14 @@ class RecordingBackend : public Backend {
   void GateUp(int layer, WeightId norm, WeightId gate_up) override {
     stages.push_back(absl::StrFormat("gate_up %d w%d w%d", layer, norm.index, gate_up.index));
   }
+  void AddMaps(int layer, Sublayer sublayer, WeightId norm,
+               std::span<const MapWeights> maps) override {
+    stages.push_back(absl::StrFormat("%s_maps %d w%d %d",
+                                     sublayer == Sublayer::kMlp ? "mlp" : "attention", layer,
+                                     norm.index, maps.size()));
+  }
+  void ReadResidual(int, int, float*) override {}
+  void WriteResidual(int, int, const float*) override {}
   void Logits(WeightId norm, WeightId head) override {
     stages.push_back(absl::StrFormat("logits w%d w%d", norm.index, head.index));
   }

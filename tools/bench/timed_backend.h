@@ -60,6 +60,16 @@ class TimedBackend final : public Backend {
   void GateUp(int layer, WeightId norm, WeightId gate_up) override {
     Timed(Stage::kGateUp, [&] { backend_->GateUp(layer, norm, gate_up); });
   }
+  void AddMaps(int layer, Sublayer sublayer, WeightId norm,
+               std::span<const MapWeights> maps) override {
+    backend_->AddMaps(layer, sublayer, norm, maps);
+  }
+  void ReadResidual(int first, int count, float* out) override {
+    backend_->ReadResidual(first, count, out);
+  }
+  void WriteResidual(int first, int count, const float* in) override {
+    backend_->WriteResidual(first, count, in);
+  }
   void Logits(WeightId norm, WeightId head) override {
     Timed(Stage::kLogits, [&] { backend_->Logits(norm, head); });
   }
