@@ -1,0 +1,43 @@
+// What was measured of levels, as a table, JSON and an HTML page with its pictures inside it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/quality/measures.h"
+
+namespace skipstone::quality {
+
+// A row of the report. What was not measured is unset and shown as such.
+struct LevelRow {
+  std::string name;
+  std::string skip;          // canonical text
+  std::string compensation;  // kind of its maps; empty: none
+  std::optional<Interval> perplexity;
+  std::optional<Interval> kl;               // nats per token
+  std::optional<Interval> agreement;        // top-1 with the full model, 0 to 1
+  std::optional<double> brier;
+  std::optional<double> calibration_error;  // expected, 0 to 1
+  std::optional<Interval> choice;           // acc_norm less the full model's, -1 to 1
+  std::optional<Interval> recall;           // last words met less the full model's, -1 to 1
+  std::optional<Interval> retention;        // generated tokens that the full model generates, 0 to 1
+  std::optional<double> generation_perplexity;  // of its continuations, under the full model
+  std::optional<double> decode_ms;              // for each token
+  std::optional<double> prefill_ms;             // for each 1,000 tokens
+  std::optional<double> pages;                  // share of the full model's, 0 to 1
+};
+
+struct LevelReport {
+  std::string title;
+  std::string model;
+  std::vector<std::string> notes;  // how it was measured, one sentence each
+  std::vector<LevelRow> rows;      // the full model first
+};
+
+std::string ToTable(const LevelReport& report);
+std::string ToJson(const LevelReport& report);
+// One file: table and Pareto pictures (SVG) of quality against decode time, prefill time and pages.
+std::string ToHtml(const LevelReport& report);
+
+}  // namespace skipstone::quality
