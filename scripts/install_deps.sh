@@ -10,7 +10,7 @@ BUILD=(
   g++ cmake ninja-build pkg-config ccache
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev
   libspdlog-dev prometheus-cpp-dev libmicrohttpd-dev libsentencepiece-dev libyaml-cpp-dev nlohmann-json3-dev
-  libhwy-dev libcurl4-openssl-dev zlib1g-dev
+  libhwy-dev libeigen3-dev libcurl4-openssl-dev zlib1g-dev
 )
 TEST=(
   libgtest-dev libgmock-dev libbenchmark-dev clang-format

@@ -21,6 +21,8 @@ ENGINE = {
     "cpu": ["step", "backend"],
     "cuda": ["step", "backend"],
     "model": ["step", "skip", "backend", "schedule"],
+    "levels": ["step", "skip", "backend", "model"],
+    "quality": ["step", "skip", "backend", "model", "levels"],
 }
 # What engine/ does not know; what client/ and proto/ may not need.
 NOT_IN_ENGINE = r"^(grpc|google/protobuf|prometheus/|spdlog/|yaml-cpp/|server/|client/|tools/|.*\.pb\.h)"
@@ -38,6 +40,8 @@ def includes(text):
 def violation(path, include):
     """Why the file at `path` may not include `include`; empty if it may."""
     top = path.split("/")[0]
+    if path.startswith("engine/levels/") and include.startswith("yaml-cpp/"):
+        return ""  # the one file format of the engine that people write by hand
     banned = {"engine": NOT_IN_ENGINE, "client": NOT_IN_CLIENT, "server": NOT_IN_SERVER,
               "base": NOT_IN_BASE, "tools": NOT_IN_TOOLS}.get(top)
     if banned and re.match(banned, include):

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/model/levels_file.h"
+#include "engine/levels/levels_file.h"
 
 namespace skipstone::quality {
 

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "engine/backend/backend.h"
-#include "engine/model/levels_file.h"
+#include "engine/levels/levels_file.h"
 #include "engine/model/weights.h"
 #include "engine/skip/sublayer_maps.h"
 
