@@ -1,0 +1,112 @@
+#include "engine/quality/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <utility>
+
+#include "base/status.h"
+
+namespace skipstone::quality {
+namespace {
+
+// Runs the full model and all sets over a window, so many at once as a step takes;
+// take(set, outcomes of the set, outcomes of the full model).
+template <class Take>
+absl::Status RunSets(WindowPass& pass, std::span<const int32_t> window,
+                     std::span<const SkipSet> sets, Take take) {
+  const size_t at_once = pass.limits().variants - 1;
+  for (size_t first = 0; first < sets.size(); first += at_once) {
+    const size_t count = std::min(at_once, sets.size() - first);
+    std::vector<Variant> variants = {{.skip = SkipSet(pass.shape().num_layers)}};
+    for (size_t i = first; i < first + count; ++i) {
+      variants.push_back({.skip = sets[i], .reference = 0});
+    }
+    SKIPSTONE_RETURN_IF_ERROR(pass.Run(window, variants));
+    for (size_t i = 0; i < count; ++i) {
+      take(first + i, pass.outcomes(static_cast<int>(i) + 1), pass.outcomes(0));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Interval RatioOf(const std::vector<WindowSums>& windows, double (*of)(const WindowSums&),
+                 const BootstrapOptions& options) {
+  std::vector<double> sums, tokens;
+  for (const WindowSums& window : windows) {
+    sums.push_back(of(window));
+    tokens.push_back(static_cast<double>(window.tokens));
+  }
+  return BootstrapRatio(sums, tokens, options);
+}
+
+}  // namespace
+
+Interval Evaluation::Perplexity(const BootstrapOptions& options) const {
+  const Interval nll = RatioOf(windows, [](const WindowSums& w) { return w.nll; }, options);
+  return {std::exp(nll.value), std::exp(nll.low), std::exp(nll.high)};
+}
+
+Interval Evaluation::Kl(const BootstrapOptions& options) const {
+  return RatioOf(windows, [](const WindowSums& w) { return w.kl; }, options);
+}
+
+Interval Evaluation::Agreement(const BootstrapOptions& options) const {
+  return RatioOf(windows, [](const WindowSums& w) { return static_cast<double>(w.agrees); },
+                 options);
+}
+
+double Evaluation::Brier() const {
+  double sum = 0;
+  int64_t tokens = 0;
+  for (const WindowSums& window : windows) {
+    sum += window.brier;
+    tokens += window.tokens;
+  }
+  return tokens == 0 ? 0 : sum / static_cast<double>(tokens);
+}
+
+absl::StatusOr<std::vector<Evaluation>> Evaluate(WindowPass& pass, const Windows& windows,
+                                                 std::span<const SkipSet> sets,
+                                                 const Progress& progress) {
+  std::vector<Evaluation> evaluations(sets.size());
+  std::vector<std::vector<TokenOutcome>> tokens(sets.size());
+  for (size_t window = 0; window < windows.size(); ++window) {
+    SKIPSTONE_RETURN_IF_ERROR(
+        RunSets(pass, windows[window], sets,
+                [&](size_t set, const std::vector<TokenOutcome>& outcomes, const auto&) {
+                  evaluations[set].windows.push_back(SumOf(outcomes));
+                  tokens[set].insert(tokens[set].end(), outcomes.begin(), outcomes.end());
+                }));
+    if (progress) progress(static_cast<int>(window) + 1, static_cast<int>(windows.size()));
+  }
+  for (size_t set = 0; set < sets.size(); ++set) {
+    evaluations[set].calibration_error = ExpectedCalibrationError(tokens[set]);
+  }
+  return evaluations;
+}
+
+absl::StatusOr<std::vector<std::vector<ContinuationScore>>> Score(
+    WindowPass& pass, std::span<const Continuation> items, std::span<const SkipSet> sets,
+    const Progress& progress) {
+  std::vector<std::vector<ContinuationScore>> scores(sets.size());
+  for (size_t item = 0; item < items.size(); ++item) {
+    SKIPSTONE_RETURN_IF_ERROR(RunSets(
+        pass, items[item].tokens, sets,
+        [&](size_t set, const std::vector<TokenOutcome>& outcomes,
+            const std::vector<TokenOutcome>& full) {
+          ContinuationScore score;
+          for (size_t row = outcomes.size() - items[item].answer; row < outcomes.size(); ++row) {
+            score.loglikelihood -= outcomes[row].nll;
+            score.greedy = score.greedy && outcomes[row].correct;
+            score.full_loglikelihood -= full[row].nll;
+            score.full_agrees += full[row].correct ? 1 : 0;
+          }
+          scores[set].push_back(score);
+        }));
+    if (progress) progress(static_cast<int>(item) + 1, static_cast<int>(items.size()));
+  }
+  return scores;
+}
+
+}  // namespace skipstone::quality

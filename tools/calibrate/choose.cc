@@ -1,0 +1,150 @@
+#include "tools/calibrate/choose.h"
+
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "engine/quality/level_search.h"
+#include "engine/quality/rankers.h"
+
+namespace skipstone::calibrate {
+namespace {
+
+using quality::Level;
+using quality::Ranker;
+using quality::Trials;
+
+class Chooser {
+ public:
+  Chooser(const CalibrateOptions& options, const CalibratePlan& plan, OpenedModel& model,
+          quality::WindowPass& pass, const quality::Windows& windows, const Say& say)
+      : options_(options), plan_(plan), model_(model), pass_(pass), windows_(windows), say_(say) {}
+
+  absl::Status Run(Trials& trials, Trials* second, Choice* choice) {
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(trials, plan_.search));
+    for (const int size : plan_.sizes) {
+      const std::string name = absl::StrFormat("%s-%d", Kind(plan_.search), size);
+      // What was chosen under maps is offered without, too: it is measured on its own.
+      const SkipSet skip = chain[size - 1].skip;
+      choice->levels.push_back({name, FamilyOf(""), "", {.skip = skip}});
+      for (const quality::MapForm& form : plan_.compensations) {
+        SKIPSTONE_RETURN_IF_ERROR(Compensate(trials, second, name, skip, form, choice));
+      }
+    }
+    for (const Ranker ranker : plan_.compared) {
+      SKIPSTONE_RETURN_IF_ERROR(Compare(trials, ranker, choice));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  static std::string Kind(const quality::SearchOptions& search) {
+    if (search.suffix || search.ranker == Ranker::kLast) return "last";
+    return search.attention ? search.mlp ? "sublayers" : "attn" : "mlp";
+  }
+  std::string FamilyOf(const std::string& compensation) const {
+    const std::string family = absl::StrFormat("%s-%s", Kind(plan_.search), NameOf(plan_.search.ranker));
+    return compensation.empty() ? family : absl::StrFormat("%s-%s", family, compensation);
+  }
+
+  absl::StatusOr<std::vector<Level>> Chain(Trials& trials, const quality::SearchOptions& search) {
+    say_(absl::StrFormat("choosing %d sublayers by %s", search.steps, NameOf(search.ranker)));
+    quality::Scores scores;
+    if (quality::NeedsScores(search.ranker)) {
+      SKIPSTONE_ASSIGN_OR_RETURN(scores, ScoresOf(search.ranker));
+    }
+    return quality::Search(trials, search, scores);
+  }
+
+  absl::StatusOr<quality::Scores> ScoresOf(Ranker ranker) {
+    const ModelShape& shape = model_.loaded.config.shape;
+    if (ranker == Ranker::kGateNorm) {
+      const int threads = options_.threads > 0 ? options_.threads : AvailableCpus();
+      return quality::GateNorm(model_.tensors, shape, threads);
+    }
+    quality::StateScores scores(shape.num_layers, shape.hidden);
+    quality::Variant full{.skip = SkipSet(shape.num_layers), .end = 2 * shape.num_layers};
+    full.observed.set();
+    for (const std::vector<int32_t>& window : windows_) {
+      std::vector<std::vector<float>> states;
+      SKIPSTONE_RETURN_IF_ERROR(
+          pass_.Run(window, {&full, 1}, [&](int, quality::Point, std::span<const float> state) {
+            states.emplace_back(state.begin(), state.end());
+          }));
+      for (int layer = 0; layer < shape.num_layers; ++layer) {
+        scores.Add(layer, states[2 * layer], states[2 * layer + 1], states[2 * layer + 2]);
+      }
+    }
+    if (ranker == Ranker::kBlockInfluence) return scores.BlockInfluence();
+    return ranker == Ranker::kAngular ? scores.AngularDistance() : scores.AttentionCosine();
+  }
+
+  absl::Status Compensate(Trials& trials, Trials* second, const std::string& name,
+                          const SkipSet& skip, const quality::MapForm& form, Choice* choice) {
+    const std::string form_name = NameOf(form);
+    say_(absl::StrFormat("fitting %s to %s", form_name, name));
+    Level fitted{.skip = skip};
+    SKIPSTONE_ASSIGN_OR_RETURN(fitted.fitted, trials.Fit(skip, form));
+    Trials& judge = second == nullptr ? trials : *second;
+    SKIPSTONE_ASSIGN_OR_RETURN(const quality::Cost with, judge.Measure(fitted));
+    SKIPSTONE_ASSIGN_OR_RETURN(const quality::Cost without, judge.Measure(Level{.skip = skip}));
+    if (!(with.kl < without.kl)) {
+      choice->notes.push_back(absl::StrFormat(
+          "%s: %s maps are not kept: KL %.3f with them, %.3f without, on the second text.", name,
+          form_name, with.kl, without.kl));
+      return absl::OkStatus();
+    }
+    choice->levels.push_back({absl::StrFormat("%s-%s", name, LevelNameOf(form)),
+                              FamilyOf(form_name), form_name, std::move(fitted)});
+    return absl::OkStatus();
+  }
+
+  // Without what level names may not hold.
+  static std::string LevelNameOf(const quality::MapForm& form) {
+    return form.rank > 0 ? absl::StrFormat("rank%d", form.rank) : NameOf(form);
+  }
+
+  absl::Status Compare(Trials& trials, Ranker ranker, Choice* choice) {
+    quality::SearchOptions search = plan_.search;
+    search.ranker = ranker;
+    search.form.reset();
+    search.suffix = false;
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(trials, search));
+    for (const int size : plan_.sizes) {
+      choice->compared.push_back(
+          {absl::StrFormat("%s, %d", NameOf(ranker), size), "", "", {.skip = chain[size - 1].skip}});
+    }
+    return absl::OkStatus();
+  }
+
+  const CalibrateOptions& options_;
+  const CalibratePlan& plan_;
+  OpenedModel& model_;
+  quality::WindowPass& pass_;
+  const quality::Windows& windows_;
+  const Say& say_;
+};
+
+}  // namespace
+
+absl::StatusOr<Choice> Choose(const CalibrateOptions& options, const CalibratePlan& plan,
+                              OpenedModel& model, quality::WindowPass& pass,
+                              const quality::Windows& windows, const quality::Windows& second,
+                              quality::Journal& journal, const Say& say) {
+  const auto progress = [](int, int) {};
+  Choice choice;
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::unique_ptr<Trials> trials,
+                             Trials::Make(pass, windows, journal, progress));
+  std::unique_ptr<Trials> judge;
+  quality::Journal none;
+  if (second.empty()) {
+    choice.notes.push_back("No second text was given: maps were judged on the text of their fit.");
+  } else {
+    SKIPSTONE_ASSIGN_OR_RETURN(judge, Trials::Make(pass, second, none, progress));
+  }
+  SKIPSTONE_RETURN_IF_ERROR(Chooser(options, plan, model, pass, windows, say)
+                                .Run(*trials, judge.get(), &choice));
+  return choice;
+}
+
+}  // namespace skipstone::calibrate

@@ -1,0 +1,193 @@
+#include "tools/calibrate/measure.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "tools/bench/bench.h"
+#include "tools/calibrate/generations.h"
+#include "tools/calibrate/session.h"
+
+namespace skipstone::calibrate {
+namespace {
+
+using quality::ContinuationScore;
+using quality::LevelRow;
+
+// Decode steps of each set that are timed, in turns.
+constexpr int kTimedSteps = 8;
+constexpr int kTimedRounds = 3;
+constexpr int kTimedPrompt = 256;
+
+class Measurement {
+ public:
+  Measurement(const CalibrateOptions& options, const std::vector<SkipSet>& sets,
+              const HeldOut& held_out, const Say& say, std::vector<LevelRow>& rows)
+      : options_(options), sets_(sets), held_out_(held_out), say_(say), rows_(rows) {}
+
+  absl::Status Text(quality::WindowPass& pass) {
+    say_("measuring on held-out text");
+    SKIPSTONE_ASSIGN_OR_RETURN(
+        const std::vector<quality::Evaluation> evaluations,
+        quality::Evaluate(pass, held_out_.windows, sets_, [&](int done, int total) {
+          say_(absl::StrFormat("measuring on held-out text, window %d of %d", done, total));
+        }));
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      rows_[i].kl = evaluations[i].Kl(bootstrap());
+      rows_[i].perplexity = evaluations[i].Perplexity(bootstrap());
+      rows_[i].agreement = evaluations[i].Agreement(bootstrap());
+      rows_[i].brier = evaluations[i].Brier();
+      rows_[i].calibration_error = evaluations[i].calibration_error;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status LastWords(quality::WindowPass& pass) {
+    if (held_out_.last_words.empty()) return absl::OkStatus();
+    SKIPSTONE_ASSIGN_OR_RETURN(
+        const auto scores,
+        quality::Score(pass, held_out_.last_words, sets_, [&](int done, int total) {
+          if (done % 20 == 0) say_(absl::StrFormat("last words, item %d of %d", done, total));
+        }));
+    const std::vector<double> full = Hits(scores[0]);
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      rows_[i].recall = quality::BootstrapMean(Hits(scores[i]), full, bootstrap());
+    }
+    return absl::OkStatus();
+  }
+
+  // Each set's own continuations, scored by the full model.
+  absl::Status Retention(quality::WindowPass& pass,
+                         const std::vector<std::vector<std::vector<int32_t>>>& generated) {
+    for (size_t set = 0; set < sets_.size(); ++set) {
+      std::vector<quality::Continuation> items;
+      for (size_t i = 0; i < held_out_.prompts.size(); ++i) {
+        quality::Continuation& item = items.emplace_back();
+        item.tokens = held_out_.prompts[i];
+        const std::vector<int32_t>& tokens = generated[set][i];
+        item.tokens.insert(item.tokens.end(), tokens.begin(), tokens.end());
+        item.answer = static_cast<int>(tokens.size());
+      }
+      SKIPSTONE_ASSIGN_OR_RETURN(const auto scores,
+                                 quality::Score(pass, items, {&sets_[set], 1}, nullptr));
+      std::vector<double> agrees, tokens;
+      double nll = 0;
+      for (size_t i = 0; i < items.size(); ++i) {
+        agrees.push_back(scores[0][i].full_agrees);
+        tokens.push_back(items[i].answer);
+        nll -= scores[0][i].full_loglikelihood / static_cast<double>(items[i].answer);
+      }
+      rows_[set].retention = quality::BootstrapRatio(agrees, tokens, bootstrap());
+      rows_[set].generation_perplexity = std::exp(nll / static_cast<double>(items.size()));
+    }
+    return absl::OkStatus();
+  }
+
+  // Maps cost next to nothing beside what their sublayers save, so the plain sets are timed.
+  absl::Status Times(LoadedModel model) {
+    say_("timing decode steps and prefill");
+    std::vector<std::string> texts;
+    for (const SkipSet& set : sets_) {
+      const std::string text = set.WithoutMaps().ToString();
+      if (std::ranges::find(texts, text) == texts.end()) texts.push_back(text);
+    }
+    BenchOptions bench;
+    bench.model = options_.model;
+    bench.threads = options_.threads;
+    bench.skip = absl::StrJoin(texts, ";");
+    const int context = model.config.shape.max_context;
+    bench.context = std::min(options_.context, context - kTimedSteps * kTimedRounds - 1);
+    bench.prompt = std::min(kTimedPrompt, context - 1);
+    bench.steps = kTimedSteps;
+    bench.rounds = kTimedRounds;
+    SKIPSTONE_ASSIGN_OR_RETURN(const BenchResult result, RunBench(bench, std::move(model)));
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      const std::string text = sets_[i].WithoutMaps().ToString();
+      const ArmResult& arm = result.arms[std::ranges::find(texts, text) - texts.begin()];
+      const ArmResult& full = result.arms[0];
+      const auto seconds = &Sample::seconds;
+      // The full model's time by the ratio of neighbours: less noisy than each time alone.
+      rows_[i].decode_ms = 1e3 * MedianOf(full.decode, seconds) /
+                           MedianRatio(full.decode, arm.decode, seconds);
+      rows_[i].prefill_ms = 1e6 / bench.prompt * MedianOf(full.prefill, seconds) /
+                            MedianRatio(full.prefill, arm.prefill, seconds);
+    }
+    return absl::OkStatus();
+  }
+
+  void Pages() {
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      double layers = 0;
+      for (int layer = 0; layer < sets_[i].num_layers(); ++layer) {
+        if (!sets_[i].KeepsAttention(layer)) continue;
+        const int window = sets_[i].Window(layer);
+        const double share = static_cast<double>(window + kSinkTokens) / options_.context;
+        layers += window == 0 ? 1 : std::min(1.0, share);
+      }
+      rows_[i].pages = layers / sets_[i].num_layers();
+    }
+  }
+
+ private:
+  static std::vector<double> Hits(const std::vector<ContinuationScore>& scores) {
+    std::vector<double> hits;
+    for (const ContinuationScore& score : scores) hits.push_back(score.greedy ? 1 : 0);
+    return hits;
+  }
+  quality::BootstrapOptions bootstrap() const { return {.seed = options_.seed}; }
+
+  const CalibrateOptions& options_;
+  const std::vector<SkipSet>& sets_;
+  const HeldOut& held_out_;
+  const Say& say_;
+  std::vector<LevelRow>& rows_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<quality::LevelRow>> Measure(const CalibrateOptions& options,
+                                                       const LevelsFile& levels,
+                                                       const std::vector<ChosenLevel>& names,
+                                                       const std::vector<SkipSet>& sets,
+                                                       const HeldOut& held_out, const Say& say) {
+  std::vector<LevelRow> rows;
+  std::vector<SkipSet> all = {SkipSet(levels.num_layers)};
+  rows.push_back({.name = "none", .skip = "none"});
+  for (size_t i = 0; i < names.size(); ++i) {
+    all.push_back(sets[i]);
+    rows.push_back({.name = names[i].name,
+                    .skip = sets[i].WithoutMaps().ToString(),
+                    .compensation = names[i].compensation});
+  }
+  Measurement measurement(options, all, held_out, say, rows);
+  std::vector<std::vector<std::vector<int32_t>>> generated;
+  if (!held_out.prompts.empty()) {
+    say("generating from held-out prompts");
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto model, OpenForCalibration(options, &levels));
+    SKIPSTONE_ASSIGN_OR_RETURN(
+        generated, Generate(std::move(model->loaded), held_out.prompts, all, options.generated));
+  }
+  {
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto model, OpenForCalibration(options, &levels));
+    int window = static_cast<int>(held_out.windows[0].size());
+    for (const auto& item : held_out.last_words) {
+      window = std::max(window, static_cast<int>(item.tokens.size()));
+    }
+    for (const auto& prompt : held_out.prompts) {
+      window = std::max(window, static_cast<int>(prompt.size()) + options.generated);
+    }
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto pass, MakePass(options, *model, window));
+    SKIPSTONE_RETURN_IF_ERROR(measurement.Text(*pass));
+    SKIPSTONE_RETURN_IF_ERROR(measurement.LastWords(*pass));
+    if (!generated.empty()) SKIPSTONE_RETURN_IF_ERROR(measurement.Retention(*pass, generated));
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto model, OpenForCalibration(options, nullptr));
+  SKIPSTONE_RETURN_IF_ERROR(measurement.Times(std::move(model->loaded)));
+  measurement.Pages();
+  return rows;
+}
+
+}  // namespace skipstone::calibrate
