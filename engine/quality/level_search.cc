@@ -83,7 +83,7 @@ class LevelSearch {
   absl::StatusOr<std::vector<Candidate>> BySingle(std::vector<Candidate> all) {
     const Level full{.skip = SkipSet(trials_.num_layers())};
     if (options_.form) {
-      SKIPSTONE_RETURN_IF_ERROR(trials_.FitCandidates(full, *options_.form, absl::MakeSpan(all)));
+      SKIPSTONE_RETURN_IF_ERROR(trials_.FitCandidates(full, *options_.form, std::span(all)));
     }
     SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Cost> costs, trials_.Measure(full, all));
     std::vector<size_t> order(all.size());
@@ -121,7 +121,7 @@ class LevelSearch {
       std::vector<Candidate> tried(ranked.begin(), ranked.begin() + static_cast<long>(pool));
       if (options_.form) {
         SKIPSTONE_RETURN_IF_ERROR(
-            trials_.FitCandidates(level, *options_.form, absl::MakeSpan(tried)));
+            trials_.FitCandidates(level, *options_.form, std::span(tried)));
       }
       SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Cost> costs, trials_.Measure(level, tried));
       const auto best = std::ranges::min_element(costs, {}, [&](const Cost& c) { return Of(c); });
