@@ -56,32 +56,17 @@ Interval Evaluation::Agreement(const BootstrapOptions& options) const {
                  options);
 }
 
-double Evaluation::Brier() const {
-  double sum = 0;
-  int64_t tokens = 0;
-  for (const WindowSums& window : windows) {
-    sum += window.brier;
-    tokens += window.tokens;
-  }
-  return tokens == 0 ? 0 : sum / static_cast<double>(tokens);
-}
-
 absl::StatusOr<std::vector<Evaluation>> Evaluate(WindowPass& pass, const Windows& windows,
                                                  std::span<const SkipSet> sets,
                                                  const Progress& progress) {
   std::vector<Evaluation> evaluations(sets.size());
-  std::vector<std::vector<TokenOutcome>> tokens(sets.size());
   for (size_t window = 0; window < windows.size(); ++window) {
     SKIPSTONE_RETURN_IF_ERROR(
         RunSets(pass, windows[window], sets,
                 [&](size_t set, const std::vector<TokenOutcome>& outcomes, const auto&) {
                   evaluations[set].windows.push_back(SumOf(outcomes));
-                  tokens[set].insert(tokens[set].end(), outcomes.begin(), outcomes.end());
                 }));
     if (progress) progress(static_cast<int>(window) + 1, static_cast<int>(windows.size()));
-  }
-  for (size_t set = 0; set < sets.size(); ++set) {
-    evaluations[set].calibration_error = ExpectedCalibrationError(tokens[set]);
   }
   return evaluations;
 }

@@ -15,12 +15,10 @@ namespace skipstone::quality {
 // One set on one text.
 struct Evaluation {
   std::vector<WindowSums> windows;
-  double calibration_error = 0;  // expected, of the likeliest token's probability
 
   Interval Perplexity(const BootstrapOptions& options) const;
   Interval Kl(const BootstrapOptions& options) const;         // nats per token
   Interval Agreement(const BootstrapOptions& options) const;  // top-1 with the full model
-  double Brier() const;                                       // mean over tokens
 };
 // One for each set, in order; the full model runs beside them.
 absl::StatusOr<std::vector<Evaluation>> Evaluate(WindowPass& pass, const Windows& windows,

@@ -1,7 +1,6 @@
 #include "engine/quality/level_search.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -30,6 +29,32 @@ constexpr RankerName kRankers[] = {{Ranker::kLast, "last"},
 bool ByNll(Ranker ranker) { return ranker == Ranker::kSingleNll || ranker == Ranker::kGreedyNll; }
 bool IsGreedy(Ranker ranker) {
   return ranker == Ranker::kGreedyKl || ranker == Ranker::kGreedyNll;
+}
+
+// What some options come to, and the front's entry and the option they were made of.
+struct Partial {
+  double saving = 0;
+  double cost = 0;
+  int from = 0;
+  int option = 0;
+};
+
+// By falling savings and costs. At most kMostPartials, evenly taken: fronts are far smaller unless
+// no two savings are alike.
+constexpr size_t kMostPartials = 20000;
+std::vector<Partial> FrontOf(std::vector<Partial> all) {
+  std::ranges::stable_sort(all, [](const Partial& a, const Partial& b) {
+    return a.saving != b.saving ? a.saving > b.saving : a.cost < b.cost;
+  });
+  std::vector<Partial> front;
+  for (const Partial& partial : all) {
+    if (front.empty() || partial.cost < front.back().cost) front.push_back(partial);
+  }
+  if (front.size() <= kMostPartials) return front;
+  std::vector<Partial> thinned;
+  const size_t step = front.size() / kMostPartials + 1;
+  for (size_t i = 0; i < front.size(); i += step) thinned.push_back(front[i]);
+  return thinned;
 }
 
 class LevelSearch {
@@ -170,44 +195,34 @@ absl::StatusOr<std::vector<Level>> Search(Trials& trials, const SearchOptions& o
   return LevelSearch(trials, options, scores).Run();
 }
 
-absl::StatusOr<std::vector<int>> Knapsack(std::span<const KnapsackItem> items, double wanted,
-                                          int grid) {
-  constexpr double kNever = std::numeric_limits<double>::infinity();
+absl::StatusOr<std::vector<int>> Knapsack(std::span<const KnapsackItem> items, double wanted) {
   double most = 0;
   for (const KnapsackItem& item : items) {
     most += std::ranges::max(item, {}, &KnapsackOption::saving).saving;
   }
-  if (wanted <= 0) return std::vector<int>(items.size(), 0);
-  // best[i][s]: the least cost of the first i items that save s steps of the grid, or more at the
-  // last one.
-  std::vector<std::vector<double>> best(items.size() + 1, std::vector<double>(grid + 1, kNever));
-  std::vector<std::vector<int>> taken(items.size(), std::vector<int>(grid + 1, 0));
-  std::vector<std::vector<int>> from(items.size(), std::vector<int>(grid + 1, 0));
-  best[0][0] = 0;
-  for (size_t i = 0; i < items.size(); ++i) {
-    for (int saved = 0; saved <= grid; ++saved) {
-      if (best[i][saved] == kNever) continue;
-      for (int option = 0; option < std::ssize(items[i]); ++option) {
-        const KnapsackOption& o = items[i][option];
-        const int steps = static_cast<int>(std::min<double>(grid, o.saving / wanted * grid));
-        const int to = std::min(grid, saved + steps);
-        const double cost = best[i][saved] + o.cost;
-        if (cost >= best[i + 1][to]) continue;
-        best[i + 1][to] = cost;
-        taken[i][to] = option;
-        from[i][to] = saved;
-      }
-    }
-  }
-  if (best[items.size()][grid] == kNever) {
+  if (most < wanted) {
     return absl::NotFoundError(
         absl::StrFormat("%g is to be saved, all that may be skipped saves %g", wanted, most));
   }
+  // fronts[i]: what the first i items come to, none that costs more and saves no more than another.
+  std::vector<std::vector<Partial>> fronts = {{Partial{}}};
+  for (const KnapsackItem& item : items) {
+    std::vector<Partial> next;
+    for (int from = 0; from < std::ssize(fronts.back()); ++from) {
+      const Partial& partial = fronts.back()[from];
+      for (int option = 0; option < std::ssize(item); ++option) {
+        next.push_back({std::min(std::max(wanted, 0.0), partial.saving + item[option].saving),
+                        partial.cost + item[option].cost, from, option});
+      }
+    }
+    fronts.push_back(FrontOf(std::move(next)));
+  }
   std::vector<int> chosen(items.size());
-  int saved = grid;
-  for (size_t i = items.size(); i-- > 0;) {
-    chosen[i] = taken[i][saved];
-    saved = from[i][saved];
+  // The first saves most, since costs fall along a front.
+  int at = 0;
+  for (size_t i = items.size(); i > 0; --i) {
+    chosen[i - 1] = fronts[i][at].option;
+    at = fronts[i][at].from;
   }
   return chosen;
 }

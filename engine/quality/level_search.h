@@ -57,9 +57,8 @@ struct KnapsackOption {
   double saving = 0;
 };
 using KnapsackItem = std::vector<KnapsackOption>;
-// The option of each item with the least sum of costs whose savings reach `wanted`, to `grid` steps
-// of it (they are rounded down). NOT_FOUND says what all items save at the most.
-absl::StatusOr<std::vector<int>> Knapsack(std::span<const KnapsackItem> items, double wanted,
-                                          int grid = 2048);
+// The option of each item with the least sum of costs whose savings reach `wanted`. Savings and
+// costs are at least 0. NOT_FOUND says what all items save at the most.
+absl::StatusOr<std::vector<int>> Knapsack(std::span<const KnapsackItem> items, double wanted);
 
 }  // namespace skipstone::quality

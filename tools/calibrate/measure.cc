@@ -39,8 +39,8 @@ class Measurement {
       rows_[i].kl = evaluations[i].Kl(bootstrap());
       rows_[i].perplexity = evaluations[i].Perplexity(bootstrap());
       rows_[i].agreement = evaluations[i].Agreement(bootstrap());
-      rows_[i].brier = evaluations[i].Brier();
-      rows_[i].calibration_error = evaluations[i].calibration_error;
+      rows_[i].brier = quality::BrierScore(evaluations[i].windows);
+      rows_[i].calibration_error = quality::ExpectedCalibrationError(evaluations[i].windows);
     }
     return absl::OkStatus();
   }

@@ -123,8 +123,7 @@ TEST(KnapsackTest, EqualsAllWays) {
       most += std::max(item[1].saving, item[2].saving);
     }
     const double wanted = 1 + std::floor(most * 0.6);
-    // A grid on which whole savings are exact.
-    const auto chosen = Knapsack(items, wanted, static_cast<int>(wanted) * 16).value();
+    const auto chosen = Knapsack(items, wanted).value();
     double cost = 0, saving = 0;
     for (size_t i = 0; i < items.size(); ++i) {
       cost += items[i][chosen[i]].cost;

@@ -25,7 +25,8 @@ std::vector<double> AllCosts(int threads, int variants, Journal& journal, int fa
   std::vector<double> costs;
   const auto add = [&](const Cost& cost) { costs.insert(costs.end(), {cost.kl, cost.nll}); };
   const Level full{.skip = SkipSet(model.layers())};
-  for (const Cost& cost : trials->Measure(full, candidates).value()) add(cost);
+  const std::vector<Cost> singles = trials->Measure(full, candidates).value();
+  for (const Cost& cost : singles) add(cost);
   if (fail_after == 0) return costs;
   SkipSet latter(model.layers());
   latter.SkipAttention(model.layers() - 1);
