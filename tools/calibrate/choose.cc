@@ -4,8 +4,11 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "engine/llama_runner.h"
 #include "engine/quality/level_search.h"
 #include "engine/quality/rankers.h"
+#include "tools/calibrate/budget.h"
+#include "tools/calibrate/timing.h"
 
 namespace skipstone::calibrate {
 namespace {
@@ -31,6 +34,7 @@ class Chooser {
         SKIPSTONE_RETURN_IF_ERROR(Compensate(trials, second, name, skip, form, choice));
       }
     }
+    SKIPSTONE_RETURN_IF_ERROR(AddBudgets(trials, choice));
     for (const Ranker ranker : plan_.compared) {
       SKIPSTONE_RETURN_IF_ERROR(Compare(trials, ranker, choice));
     }
@@ -77,6 +81,24 @@ class Chooser {
     }
     if (ranker == Ranker::kBlockInfluence) return scores.BlockInfluence();
     return ranker == Ranker::kAngular ? scores.AngularDistance() : scores.AttentionCosine();
+  }
+
+  // Levels that save what is asked for, with windows beside skips.
+  absl::Status AddBudgets(Trials& trials, Choice* choice) {
+    const auto add = [&](Budget budget, const char* name, const StepCost& step) -> absl::Status {
+      say_(absl::StrFormat("choosing %s", name));
+      SKIPSTONE_ASSIGN_OR_RETURN(Level level,
+                                 CheapestLevel(trials, options_, plan_, budget, step));
+      choice->levels.push_back({name, name, "", std::move(level)});
+      return absl::OkStatus();
+    };
+    StepCost step{.work = ModelWorkOf(model_.loaded)};
+    if (options_.save_pages > 0) SKIPSTONE_RETURN_IF_ERROR(add(Budget::kPages, "pages", step));
+    if (options_.save_ms <= 0) return absl::OkStatus();
+    const SkipSet full(model_.loaded.config.shape.num_layers);
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<SetTimes> times, TimeSets(options_, {&full, 1}));
+    step.milliseconds = times[0].decode_ms;
+    return add(Budget::kMilliseconds, "time", step);
   }
 
   absl::Status Compensate(Trials& trials, Trials* second, const std::string& name,

@@ -5,22 +5,16 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
-#include "tools/bench/bench.h"
 #include "tools/calibrate/generations.h"
 #include "tools/calibrate/session.h"
+#include "tools/calibrate/timing.h"
 
 namespace skipstone::calibrate {
 namespace {
 
 using quality::ContinuationScore;
 using quality::LevelRow;
-
-// Decode steps of each set that are timed, in turns.
-constexpr int kTimedSteps = 8;
-constexpr int kTimedRounds = 3;
-constexpr int kTimedPrompt = 256;
 
 class Measurement {
  public:
@@ -86,34 +80,12 @@ class Measurement {
     return absl::OkStatus();
   }
 
-  // Maps cost next to nothing beside what their sublayers save, so the plain sets are timed.
-  absl::Status Times(LoadedModel model) {
+  absl::Status Times() {
     say_("timing decode steps and prefill");
-    std::vector<std::string> texts;
-    for (const SkipSet& set : sets_) {
-      const std::string text = set.WithoutMaps().ToString();
-      if (std::ranges::find(texts, text) == texts.end()) texts.push_back(text);
-    }
-    BenchOptions bench;
-    bench.model = options_.model;
-    bench.threads = options_.threads;
-    bench.skip = absl::StrJoin(texts, ";");
-    const int context = model.config.shape.max_context;
-    bench.context = std::min(options_.context, context - kTimedSteps * kTimedRounds - 1);
-    bench.prompt = std::min(kTimedPrompt, context - 1);
-    bench.steps = kTimedSteps;
-    bench.rounds = kTimedRounds;
-    SKIPSTONE_ASSIGN_OR_RETURN(const BenchResult result, RunBench(bench, std::move(model)));
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<SetTimes> times, TimeSets(options_, sets_));
     for (size_t i = 0; i < rows_.size(); ++i) {
-      const std::string text = sets_[i].WithoutMaps().ToString();
-      const ArmResult& arm = result.arms[std::ranges::find(texts, text) - texts.begin()];
-      const ArmResult& full = result.arms[0];
-      const auto seconds = &Sample::seconds;
-      // The full model's time by the ratio of neighbours: less noisy than each time alone.
-      rows_[i].decode_ms = 1e3 * MedianOf(full.decode, seconds) /
-                           MedianRatio(full.decode, arm.decode, seconds);
-      rows_[i].prefill_ms = 1e6 / bench.prompt * MedianOf(full.prefill, seconds) /
-                            MedianRatio(full.prefill, arm.prefill, seconds);
+      rows_[i].decode_ms = times[i].decode_ms;
+      rows_[i].prefill_ms = times[i].prefill_ms;
     }
     return absl::OkStatus();
   }
@@ -184,8 +156,7 @@ absl::StatusOr<std::vector<quality::LevelRow>> Measure(const CalibrateOptions& o
     SKIPSTONE_RETURN_IF_ERROR(measurement.LastWords(*pass));
     if (!generated.empty()) SKIPSTONE_RETURN_IF_ERROR(measurement.Retention(*pass, generated));
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(const auto model, OpenForCalibration(options, nullptr));
-  SKIPSTONE_RETURN_IF_ERROR(measurement.Times(std::move(model->loaded)));
+  SKIPSTONE_RETURN_IF_ERROR(measurement.Times());
   measurement.Pages();
   return rows;
 }

@@ -74,6 +74,8 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
             "a level more: the cheapest set that saves so many ms of a decode step at --context");
   flags.Add("save_pages", InRange(&save_pages, 0.0, 1.0),
             "a level more: the cheapest set that saves this share of the K/V pages");
+  flags.Add("widths", &widths,
+            "windows that levels by a budget may have beside skips, tokens, separated by ';'");
   flags.Add("context", InRange(&context, 1), "tokens before the decode steps that are timed");
   flags.Add("step_rows", InRange(&step_rows, 1), "rows of one step, of candidates together");
   flags.Add("out", &out, "levels file to write; its maps go beside it");
@@ -110,6 +112,14 @@ absl::StatusOr<CalibratePlan> PlanOf(const CalibrateOptions& options, int num_la
     const auto form = quality::ParseMapForm(text, hidden);
     if (!form.ok()) return In("compensation", form.status());
     plan.compensations.push_back(*form);
+  }
+  for (const std::string& text : Parts(options.widths)) {
+    int width = 0;
+    if (!absl::SimpleAtoi(text, &width) || !IsWindow(width)) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "--widths: '%s' is not a multiple of %d from %d", text, kWindowUnit, kMinWindow));
+    }
+    plan.widths.push_back(width);
   }
   if (options.select_with.empty()) return plan;
   const auto form = quality::ParseMapForm(options.select_with, hidden);

@@ -41,6 +41,7 @@ struct CalibrateOptions {
   std::string select_with;
   double save_ms = 0;
   double save_pages = 0;
+  std::string widths;
   int context = 1024;
   int step_rows = 1024;
   std::string out = "levels.yaml";
@@ -56,6 +57,7 @@ struct CalibratePlan {
   std::vector<quality::Ranker> compared;
   std::vector<int> sizes;                        // sublayers, ascending
   std::vector<quality::MapForm> compensations;
+  std::vector<int> widths;  // of windows, for levels by a budget
 };
 
 // INVALID_ARGUMENT names the flag: of what the model does not have, of values that do not go
