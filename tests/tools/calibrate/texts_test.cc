@@ -1,0 +1,111 @@
+#include "tools/calibrate/texts.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+
+#include "tests/support/paths.h"
+#include "tests/support/temp_dir.h"
+
+namespace skipstone::calibrate {
+namespace {
+
+Text Counting(int tokens, int first = 0) {
+  Text text{"counting", std::vector<int32_t>(tokens)};
+  std::iota(text.ids.begin(), text.ids.end(), first);
+  return text;
+}
+
+TEST(WindowsTest, AreSpreadOverTheTextsInTurn) {
+  const std::vector<Text> texts = {Counting(1000), Counting(500, 5000)};
+  const auto windows = WindowsOf(texts, 6, 50, std::nullopt, 1).value();
+  ASSERT_EQ(windows.size(), 6);
+  std::set<int32_t> begins;
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_EQ(windows[i].size(), 50);
+    EXPECT_EQ(windows[i][0] >= 5000, i % 2 == 1) << i;
+    EXPECT_EQ(windows[i][49], windows[i][0] + 49);
+    begins.insert(windows[i][0]);
+  }
+  EXPECT_EQ(begins.size(), 6);
+  EXPECT_EQ(WindowsOf(texts, 6, 50, std::nullopt, 1).value(), windows);
+  EXPECT_NE(WindowsOf(texts, 6, 50, std::nullopt, 2).value(), windows);
+}
+
+TEST(WindowsTest, BeginWithTheBos) {
+  const auto windows = WindowsOf({Counting(100, 10)}, 3, 20, 1, 0).value();
+  for (const auto& window : windows) {
+    EXPECT_EQ(window.size(), 20);
+    EXPECT_EQ(window[0], 1);
+    EXPECT_EQ(window[2], window[1] + 1);
+  }
+}
+
+TEST(WindowsTest, AShortTextIsRefusedByName) {
+  EXPECT_TRUE(WindowsOf({Counting(20)}, 4, 20, std::nullopt, 1).ok());
+  const auto windows = WindowsOf({Counting(19)}, 4, 20, std::nullopt, 1);
+  EXPECT_EQ(windows.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(windows.status().message()), testing::HasSubstr("counting has 19"));
+}
+
+TEST(SplitTailTest, HeldOutTextIsNotInTheRest) {
+  std::vector<Text> texts = {Counting(100)};
+  const std::vector<Text> tails = SplitTail(texts, 0.25);
+  EXPECT_EQ(texts[0].ids.size(), 75);
+  EXPECT_EQ(tails[0].ids.front(), 75);
+  EXPECT_EQ(tails[0].ids.size(), 25);
+}
+
+class FilesTest : public testing::Test {
+ protected:
+  FilesTest() { tokenizer_ = OpenTokenizer(SourceDir() + "/models/demo", std::nullopt).value(); }
+
+  std::string LastWordsError(const std::string& lines) {
+    const auto items =
+        ReadLastWords(dir_.Write("items.jsonl", lines), *tokenizer_, 10, 64, std::nullopt);
+    EXPECT_FALSE(items.ok()) << lines;
+    return std::string(items.status().message());
+  }
+
+  TempDir dir_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
+
+TEST_F(FilesTest, BadTextsNameTheFile) {
+  for (const char* text : {"", "\xff\xfe", "I"}) {
+    const auto texts = ReadTexts({dir_.Write("bad.txt", text)}, *tokenizer_, 8);
+    ASSERT_FALSE(texts.ok()) << text;
+    EXPECT_THAT(std::string(texts.status().message()), testing::HasSubstr("bad.txt"));
+  }
+  EXPECT_EQ(ReadTexts({"/nowhere/a.txt"}, *tokenizer_, 1).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+TEST_F(FilesTest, LastWordsAreCutFromTheLeft) {
+  std::string context;
+  for (int i = 0; i < 100; ++i) context += "and the Lord said ";
+  const std::string line = R"({"context": ")" + context + R"(unto", "continuation": " Moses "})";
+  const auto items = ReadLastWords(dir_.Write("items.jsonl", line + "\n" + line), *tokenizer_, 1,
+                                   32, std::nullopt)
+                         .value();
+  ASSERT_EQ(items.size(), 1);
+  EXPECT_EQ(items[0].tokens.size(), 32);
+  EXPECT_GE(items[0].answer, 1);
+  EXPECT_EQ(std::vector<int32_t>(items[0].tokens.end() - items[0].answer, items[0].tokens.end()),
+            tokenizer_->Encode(" Moses").value());
+}
+
+TEST_F(FilesTest, BadItemsNameTheLine) {
+  const std::string good = R"({"context": "In the beginning", "continuation": "God"})";
+  EXPECT_THAT(LastWordsError(good + "\n{\n"), testing::HasSubstr("items.jsonl:2"));
+  EXPECT_THAT(LastWordsError(R"({"context": "a"})"), testing::HasSubstr("continuation"));
+  EXPECT_THAT(LastWordsError(R"({"context": 3, "continuation": "a"})"),
+              testing::HasSubstr("context"));
+  EXPECT_THAT(LastWordsError(R"({"context": "", "continuation": "a"})"), testing::HasSubstr(":1"));
+  EXPECT_THAT(LastWordsError(""), testing::HasSubstr("no item"));
+}
+
+}  // namespace
+}  // namespace skipstone::calibrate
