@@ -35,15 +35,16 @@ struct Inputs {
 absl::StatusOr<Inputs> ReadInputs(const CalibrateOptions& o, const ModelConfig& config) {
   if (o.text.empty()) return absl::InvalidArgumentError("--text: none is given");
   SKIPSTONE_ASSIGN_OR_RETURN(const auto tokenizer, OpenTokenizer(o.model, config.bos_id));
+  const int vocab = config.shape.vocab;
   const std::optional<int32_t> bos = o.bos ? tokenizer->bos_id() : std::nullopt;
-  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<Text> texts, ReadTexts(o.text, *tokenizer, 2));
+  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<Text> texts, ReadTexts(o.text, *tokenizer, vocab, 2));
   SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Text> second,
-                             ReadTexts(o.second_text, *tokenizer, 2));
+                             ReadTexts(o.second_text, *tokenizer, vocab, 2));
   std::vector<Text> held_out;
   if (o.held_out.empty()) {
     held_out = SplitTail(texts, kHeldOutShare);
   } else {
-    SKIPSTONE_ASSIGN_OR_RETURN(held_out, ReadTexts(o.held_out, *tokenizer, 2));
+    SKIPSTONE_ASSIGN_OR_RETURN(held_out, ReadTexts(o.held_out, *tokenizer, vocab, 2));
   }
   Inputs inputs{.text_hash = HashOf(texts)};
   SKIPSTONE_ASSIGN_OR_RETURN(inputs.windows, WindowsOf(texts, o.windows, o.window, bos, o.seed));
@@ -61,7 +62,8 @@ absl::StatusOr<Inputs> ReadInputs(const CalibrateOptions& o, const ModelConfig& 
   if (!o.last_words.empty()) {
     SKIPSTONE_ASSIGN_OR_RETURN(
         inputs.held_out.last_words,
-        ReadLastWords(o.last_words, *tokenizer, o.items, o.held_out_window, bos));
+        ReadLastWords(o.last_words, *tokenizer,
+                      {.most = o.items, .tokens = o.held_out_window, .vocab = vocab}, bos));
   }
   return inputs;
 }

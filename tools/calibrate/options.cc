@@ -42,11 +42,11 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
   flags.Add("model", &model, "Hugging Face directory");
   flags.Add("backend", &backend, "auto, cpu or cuda");
   flags.Add("threads", InRange(&threads, 0), "0: the CPUs this process may use");
-  flags.AddList("text", &text, "UTF-8 file to choose and fit with; several: mixed evenly");
+  flags.AddList("text", &text, "UTF-8 text to choose and fit with, or token ids (*.ids); several: mixed evenly");
   flags.AddList("second_text", &second_text,
-                "UTF-8 file of another kind: maps that do not help there are not kept");
+                "of another kind: maps that do not help there are not kept");
   flags.AddList("held_out", &held_out,
-                "UTF-8 file to measure the levels on; default: the last quarter of --text");
+                "to measure the levels on; default: the last quarter of each --text");
   flags.Add("last_words", &last_words,
             "JSON lines {context, continuation}: is the continuation the likeliest (recall)");
   flags.Add("bos", &bos, "begin each window with the beginning-of-sequence token, if there is one");

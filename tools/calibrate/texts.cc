@@ -6,7 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/hash.h"
 #include "base/status.h"
@@ -25,28 +28,66 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-absl::StatusOr<quality::Continuation> ItemOf(const std::string& line, const Tokenizer& tokenizer,
-                                             int tokens, std::optional<int32_t> bos) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  const auto text = [&](const char* key) {
-    return json.is_object() && json.contains(key) && json[key].is_string()
-               ? std::optional(json[key].get<std::string>())
-               : std::nullopt;
-  };
-  const auto context = text("context"), continuation = text("continuation");
-  if (!context || !continuation) {
-    return absl::InvalidArgumentError("is not {\"context\": text, \"continuation\": text}");
+absl::Status CheckIds(const std::vector<int32_t>& ids, int vocab) {
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= vocab) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("%d is no id of a vocabulary of %d", id, vocab));
+    }
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int32_t> before, tokenizer.Encode(*context));
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      const std::vector<int32_t> answer,
-      tokenizer.Encode(absl::StrFormat(" %s", absl::StripAsciiWhitespace(*continuation))));
-  const int room = tokens - static_cast<int>(answer.size()) - (bos ? 1 : 0);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text, int vocab) {
+  std::vector<int32_t> ids;
+  for (const auto word : absl::StrSplit(text, absl::ByAnyChar(" ,\n\r\t"), absl::SkipEmpty())) {
+    int32_t id = 0;
+    if (!absl::SimpleAtoi(word, &id)) {
+      return absl::InvalidArgumentError(absl::StrFormat("'%.20s' is no token id", word));
+    }
+    ids.push_back(id);
+  }
+  SKIPSTONE_RETURN_IF_ERROR(CheckIds(ids, vocab));
+  return ids;
+}
+
+absl::StatusOr<std::vector<int32_t>> IdsOf(const nlohmann::json& json, bool continues,
+                                           const Tokenizer& tokenizer, int vocab) {
+  if (json.is_string()) {
+    const auto text = json.get<std::string>();
+    return tokenizer.Encode(
+        continues ? absl::StrFormat(" %s", absl::StripAsciiWhitespace(text)) : text);
+  }
+  std::vector<int32_t> ids;
+  for (const auto& id : json) {
+    if (!id.is_number_integer()) return absl::InvalidArgumentError("holds what is no token id");
+    ids.push_back(id.get<int32_t>());
+  }
+  SKIPSTONE_RETURN_IF_ERROR(CheckIds(ids, vocab));
+  return ids;
+}
+
+absl::StatusOr<quality::Continuation> ItemOf(const std::string& line, const Tokenizer& tokenizer,
+                                             const ItemLimits& limits,
+                                             std::optional<int32_t> bos) {
+  const auto json = nlohmann::json::parse(line, nullptr, false);
+  const auto has = [&](const char* key) {
+    return json.is_object() && json.contains(key) && (json[key].is_string() || json[key].is_array());
+  };
+  if (!has("context") || !has("continuation")) {
+    return absl::InvalidArgumentError(
+        "is not {\"context\": ..., \"continuation\": ...} with texts or lists of token ids");
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<int32_t> before,
+                             IdsOf(json["context"], false, tokenizer, limits.vocab));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<int32_t> answer,
+                             IdsOf(json["continuation"], true, tokenizer, limits.vocab));
+  const int room = limits.tokens - static_cast<int>(answer.size()) - (bos ? 1 : 0);
   if (answer.empty() || before.empty() || room < 1) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "context of %d and continuation of %d tokens: at least one of each is needed, and room in "
         "%d",
-        before.size(), answer.size(), tokens));
+        before.size(), answer.size(), limits.tokens));
   }
   quality::Continuation item;
   if (bos) item.tokens.push_back(*bos);
@@ -60,11 +101,11 @@ absl::StatusOr<quality::Continuation> ItemOf(const std::string& line, const Toke
 }  // namespace
 
 absl::StatusOr<std::vector<Text>> ReadTexts(const std::vector<std::string>& paths,
-                                            const Tokenizer& tokenizer, int least) {
+                                            const Tokenizer& tokenizer, int vocab, int least) {
   std::vector<Text> texts;
   for (const std::string& path : paths) {
     SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-    auto ids = tokenizer.Encode(text);
+    auto ids = absl::EndsWith(path, ".ids") ? ParseIds(text, vocab) : tokenizer.Encode(text);
     if (!ids.ok()) return In(path, ids.status());
     if (std::ssize(*ids) < least) {
       return absl::InvalidArgumentError(absl::StrFormat(
@@ -120,14 +161,14 @@ absl::StatusOr<quality::Windows> WindowsOf(const std::vector<Text>& texts, int c
 
 absl::StatusOr<std::vector<quality::Continuation>> ReadLastWords(const std::string& path,
                                                                  const Tokenizer& tokenizer,
-                                                                 int most, int tokens,
+                                                                 const ItemLimits& limits,
                                                                  std::optional<int32_t> bos) {
   std::ifstream in(path);
   if (!in) return absl::NotFoundError(absl::StrFormat("%s cannot be read", path));
   std::vector<quality::Continuation> items;
   std::string line;
-  for (int number = 1; std::ssize(items) < most && std::getline(in, line); ++number) {
-    auto item = ItemOf(line, tokenizer, tokens, bos);
+  for (int number = 1; std::ssize(items) < limits.most && std::getline(in, line); ++number) {
+    auto item = ItemOf(line, tokenizer, limits, bos);
     if (!item.ok()) return In(absl::StrFormat("%s:%d", path, number), item.status());
     items.push_back(*std::move(item));
   }

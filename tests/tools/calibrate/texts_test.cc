@@ -64,7 +64,7 @@ class FilesTest : public testing::Test {
 
   std::string LastWordsError(const std::string& lines) {
     const auto items =
-        ReadLastWords(dir_.Write("items.jsonl", lines), *tokenizer_, 10, 64, std::nullopt);
+        ReadLastWords(dir_.Write("items.jsonl", lines), *tokenizer_, {10, 64, 1000}, std::nullopt);
     EXPECT_FALSE(items.ok()) << lines;
     return std::string(items.status().message());
   }
@@ -75,20 +75,34 @@ class FilesTest : public testing::Test {
 
 TEST_F(FilesTest, BadTextsNameTheFile) {
   for (const char* text : {"", "\xff\xfe", "I"}) {
-    const auto texts = ReadTexts({dir_.Write("bad.txt", text)}, *tokenizer_, 8);
+    const auto texts = ReadTexts({dir_.Write("bad.txt", text)}, *tokenizer_, 1000, 8);
     ASSERT_FALSE(texts.ok()) << text;
     EXPECT_THAT(std::string(texts.status().message()), testing::HasSubstr("bad.txt"));
   }
-  EXPECT_EQ(ReadTexts({"/nowhere/a.txt"}, *tokenizer_, 1).status().code(),
+  EXPECT_EQ(ReadTexts({"/nowhere/a.txt"}, *tokenizer_, 1000, 1).status().code(),
             absl::StatusCode::kNotFound);
+}
+
+TEST_F(FilesTest, TakesTokenIds) {
+  const auto texts = ReadTexts({dir_.Write("a.ids", "1 2,3\n 999")}, *tokenizer_, 1000, 2).value();
+  EXPECT_THAT(texts[0].ids, testing::ElementsAre(1, 2, 3, 999));
+  for (const char* ids : {"1 1000", "1 -1", "1 x", "99999999999 1", "1"}) {
+    const auto bad = ReadTexts({dir_.Write("bad.ids", ids)}, *tokenizer_, 1000, 2);
+    ASSERT_FALSE(bad.ok()) << ids;
+    EXPECT_THAT(std::string(bad.status().message()), testing::HasSubstr("bad.ids"));
+  }
+  const auto items = ReadLastWords(
+      dir_.Write("ids.jsonl", R"({"context": [4, 5], "continuation": [6]})"), *tokenizer_,
+      {10, 64, 1000}, 1);
+  EXPECT_THAT(items.value()[0].tokens, testing::ElementsAre(1, 4, 5, 6));
 }
 
 TEST_F(FilesTest, LastWordsAreCutFromTheLeft) {
   std::string context;
   for (int i = 0; i < 100; ++i) context += "and the Lord said ";
   const std::string line = R"({"context": ")" + context + R"(unto", "continuation": " Moses "})";
-  const auto items = ReadLastWords(dir_.Write("items.jsonl", line + "\n" + line), *tokenizer_, 1,
-                                   32, std::nullopt)
+  const auto items = ReadLastWords(dir_.Write("items.jsonl", line + "\n" + line), *tokenizer_,
+                                   {1, 32, 1000}, std::nullopt)
                          .value();
   ASSERT_EQ(items.size(), 1);
   EXPECT_EQ(items[0].tokens.size(), 32);
@@ -104,6 +118,10 @@ TEST_F(FilesTest, BadItemsNameTheLine) {
   EXPECT_THAT(LastWordsError(R"({"context": 3, "continuation": "a"})"),
               testing::HasSubstr("context"));
   EXPECT_THAT(LastWordsError(R"({"context": "", "continuation": "a"})"), testing::HasSubstr(":1"));
+  EXPECT_THAT(LastWordsError(R"({"context": [1000], "continuation": [1]})"),
+              testing::HasSubstr("1000"));
+  EXPECT_THAT(LastWordsError(R"({"context": [1.5], "continuation": [1]})"),
+              testing::HasSubstr("token id"));
   EXPECT_THAT(LastWordsError(""), testing::HasSubstr("no item"));
 }
 
