@@ -15,13 +15,19 @@ struct LevelRow {
   std::string skip;          // canonical text
   std::string compensation;  // kind of its maps; empty: none
   std::optional<Interval> perplexity;
-  std::optional<Interval> kl;               // nats per token
-  std::optional<Interval> agreement;        // top-1 with the full model, 0 to 1
-  std::optional<double> brier;
-  std::optional<double> calibration_error;  // expected, 0 to 1
-  std::optional<Interval> choice;           // acc_norm less the full model's, -1 to 1
-  std::optional<Interval> recall;           // last words met less the full model's, -1 to 1
-  std::optional<Interval> retention;        // generated tokens that the full model generates, 0 to 1
+  std::optional<Interval> nll_change;          // nats per token less the full model's, paired
+  std::optional<Interval> kl;                  // nats per token
+  std::optional<Interval> agreement;           // top-1 with the full model, 0 to 1
+  std::optional<double> brier;                 // of the likeliest token, 0 to 1
+  std::optional<double> calibration_error;     // expected, 0 to 1
+  std::optional<double> accuracy;              // of multiple choice: acc, 0 to 1
+  std::optional<double> accuracy_norm;         // acc_norm, 0 to 1
+  std::optional<Interval> choice;              // acc_norm less the full model's, -1 to 1
+  std::optional<double> last_words;            // met by greedy tokens, 0 to 1
+  std::optional<double> last_word_perplexity;  // a word
+  std::optional<Interval> recall;              // last words met less the full model's, -1 to 1
+  std::optional<Interval> retention;  // generated tokens that the full model generates, 0 to 1
+  std::optional<Interval> retention_prefix;     // ... before the first that it does not, 0 to 1
   std::optional<double> generation_perplexity;  // of its continuations, under the full model
   std::optional<double> decode_ms;              // for each token
   std::optional<double> prefill_ms;             // for each 1,000 tokens
@@ -35,9 +41,14 @@ struct LevelReport {
   std::vector<LevelRow> rows;      // the full model first
 };
 
+// All texts may be anything: control characters do not break the table, nor markup the page.
+// A table for each kind of measure that some row has; intervals in brackets.
 std::string ToTable(const LevelReport& report);
+// {"title", "model", "notes", "rows": [{"name", "skip", "compensation", "perplexity": {"value",
+// "low", "high"}, "brier": 0.2, ...}]}: keys are the fields above, null where unset.
 std::string ToJson(const LevelReport& report);
-// One file: table and Pareto pictures (SVG) of quality against decode time, prefill time and pages.
+// One file: table and Pareto pictures (SVG) of quality (KL, else perplexity) against decode time,
+// prefill time and pages.
 std::string ToHtml(const LevelReport& report);
 
 }  // namespace skipstone::quality

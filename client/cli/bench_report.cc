@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "client/cli/table.h"
+#include "base/table.h"
 
 namespace skipstone::client {
 namespace {

@@ -3,8 +3,8 @@
 #include <limits>
 
 #include "absl/strings/str_format.h"
+#include "base/table.h"
 #include "client/cli/proto_json.h"
-#include "client/cli/table.h"
 
 namespace skipstone::client {
 

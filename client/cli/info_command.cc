@@ -3,9 +3,9 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "base/table.h"
 #include "client/cli/command.h"
 #include "client/cli/proto_json.h"
-#include "client/cli/table.h"
 #include "client/client.h"
 
 namespace skipstone::client {

@@ -5,12 +5,12 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "base/table.h"
 #include "client/cli/command.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/proto_json.h"
 #include "client/cli/read_file.h"
 #include "client/cli/skip_flag.h"
-#include "client/cli/table.h"
 #include "client/cli/text_scorer.h"
 #include "client/cli/token_ids_flag.h"
 

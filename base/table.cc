@@ -1,4 +1,4 @@
-#include "client/cli/table.h"
+#include "base/table.h"
 
 #include <algorithm>
 #include <cctype>
@@ -8,7 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 
-namespace skipstone::client {
+namespace skipstone {
 namespace {
 
 size_t Width(const std::string& text) {
@@ -80,4 +80,4 @@ std::string FormatNumber(double value, int decimals) {
   return absl::StrFormat("%.*f", decimals, value);
 }
 
-}  // namespace skipstone::client
+}  // namespace skipstone

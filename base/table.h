@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace skipstone::client {
+namespace skipstone {
 
 // A column whose cells all look like numbers is aligned right, others left. Widths are counted in
 // UTF-8 characters; control characters are printed as escapes, \n or \x1b. One thread.
@@ -25,4 +25,4 @@ class Table {
 // "-" if there is no value to show.
 std::string FormatNumber(double value, int decimals = 1);
 
-}  // namespace skipstone::client
+}  // namespace skipstone

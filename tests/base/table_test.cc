@@ -1,11 +1,11 @@
-#include "client/cli/table.h"
+#include "base/table.h"
 
 #include <limits>
 #include <sstream>
 
 #include "gtest/gtest.h"
 
-namespace skipstone::client {
+namespace skipstone {
 namespace {
 
 std::string Printed(const Table& table) {
@@ -61,4 +61,4 @@ TEST(TableTest, NumbersThatAreNoneAreDashes) {
 }
 
 }  // namespace
-}  // namespace skipstone::client
+}  // namespace skipstone
