@@ -2,10 +2,8 @@
 
 #include <sys/mman.h>
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <map>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -13,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/hash.h"
+#include "base/parallel_for.h"
 #include "base/status.h"
 #include "engine/backend/random_fill.h"
 
@@ -161,14 +160,7 @@ void FillAll(const std::vector<Job>& jobs, int threads) {
       chunks.push_back({&job, begin, std::min(kChunkElements, elements - begin)});
     }
   }
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < chunks.size(); i = next++) FillChunk(chunks[i]);
-  };
-  std::vector<std::thread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-  for (std::thread& helper : helpers) helper.join();
+  ParallelFor(threads, std::ssize(chunks), [&](int64_t i) { FillChunk(chunks[i]); });
 }
 
 }  // namespace
