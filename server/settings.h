@@ -54,6 +54,7 @@ struct Settings {
   std::string tuning_cache;
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string levels_file;
   std::string default_level = "full";
 
   // A row for each, to a FlagSet. A template only so that not everybody who includes this compiles
@@ -126,6 +127,8 @@ struct Settings {
     flags.Add("log_format", OneOf(&log_format, {"text", "json"}), "form of the lines");
     flags.Add("liveness", Switch(&scheduler.liveness), "false: run dead rows too (for tests)");
     flags.Add("prefix_cache", Switch(&scheduler.prefix_cache), "share K/V pages of equal prefixes");
+    flags.Add("levels", &levels_file,
+              "levels that were chosen and measured for this model, of skipstone-calibrate");
     flags.Add("default_level", &default_level, "level of requests that choose none");
   }
 };

@@ -12,9 +12,9 @@
 namespace skipstone {
 
 // Adds each distinct map of a sublayer once to the backend, to `weights` and to `maps` (made
-// [num_layers] if it is empty), before pages are allocated. The CPU keeps views: `file` must outlive
-// the backend. Errors: INVALID_ARGUMENT if the file is of another model (names both fingerprints),
-// RESOURCE_EXHAUSTED, UNIMPLEMENTED.
+// [num_layers] if it is empty), before pages are allocated. The CPU keeps views: `file` must
+// outlive the backend. Errors: INVALID_ARGUMENT if the file is of another model (names both
+// fingerprints), RESOURCE_EXHAUSTED, UNIMPLEMENTED.
 absl::Status LoadMaps(const LevelsFile& file, uint64_t model_fingerprint, Backend& backend,
                       Weights* weights, std::vector<LayerMaps>* maps);
 

@@ -73,6 +73,8 @@ class SkipSet {
   uint64_t AttentionMap(int layer) const { return maps_ ? maps_->attention[layer] : 0; }
   uint64_t MlpMap(int layer) const { return maps_ ? maps_->mlp[layer] : 0; }
   bool HasMaps() const { return maps_ != nullptr; }
+  // Of all maps, as the text has it behind '@'; 0: there is none.
+  uint64_t maps_hash() const { return maps_ ? maps_->hash : 0; }
   // The same sublayers skipped, none with a map.
   SkipSet WithoutMaps() const;
   // True if every sublayer that `other` skips is skipped here too, and every layer that it windows
