@@ -320,10 +320,9 @@ void CpuBackend::ReduceRows(const LogitsBlock& block) {
     const LogitsRow& row = step_.logits[entry.row];
     LogitsResult& result = results_[entry.row];
     const std::span<const float> logits(logits_.row(i), vocab);
-    const std::span<float> scratch(scratch_.row(thread), 2 * vocab);
-    result = ReduceLogits(logits, row, slots_[row.slot], scratch);
+    result = ReduceLogits(logits, row, slots_[row.slot], {scratch_.row(thread), 2 * vocab});
     if (entry.reference >= 0) {
-      result.kl = KlDivergence({logits_.row(entry.reference), vocab}, logits, scratch.first(vocab));
+      result.kl = KlDivergence({logits_.row(entry.reference), vocab}, logits);
     }
   });
   for (const LogitsEntry& entry : block) {

@@ -221,6 +221,33 @@ float SumOfExpTarget(const float* in, float max, int64_t n) {
   return ExpAndSumOf<false>(in, max, n, nullptr);
 }
 
+DivergenceSums SumsOfDivergenceTarget(const float* p, float max_p, const float* q, float max_q,
+                                      int64_t n) {
+  // Floats are summed in short blocks, the blocks in double.
+  constexpr int64_t kBlock = 1024;
+  constexpr float kNothing = -1e30f;  // its exponential is 0
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  DivergenceSums sums;
+  for (int64_t first = 0; first < n; first += kBlock) {
+    V sum_p = hn::Zero(d), sum_q = hn::Zero(d), weighted = hn::Zero(d);
+    const int64_t end = first + kBlock < n ? first + kBlock : n;
+    for (int64_t i = first; i < end; i += lanes) {
+      const bool whole = i + lanes <= end;
+      const V x = whole ? hn::LoadU(d, p + i) : LoadTail(d, p + i, end - i, kNothing);
+      const V y = whole ? hn::LoadU(d, q + i) : LoadTail(d, q + i, end - i, kNothing);
+      const V ex = hn::Exp(d, hn::Sub(x, hn::Set(d, max_p)));
+      sum_p = hn::Add(sum_p, ex);
+      sum_q = hn::Add(sum_q, hn::Exp(d, hn::Sub(y, hn::Set(d, max_q))));
+      weighted = hn::MulAdd(ex, hn::Sub(x, y), weighted);
+    }
+    sums.p += hn::ReduceSum(d, sum_p);
+    sums.q += hn::ReduceSum(d, sum_q);
+    sums.weighted += hn::ReduceSum(d, weighted);
+  }
+  return sums;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace skipstone
 HWY_AFTER_NAMESPACE();
@@ -239,6 +266,7 @@ HWY_EXPORT(MaxOfTarget);
 HWY_EXPORT(ExtentOfTarget);
 HWY_EXPORT(ExpAndSumTarget);
 HWY_EXPORT(SumOfExpTarget);
+HWY_EXPORT(SumsOfDivergenceTarget);
 
 void ToFloat(const void* in, DType type, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(ToFloatTarget)(in, type, n, out);
@@ -268,6 +296,10 @@ float ExpAndSum(const float* in, float max, int64_t n, float* out) {
 }
 float SumOfExp(const float* in, float max, int64_t n) {
   return HWY_DYNAMIC_DISPATCH(SumOfExpTarget)(in, max, n);
+}
+DivergenceSums SumsOfDivergence(const float* p, float max_p, const float* q, float max_q,
+                                int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(SumsOfDivergenceTarget)(p, max_p, q, max_q, n);
 }
 
 }  // namespace skipstone

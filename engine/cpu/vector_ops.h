@@ -38,6 +38,16 @@ struct Extent {
 // n >= 1.
 Extent ExtentOf(const float* in, int64_t n);
 
+// Of p and q less their maxima: sums of exp(p - max_p), of exp(q - max_q) and of exp(p - max_p) *
+// (p - q).
+struct DivergenceSums {
+  double p = 0;
+  double q = 0;
+  double weighted = 0;
+};
+DivergenceSums SumsOfDivergence(const float* p, float max_p, const float* q, float max_q,
+                                int64_t n);
+
 // out = exp(in - max); returns the sum. `out` may be `in`.
 float ExpAndSum(const float* in, float max, int64_t n, float* out);
 // The sum alone.
