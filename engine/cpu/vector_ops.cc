@@ -241,9 +241,9 @@ DivergenceSums SumsOfDivergenceTarget(const float* p, float max_p, const float* 
       sum_q = hn::Add(sum_q, hn::Exp(d, hn::Sub(y, hn::Set(d, max_q))));
       weighted = hn::MulAdd(ex, hn::Sub(x, y), weighted);
     }
-    sums.p += hn::ReduceSum(d, sum_p);
-    sums.q += hn::ReduceSum(d, sum_q);
-    sums.weighted += hn::ReduceSum(d, weighted);
+    sums.p += hn::GetLane(hn::SumOfLanes(d, sum_p));
+    sums.q += hn::GetLane(hn::SumOfLanes(d, sum_q));
+    sums.weighted += hn::GetLane(hn::SumOfLanes(d, weighted));
   }
   return sums;
 }

@@ -76,21 +76,22 @@ Level With(const Level& level, const Candidate& candidate) {
 }
 
 Trials::Trials(WindowPass& pass, const Windows& windows, Journal& journal, Progress progress)
-    : pass_(pass), windows_(windows), journal_(journal), progress_(std::move(progress)) {}
+    : pass_(pass),
+      windows_(windows),
+      journal_(journal),
+      progress_(std::move(progress)),
+      full_(windows.size()) {}
 
-absl::StatusOr<std::unique_ptr<Trials>> Trials::Make(WindowPass& pass, const Windows& windows,
-                                                     Journal& journal, Progress progress) {
-  std::unique_ptr<Trials> trials(new Trials(pass, windows, journal, std::move(progress)));
-  const int layers = trials->num_layers();
-  Variant full{.skip = SkipSet(layers), .end = 2 * layers};
+absl::StatusOr<const float*> Trials::FullState(int window) {
+  std::vector<float>& last = full_[window];
+  if (!last.empty()) return last.data();
+  Variant full{.skip = SkipSet(num_layers()), .end = 2 * num_layers()};
   full.observed.set(full.end);
-  for (const std::vector<int32_t>& window : windows) {
-    SKIPSTONE_RETURN_IF_ERROR(
-        pass.Run(window, {&full, 1}, [&](int, Point, std::span<const float> state) {
-          trials->full_.emplace_back(state.begin(), state.end());
-        }));
-  }
-  return trials;
+  SKIPSTONE_RETURN_IF_ERROR(
+      pass_.Run(windows_[window], {&full, 1}, [&](int, Point, std::span<const float> state) {
+        last.assign(state.begin(), state.end());
+      }));
+  return last.data();
 }
 
 absl::StatusOr<std::vector<Cost>> Trials::Measure(const Level& base,
@@ -134,6 +135,7 @@ absl::StatusOr<std::vector<double>> Trials::MeasureWindow(int window, const Leve
       windows_[window], {&below, 1}, [&](int, Point point, std::span<const float> state) {
         states[point].assign(state.begin(), state.end());
       }));
+  SKIPSTONE_ASSIGN_OR_RETURN(const float* const full, FullState(window));
   std::vector<double> sums;
   const size_t at_once = pass_.limits().variants - 1;
   for (size_t first = 0; first < candidates.size(); first += at_once) {
@@ -141,7 +143,7 @@ absl::StatusOr<std::vector<double>> Trials::MeasureWindow(int window, const Leve
     // The full model joins before the head.
     std::vector<Variant> variants = {{.skip = SkipSet(num_layers()),
                                       .begin = 2 * num_layers(),
-                                      .input = full_[window].data()}};
+                                      .input = full}};
     for (size_t i = first; i < first + count; ++i) {
       variants.push_back({.skip = levels[i].skip,
                           .fitted = &levels[i].fitted,

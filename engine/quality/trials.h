@@ -43,10 +43,9 @@ using Progress = std::function<void(int done, int total)>;
 // variants of a step and where a run was interrupted.
 class Trials {
  public:
-  // All outlive it. The full model is run once for each window and its last states are kept:
-  // windows * (tokens - 1) * hidden floats.
-  static absl::StatusOr<std::unique_ptr<Trials>> Make(WindowPass& pass, const Windows& windows,
-                                                      Journal& journal, Progress progress);
+  // All outlive it. To measure, the full model is run once for each window and its last states are
+  // kept: windows * (tokens - 1) * hidden floats.
+  Trials(WindowPass& pass, const Windows& windows, Journal& journal, Progress progress);
 
   // Of the level with each of the candidates, in their order.
   absl::StatusOr<std::vector<Cost>> Measure(const Level& base,
@@ -64,7 +63,8 @@ class Trials {
   int num_layers() const { return pass_.shape().num_layers; }
 
  private:
-  Trials(WindowPass& pass, const Windows& windows, Journal& journal, Progress progress);
+  // The full model's last state of the window.
+  absl::StatusOr<const float*> FullState(int window);
   absl::StatusOr<std::vector<double>> MeasureWindow(int window, const Level& base,
                                                     std::span<const Candidate> candidates,
                                                     std::span<const Level> levels);
@@ -74,7 +74,7 @@ class Trials {
   const Windows& windows_;
   Journal& journal_;
   const Progress progress_;
-  std::vector<std::vector<float>> full_;  // by window: the full model's state before the head
+  std::vector<std::vector<float>> full_;  // by window; empty: not run yet
 };
 
 }  // namespace skipstone::quality

@@ -27,8 +27,7 @@ constexpr int kPromptTokens = 32;
 
 struct Inputs {
   uint64_t text_hash = 0;
-  quality::Windows windows;
-  quality::Windows second;
+  ChoiceTexts choice;
   HeldOut held_out;
 };
 
@@ -47,9 +46,11 @@ absl::StatusOr<Inputs> ReadInputs(const CalibrateOptions& o, const ModelConfig& 
     SKIPSTONE_ASSIGN_OR_RETURN(held_out, ReadTexts(o.held_out, *tokenizer, vocab, 2));
   }
   Inputs inputs{.text_hash = HashOf(texts)};
-  SKIPSTONE_ASSIGN_OR_RETURN(inputs.windows, WindowsOf(texts, o.windows, o.window, bos, o.seed));
+  ChoiceTexts& choice = inputs.choice;
+  SKIPSTONE_ASSIGN_OR_RETURN(choice.choose, WindowsOf(texts, o.windows, o.window, bos, o.seed));
+  SKIPSTONE_ASSIGN_OR_RETURN(choice.fit, WindowsOf(texts, o.fit_windows, o.window, bos, o.seed));
   if (!second.empty()) {
-    SKIPSTONE_ASSIGN_OR_RETURN(inputs.second, WindowsOf(second, o.windows, o.window, bos, o.seed));
+    SKIPSTONE_ASSIGN_OR_RETURN(choice.second, WindowsOf(second, o.windows, o.window, bos, o.seed));
   }
   SKIPSTONE_ASSIGN_OR_RETURN(
       inputs.held_out.windows,
@@ -189,7 +190,7 @@ absl::Status Calibrate(const CalibrateOptions& options, std::ostream& out,
   SKIPSTONE_ASSIGN_OR_RETURN(const auto pass, MakePass(options, *model, options.window));
   SKIPSTONE_ASSIGN_OR_RETURN(
       Choice choice,
-      Choose(options, plan, *model, *pass, inputs.windows, inputs.second, journal, say));
+      Choose(options, plan, *model, *pass, inputs.choice, journal, say));
 
   LevelsFile file = FileOf(options, model->loaded, inputs, choice);
   std::vector<ChosenLevel> measured = choice.levels;

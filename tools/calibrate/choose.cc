@@ -1,5 +1,6 @@
 #include "tools/calibrate/choose.h"
 
+#include <array>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -23,7 +24,7 @@ class Chooser {
           quality::WindowPass& pass, const quality::Windows& windows, const Say& say)
       : options_(options), plan_(plan), model_(model), pass_(pass), windows_(windows), say_(say) {}
 
-  absl::Status Run(Trials& trials, Trials* second, Choice* choice) {
+  absl::Status Run(Trials& trials, Trials& fitter, Trials* second, Choice* choice) {
     SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(trials, plan_.search));
     for (const int size : plan_.sizes) {
       const std::string name = absl::StrFormat("%s-%d", Kind(plan_.search), size);
@@ -31,7 +32,7 @@ class Chooser {
       const SkipSet skip = chain[size - 1].skip;
       choice->levels.push_back({name, FamilyOf(""), "", {.skip = skip}});
       for (const quality::MapForm& form : plan_.compensations) {
-        SKIPSTONE_RETURN_IF_ERROR(Compensate(trials, second, name, skip, form, choice));
+        SKIPSTONE_RETURN_IF_ERROR(Compensate(fitter, second, name, skip, form, choice));
       }
     }
     SKIPSTONE_RETURN_IF_ERROR(AddBudgets(trials, choice));
@@ -62,25 +63,39 @@ class Chooser {
 
   absl::StatusOr<quality::Scores> ScoresOf(Ranker ranker) {
     const ModelShape& shape = model_.loaded.config.shape;
-    if (ranker == Ranker::kGateNorm) {
-      const int threads = options_.threads > 0 ? options_.threads : AvailableCpus();
-      return quality::GateNorm(model_.tensors, shape, threads);
-    }
+    const int threads = options_.threads > 0 ? options_.threads : AvailableCpus();
+    if (ranker == Ranker::kGateNorm) return quality::GateNorm(model_.tensors, shape, threads);
     quality::StateScores scores(shape.num_layers, shape.hidden);
-    quality::Variant full{.skip = SkipSet(shape.num_layers), .end = 2 * shape.num_layers};
-    full.observed.set();
-    for (const std::vector<int32_t>& window : windows_) {
-      std::vector<std::vector<float>> states;
-      SKIPSTONE_RETURN_IF_ERROR(
-          pass_.Run(window, {&full, 1}, [&](int, quality::Point, std::span<const float> state) {
-            states.emplace_back(state.begin(), state.end());
-          }));
-      for (int layer = 0; layer < shape.num_layers; ++layer) {
-        scores.Add(layer, states[2 * layer], states[2 * layer + 1], states[2 * layer + 2]);
-      }
-    }
+    SKIPSTONE_ASSIGN_OR_RETURN(
+        quality::SinkScores sinks,
+        quality::SinkScores::Make(model_.tensors, shape, {.threads = threads}));
+    SKIPSTONE_RETURN_IF_ERROR(ForEachLayer([&](int layer, const LayerStates& states) {
+      if (ranker == Ranker::kSink) return sinks.Add(layer, states[0]);
+      scores.Add(layer, states[0], states[1], states[2]);
+    }));
+    if (ranker == Ranker::kSink) return sinks.Get();
     if (ranker == Ranker::kBlockInfluence) return scores.BlockInfluence();
     return ranker == Ranker::kAngular ? scores.AngularDistance() : scores.AttentionCosine();
+  }
+
+  // The full model's states before a layer's attention, behind it, and behind its MLP.
+  using LayerStates = std::array<std::vector<float>, 3>;
+  absl::Status ForEachLayer(const std::function<void(int layer, const LayerStates&)>& visit) {
+    const int layers = model_.loaded.config.shape.num_layers;
+    quality::Variant full{.skip = SkipSet(layers), .end = 2 * layers};
+    full.observed.set();
+    for (const std::vector<int32_t>& window : windows_) {
+      LayerStates states;
+      SKIPSTONE_RETURN_IF_ERROR(pass_.Run(
+          window, {&full, 1}, [&](int, quality::Point point, std::span<const float> state) {
+            if (point > 0 && point % 2 == 0) {
+              states[2].assign(state.begin(), state.end());
+              visit(point / 2 - 1, states);
+            }
+            states[point % 2].assign(state.begin(), state.end());
+          }));
+    }
+    return absl::OkStatus();
   }
 
   // Levels that save what is asked for, with windows beside skips.
@@ -101,13 +116,13 @@ class Chooser {
     return add(Budget::kMilliseconds, "time", step);
   }
 
-  absl::Status Compensate(Trials& trials, Trials* second, const std::string& name,
+  absl::Status Compensate(Trials& fitter, Trials* second, const std::string& name,
                           const SkipSet& skip, const quality::MapForm& form, Choice* choice) {
     const std::string form_name = NameOf(form);
     say_(absl::StrFormat("fitting %s to %s", form_name, name));
     Level fitted{.skip = skip};
-    SKIPSTONE_ASSIGN_OR_RETURN(fitted.fitted, trials.Fit(skip, form));
-    Trials& judge = second == nullptr ? trials : *second;
+    SKIPSTONE_ASSIGN_OR_RETURN(fitted.fitted, fitter.Fit(skip, form));
+    Trials& judge = second == nullptr ? fitter : *second;
     SKIPSTONE_ASSIGN_OR_RETURN(const quality::Cost with, judge.Measure(fitted));
     SKIPSTONE_ASSIGN_OR_RETURN(const quality::Cost without, judge.Measure(Level{.skip = skip}));
     if (!(with.kl < without.kl)) {
@@ -151,21 +166,18 @@ class Chooser {
 
 absl::StatusOr<Choice> Choose(const CalibrateOptions& options, const CalibratePlan& plan,
                               OpenedModel& model, quality::WindowPass& pass,
-                              const quality::Windows& windows, const quality::Windows& second,
-                              quality::Journal& journal, const Say& say) {
-  const auto progress = [](int, int) {};
+                              const ChoiceTexts& texts, quality::Journal& journal,
+                              const Say& say) {
   Choice choice;
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::unique_ptr<Trials> trials,
-                             Trials::Make(pass, windows, journal, progress));
-  std::unique_ptr<Trials> judge;
   quality::Journal none;
-  if (second.empty()) {
+  Trials trials(pass, texts.choose, journal, nullptr), fitter(pass, texts.fit, none, nullptr),
+      second(pass, texts.second, none, nullptr);
+  if (texts.second.empty()) {
     choice.notes.push_back("No second text was given: maps were judged on the text of their fit.");
-  } else {
-    SKIPSTONE_ASSIGN_OR_RETURN(judge, Trials::Make(pass, second, none, progress));
   }
-  SKIPSTONE_RETURN_IF_ERROR(Chooser(options, plan, model, pass, windows, say)
-                                .Run(*trials, judge.get(), &choice));
+  SKIPSTONE_RETURN_IF_ERROR(
+      Chooser(options, plan, model, pass, texts.choose, say)
+          .Run(trials, fitter, texts.second.empty() ? nullptr : &second, &choice));
   return choice;
 }
 

@@ -29,11 +29,17 @@ struct Choice {
 // Tells what is being done, for a progress line.
 using Say = std::function<void(const std::string& text)>;
 
-// `second`: windows of another kind of text, or empty: then maps are taken if they help on `windows`
-// that they were fitted to, and a note says so. Errors: of the passes and of the journal.
+struct ChoiceTexts {
+  quality::Windows choose;
+  quality::Windows fit;
+  // Of another kind, or none: then maps are taken if they help on what they were fitted to, and a
+  // note says so.
+  quality::Windows second;
+};
+
+// Errors: of the passes and of the journal.
 absl::StatusOr<Choice> Choose(const CalibrateOptions& options, const CalibratePlan& plan,
                               OpenedModel& model, quality::WindowPass& pass,
-                              const quality::Windows& windows, const quality::Windows& second,
-                              quality::Journal& journal, const Say& say);
+                              const ChoiceTexts& texts, quality::Journal& journal, const Say& say);
 
 }  // namespace skipstone::calibrate

@@ -50,7 +50,8 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
   flags.Add("last_words", &last_words,
             "JSON lines {context, continuation}: is the continuation the likeliest (recall)");
   flags.Add("bos", &bos, "begin each window with the beginning-of-sequence token, if there is one");
-  flags.Add("windows", InRange(&windows, 4, 100000), "windows of text to choose and fit with");
+  flags.Add("windows", InRange(&windows, 4, 100000), "windows of text to choose sublayers with");
+  flags.Add("fit_windows", InRange(&fit_windows, 4, 100000), "windows of text to fit maps to");
   flags.Add("window", InRange(&window, 8, 1 << 20), "tokens of a window");
   flags.Add("held_out_windows", InRange(&held_out_windows, 2, 100000), "windows to measure with");
   flags.Add("held_out_window", InRange(&held_out_window, 8, 1 << 20), "tokens of one of them");

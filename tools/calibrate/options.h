@@ -23,7 +23,8 @@ struct CalibrateOptions {
   std::vector<std::string> held_out;
   std::string last_words;
   bool bos = true;
-  int windows = 32;
+  int windows = 16;
+  int fit_windows = 48;
   int window = 256;
   int held_out_windows = 32;
   int held_out_window = 512;

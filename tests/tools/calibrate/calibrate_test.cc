@@ -29,6 +29,7 @@ class CalibrateTest : public testing::Test {
     options.second_text = {SourceDir() + "/README.md"};
     options.threads = 2;
     options.windows = 4;
+    options.fit_windows = 8;
     options.window = 32;
     options.held_out_windows = 4;
     options.held_out_window = 48;
