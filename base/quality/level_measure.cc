@@ -82,6 +82,7 @@ std::string LevelMeasure::Text(std::optional<double> value) const {
   if (!value || !std::isfinite(*value)) return "-";
   double shown = *value * scale;
   if (std::abs(shown) < 0.5 * std::pow(10, -decimals)) shown = 0;  // no -0.0
+  if (std::abs(shown) >= 1e7) return absl::StrFormat("%.2e", shown);
   return is_change ? absl::StrFormat("%+.*f", decimals, shown)
                    : absl::StrFormat("%.*f", decimals, shown);
 }

@@ -126,13 +126,20 @@ std::string PlotOf(const LevelReport& report, const LevelMeasure& quality,
   return svg.empty() ? "" : "<figure>\n" + svg + "</figure>\n";
 }
 
+// What pictures show: what tells most of a level, its intervals the narrowest, since in pairs.
+const LevelMeasure& PlottedQuality(const LevelReport& report) {
+  const auto measured = Measured(report, Kind::kText);
+  for (const char* key : {"kl", "nll_change"}) {
+    const LevelMeasure& measure = MeasureOf(key);
+    if (std::count(measured.begin(), measured.end(), &measure) > 0) return measure;
+  }
+  return MeasureOf("perplexity");
+}
+
 std::string Plots(const LevelReport& report) {
-  const LevelMeasure& kl = MeasureOf("kl");
-  const bool has_kl = std::any_of(report.rows.begin(), report.rows.end(),
-                                  [&](const LevelRow& row) { return kl.ValueIn(row).has_value(); });
   std::string plots;
   for (const char* cost : {"decode_ms", "prefill_ms", "pages"}) {
-    plots += PlotOf(report, has_kl ? kl : MeasureOf("perplexity"), MeasureOf(cost));
+    plots += PlotOf(report, PlottedQuality(report), MeasureOf(cost));
   }
   if (plots.empty()) return "";
   return "<p>Less is better in both directions. Filled: no other level is better in both; the line "

@@ -58,8 +58,9 @@ int RunCommand(Command& command, std::span<const std::string> arguments, Io& io)
 
 std::vector<std::unique_ptr<Command>> AllCommands() {
   std::vector<std::unique_ptr<Command>> commands;
-  for (const auto make : {MakeGenerateCommand, MakeScoreCommand, MakeTokenizeCommand,
-                          MakeDetokenizeCommand, MakeInfoCommand, MakeBenchCommand}) {
+  for (const auto make :
+       {MakeGenerateCommand, MakeScoreCommand, MakeTokenizeCommand, MakeDetokenizeCommand,
+        MakeInfoCommand, MakeBenchCommand, MakeSweepCommand}) {
     commands.push_back(make());
   }
   return commands;

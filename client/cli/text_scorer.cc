@@ -17,6 +17,8 @@ constexpr size_t kWindowsPerCall = 16;
 // At up to 5 bytes an id a request of 320 KiB, and an answer of a few MiB.
 constexpr size_t kTokensPerCall = 65'536;
 
+}  // namespace
+
 std::vector<v1::ScoreItem> CutIntoWindows(const std::vector<uint32_t>& ids,
                                           std::optional<uint32_t> bos, uint32_t window) {
   const size_t step = window - (bos ? 1 : 0);
@@ -31,8 +33,6 @@ std::vector<v1::ScoreItem> CutIntoWindows(const std::vector<uint32_t>& ids,
   }
   return windows;
 }
-
-}  // namespace
 
 double TextScore::Perplexity() const { return std::exp(NatsPerToken()); }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,11 @@ struct TextScore {
   double NatsPerToken() const { return -logprob_sum / scored_tokens; }
   double Perplexity() const;
 };
+
+// Windows that do not overlap, of `window` tokens, the last one of what is left; each begins with
+// `bos` if there is one. Items without a continuation: what follows the first token is scored.
+std::vector<v1::ScoreItem> CutIntoWindows(const std::vector<uint32_t>& ids,
+                                          std::optional<uint32_t> bos, uint32_t window);
 
 // The text's tokens are cut into non-overlapping windows of min(`window`, context) tokens, each
 // begun anew with the beginning-of-sequence token (if the model has one); every token is scored

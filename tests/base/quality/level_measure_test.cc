@@ -35,6 +35,7 @@ TEST(LevelMeasureTest, NumbersHaveTheirUnitAndSign) {
   const LevelMeasure& perplexity = Find("perplexity");
   EXPECT_EQ(perplexity.Text(perplexity.ValueIn(row)), "61.60");
   EXPECT_EQ(perplexity.IntervalText(row), "[58.20, 65.12]");
+  EXPECT_EQ(perplexity.Text(382305104.39), "3.82e+08");
   const LevelMeasure& choice = Find("choice");
   EXPECT_EQ(choice.Text(choice.ValueIn(row)), "+3.1");
   EXPECT_EQ(choice.IntervalText(row), "[-1.0, +7.0]");

@@ -95,14 +95,15 @@ TEST(LevelReportTest, PageHasTableAndPictures) {
                           HasSubstr("70.00<small>[65.50, 75.00]</small>"),
                           HasSubstr(">decode ms/token</text>"), HasSubstr(">pages %</text>"),
                           Not(HasSubstr(">prefill ms/1k tokens</text>")),
-                          HasSubstr(">perplexity</text>"), HasSubstr("<li>Two windows.</li>")));
+                          HasSubstr(">nats lost</text>"), HasSubstr("<li>Two windows.</li>")));
 }
 
 TEST(LevelReportTest, KlIsDrawnWhereItWasMeasured) {
   LevelReport report = Example();
   for (LevelRow& row : report.rows) row.kl = row.nll_change;
-  const std::string page = ToHtml(report);
-  EXPECT_THAT(page, AllOf(HasSubstr(">KL</text>"), Not(HasSubstr(">perplexity</text>"))));
+  EXPECT_THAT(ToHtml(report), AllOf(HasSubstr(">KL</text>"), Not(HasSubstr(">nats lost</text>"))));
+  for (LevelRow& row : report.rows) row.kl = row.nll_change = std::nullopt;
+  EXPECT_THAT(ToHtml(report), HasSubstr(">perplexity</text>"));
 }
 
 TEST(LevelReportTest, WithoutCostsThereIsNoPicture) {

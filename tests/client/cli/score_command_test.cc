@@ -165,6 +165,32 @@ TEST(ScoreCommandTest, FilesThatCannotBeReadAreNamed) {
   }
 }
 
+TEST(ScoreCommandTest, SeveralSkipsAreComparedRowByRow) {
+  FakeServer server;
+  const std::vector<std::string> specs = {"none", "attn:2-3", "win:2-3/32"};
+  const CliResult result =
+      Score(server, {"--json", "--skip=none;attn:last=50%;win:last=50%/32", "1 2 3 4"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json scores = json::parse(result.out);
+  ASSERT_EQ(scores.size(), specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    EXPECT_EQ(scores[i]["skip"], specs[i]);
+    EXPECT_NEAR(scores[i]["logprob_sum"].get<double>(), FakeLogprobSum({1, 2, 3, 4}, specs[i]),
+                1e-4);
+  }
+  const CliResult table = Score(server, {"--skip=none;attn:2-3", "--tokens", "1 2 3"});
+  EXPECT_THAT(table.out, ContainsRegex("--- none ---\nid .*\n--- attn:2-3 ---\nid "));
+  EXPECT_THAT(table.out, ContainsRegex("\nskip .*\nnone .*\nattn:2-3 "));
+}
+
+TEST(ScoreCommandTest, WhatCameBeforeAnErrorIsPrinted) {
+  FakeServer server;
+  const CliResult result = Score(server, {"--skip=none;nowhere;attn:3", "1 2 3"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.out, ContainsRegex("\nnone "));
+  EXPECT_THAT(result.err, HasSubstr("nowhere"));
+}
+
 TEST(ScoreCommandTest, WrongUsage) {
   EXPECT_EQ(RunSkipstone({"score"}).exit_code, 2);
   EXPECT_EQ(RunSkipstone({"score", "--file=f", "text"}).exit_code, 2);

@@ -1,0 +1,171 @@
+#include "client/cli/sweep_calls.h"
+
+#include <cmath>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "client/cli/load_runner.h"
+
+namespace skipstone::client {
+namespace {
+
+std::string RandomSalt() {
+  std::random_device device;
+  return absl::StrFormat("sweep-%08x%08x", device(), device());
+}
+
+// One item of texts, of which the server finds the seam.
+void AddTexts(const std::string& prompt, const std::string& continuation,
+              v1::ScoreRequest& request) {
+  v1::ScoreItem& item = *request.add_items();
+  item.mutable_prompt()->set_text(prompt);
+  item.mutable_continuation()->set_text(continuation);
+}
+
+void AddIds(const std::vector<uint32_t>& ids, v1::TextOrIds& to) {
+  to.mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
+}
+
+TextResult TextResultOf(const v1::ScoreResult& scored) {
+  TextResult result;
+  std::vector<quality::TokenOutcome> outcomes;
+  for (const v1::Token& token : scored.tokens()) {
+    quality::TokenOutcome& outcome = outcomes.emplace_back();
+    outcome.nll = -token.logprob();
+    if (!token.top().empty()) {
+      outcome.confidence = std::exp(token.top(0).logprob());
+      outcome.correct = token.top(0).id() == token.id();
+    }
+    result.likeliest.push_back(token.top().empty() ? token.id() : token.top(0).id());
+  }
+  result.sums = quality::SumOf(outcomes);
+  return result;
+}
+
+}  // namespace
+
+SweepCalls::SweepCalls(const Client& client, const CallOptions& options, const SweepPlan& plan)
+    : client_(client), options_(options), plan_(plan), salt_(RandomSalt()) {}
+
+absl::StatusOr<SweepResult> SweepCalls::Measure(const SweepKey& key) const {
+  const SweptSkip& swept = plan_.skips[key.skip];
+  std::string what = "times";
+  absl::StatusOr<SweepResult> result;
+  switch (key.task) {
+    case SweepTask::kSpeed:
+      result = MeasureSpeed(key.item, swept);
+      break;
+    case SweepTask::kText:
+      what = absl::StrFormat("--text window %d", key.item + 1);
+      result = ScoreWindow(key.item, swept);
+      break;
+    case SweepTask::kChoices:
+      what = LineName("--choices", plan_.files.choices[key.item].line);
+      result = ScoreChoices(plan_.files.choices[key.item], swept);
+      break;
+    case SweepTask::kLastWords:
+      what = LineName("--last_words", plan_.files.last_words[key.item].line);
+      result = ScoreLastWord(plan_.files.last_words[key.item], swept);
+      break;
+    case SweepTask::kGeneration:
+      what = LineName("--prompts", plan_.files.prompts[key.item].line);
+      result = Continue(key.item, swept);
+      break;
+  }
+  if (result.ok()) return result;
+  return absl::Status(
+      result.status().code(),
+      absl::StrFormat("%s, skip %s: %s", what, swept.name, std::string(result.status().message())));
+}
+
+absl::StatusOr<v1::ScoreResponse> SweepCalls::Score(v1::ScoreRequest request,
+                                                    const v1::Skip& skip) const {
+  *request.mutable_skip() = skip;
+  SKIPSTONE_ASSIGN_OR_RETURN(v1::ScoreResponse response, client_.Score(request, options_));
+  if (response.results_size() == request.items_size()) return response;
+  return absl::InternalError(absl::StrFormat("%d items were scored, %d answered",
+                                             request.items_size(), response.results_size()));
+}
+
+absl::StatusOr<SweepResult> SweepCalls::MeasureSpeed(int run, const SweptSkip& swept) const {
+  PlannedRequest planned;
+  planned.prompt_tokens = static_cast<int>(plan_.settings.speed_tokens);
+  planned.output_tokens = static_cast<int>(plan_.settings.max_tokens);
+  planned.seed = run;  // the same prompt for all skips
+  PromptTokens tokens{.vocab_size = plan_.model.vocab_size()};
+  if (plan_.model.has_bos_token_id()) tokens.bos_token_id = plan_.model.bos_token_id();
+  v1::GenerateRequest request = MakeLoadRequest(planned, swept.skip, tokens);
+  request.set_cache_salt(absl::StrFormat("%s-%d-%s", salt_, run, swept.spec).substr(0, 256));
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::GenerateResponse response,
+                             client_.Generate(request, options_));
+  if (response.outputs().empty()) return absl::InternalError("there is no output");
+  const v1::Finished& finished = response.outputs(0).finished();
+  return SpeedResult{.prefill_ms = finished.timing().prefill_ms(),
+                     .decode_ms = finished.timing().decode_ms(),
+                     .prompt_tokens = finished.usage().prompt_tokens(),
+                     .output_tokens = finished.usage().completion_tokens(),
+                     .kv_pages_used = finished.kv_pages_used()};
+}
+
+absl::StatusOr<SweepResult> SweepCalls::ScoreWindow(int window, const SweptSkip& swept) const {
+  v1::ScoreRequest request;
+  *request.add_items() = plan_.windows[window];
+  request.set_top_logprobs(1);
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response,
+                             Score(std::move(request), swept.skip));
+  if (response.results(0).tokens().empty()) return absl::InternalError("no token was scored");
+  return TextResultOf(response.results(0));
+}
+
+absl::StatusOr<SweepResult> SweepCalls::ScoreChoices(const ChoiceItem& item,
+                                                     const SweptSkip& swept) const {
+  v1::ScoreRequest request;
+  for (const std::string& choice : item.choices) {
+    AddTexts(item.query + "\nAnswer:", " " + choice, request);
+  }
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response,
+                             Score(std::move(request), swept.skip));
+  ChoicesResult result;
+  for (const v1::ScoreResult& scored : response.results()) {
+    result.loglikelihood.push_back(scored.logprob_sum());
+  }
+  return result;
+}
+
+absl::StatusOr<SweepResult> SweepCalls::ScoreLastWord(const LastWordItem& item,
+                                                      const SweptSkip& swept) const {
+  v1::ScoreRequest request;
+  AddTexts(item.context, item.continuation, request);
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response,
+                             Score(std::move(request), swept.skip));
+  return LastWordResult{response.results(0).logprob_sum(), response.results(0).greedy()};
+}
+
+absl::StatusOr<SweepResult> SweepCalls::Continue(int prompt, const SweptSkip& swept) const {
+  const std::vector<uint32_t>& prompt_ids = plan_.prompts[prompt];
+  v1::GenerateRequest request;
+  request.mutable_token_ids()->mutable_ids()->Add(prompt_ids.begin(), prompt_ids.end());
+  *request.mutable_skip() = swept.skip;
+  request.mutable_sampling()->set_temperature(0);
+  request.mutable_stopping()->set_max_tokens(plan_.settings.max_tokens);
+  request.mutable_output()->set_token_ids(true);
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::GenerateResponse generated,
+                             client_.Generate(request, options_));
+  if (generated.outputs().empty()) return absl::InternalError("there is no output");
+  GenerationResult result;
+  for (const v1::Token& token : generated.outputs(0).delta().tokens()) {
+    result.ids.push_back(token.id());
+  }
+  if (result.ids.empty()) return result;
+  v1::ScoreRequest score;
+  AddIds(prompt_ids, *score.add_items()->mutable_prompt());
+  AddIds(result.ids, *score.mutable_items(0)->mutable_continuation());
+  SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response,
+                             Score(std::move(score), plan_.skips[0].skip));
+  result.logprob = response.results(0).logprob_sum();
+  return result;
+}
+
+}  // namespace skipstone::client
