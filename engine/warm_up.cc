@@ -78,9 +78,8 @@ absl::Status RunUnordered(const StepLimits& limits, int num_layers, int rows, Mo
 
 // All rows but one need logits: the last attention sublayer then has a product of all rows and one
 // of nearly as many, and the head one of each size too.
-absl::Status RunPrompt(const ModelShape& shape, const StepLimits& limits, int rows,
-                       ModelRunner& runner) {
-  const SkipSet none(shape.num_layers);
+absl::Status RunPrompt(const ModelShape& shape, const StepLimits& limits, const SkipSet& skip,
+                       int rows, ModelRunner& runner) {
   StepPlan plan;
   Planner planner(limits, &plan);
   int logits = std::min(rows - 1, limits.max_logits_rows);
@@ -88,7 +87,7 @@ absl::Status RunPrompt(const ModelShape& shape, const StepLimits& limits, int ro
     const int count = std::min(left, shape.max_context);
     // Of this chunk's last rows, so never all of the first chunk's.
     const int wanted = std::min(logits, plan.chunks.empty() ? count - 1 : count);
-    planner.AddChunk(none, count, wanted);
+    planner.AddChunk(skip, count, wanted);
     logits -= wanted;
     left -= count;
   }
@@ -112,8 +111,13 @@ absl::Status WarmUp(const ModelShape& shape, const StepLimits& limits,
   if (most >= kUnorderedRows && shape.num_layers > 1) {
     SKIPSTONE_RETURN_IF_ERROR(RunUnordered(limits, shape.num_layers, most, runner));
   }
-  for (int rows = kFirstPromptRows; rows < 2 * limits.max_rows; rows *= 2) {
-    SKIPSTONE_RETURN_IF_ERROR(RunPrompt(shape, limits, std::min(rows, limits.max_rows), runner));
+  for (const SkipSet* skip : sets) {
+    // Maps may be products of their own; all others are those of the full model.
+    if (skip != &none && !skip->HasMaps()) continue;
+    for (int rows = kFirstPromptRows; rows < 2 * limits.max_rows; rows *= 2) {
+      SKIPSTONE_RETURN_IF_ERROR(
+          RunPrompt(shape, limits, *skip, std::min(rows, limits.max_rows), runner));
+    }
   }
   return absl::OkStatus();
 }

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/device_probe.h"
 #include "engine/backend/tensor.h"
+#include "engine/backend/weight_id.h"
 #include "engine/step/sampling.h"
 #include "engine/step/step_input.h"
 
@@ -56,20 +57,6 @@ struct StepLimits {
 };
 
 enum class Sublayer { kAttention, kMlp };
-
-// Names weights that the backend holds; only AddWeights makes one.
-struct WeightId {
-  int index = -1;
-};
-
-// A map that stands in for a skipped sublayer: up (down x) + scale * x + bias. What it lacks has no
-// index; `up` without `down` is [hidden, hidden].
-struct MapWeights {
-  WeightId bias;   // [1, hidden]
-  WeightId scale;  // [1, hidden], elementwise
-  WeightId down;   // [rank, hidden]
-  WeightId up;     // [hidden, rank]
-};
 
 // What a backend holds. Bytes of the device's memory, of the host's where it is the device.
 struct BackendUsage {

@@ -13,6 +13,7 @@
 #include "engine/cpu/divergence.h"
 #include "engine/cpu/dot_block.h"
 #include "engine/cpu/logits_blocks.h"
+#include "engine/cpu/map_adder.h"
 #include "engine/cpu/matmul.h"
 #include "engine/cpu/page_store.h"
 #include "engine/cpu/rope_table.h"
@@ -37,7 +38,8 @@ class CpuBackend final : public Backend {
         memory_bytes_(options.memory_bytes),
         pool_(options.threads),
         matmul_(pool_),
-        attention_(shape, pool_) {}
+        attention_(shape, pool_),
+        map_adder_(shape, weights_, pool_, matmul_) {}
 
   std::string name() const override { return "cpu"; }
   bool asynchronous() const override { return false; }
@@ -67,11 +69,13 @@ class CpuBackend final : public Backend {
                std::span<const MapWeights> maps) override;
   void Logits(WeightId norm, WeightId head) override;
   void ReadResidual(int first, int count, float* out) override {
+    SKIPSTONE_CHECK(first >= 0 && first + count <= residual_.rows());
     for (int i = 0; i < count; ++i) {
       std::copy_n(residual_.row(first + i), shape_.hidden, out + int64_t{i} * shape_.hidden);
     }
   }
   void WriteResidual(int first, int count, const float* in) override {
+    SKIPSTONE_CHECK(first >= 0 && first + count <= residual_.rows());
     for (int i = 0; i < count; ++i) {
       std::copy_n(in + int64_t{i} * shape_.hidden, shape_.hidden, residual_.row(first + i));
     }
@@ -88,7 +92,6 @@ class CpuBackend final : public Backend {
   void Norm(const RowList& rows, WeightId norm, WeightId weights);
   // Rotates the key of a row, moves its key and value to their page.
   void StoreRow(int layer, int row);
-  void AddMap(const RowList& rows, WeightId norm, const MapWeights& map);
   void ReduceRows(const LogitsBlock& block);
 
   const ModelShape shape_;
@@ -99,6 +102,7 @@ class CpuBackend final : public Backend {
   MatMul matmul_;
   Attention attention_;
   WeightStore weights_;
+  MapAdder map_adder_;
 
   PageStore pages_;
   RopeTable rope_;
@@ -107,7 +111,7 @@ class CpuBackend final : public Backend {
   Matrix queries_;   // [row][q_size]; after Attend its output
   Matrix keys_;      // [row][kv_size]
   Matrix values_;    // [row][kv_size]
-  Matrix gated_;     // [row][ffn]
+  Matrix gated_;     // [row][max(ffn, hidden)]: a map's rank may exceed ffn
   Matrix compared_;  // [kLogitsRows][hidden]: rows of normed_ that are not a range
   Matrix logits_;    // [kLogitsRows][vocab]
   Matrix scratch_;   // [thread][2 * vocab], for sampling
@@ -133,7 +137,7 @@ absl::Status CpuBackend::Allocate(const StepLimits& limits) {
   queries_ = Matrix(limits.max_rows, shape_.q_size());
   keys_ = Matrix(limits.max_rows, shape_.kv_size());
   values_ = Matrix(limits.max_rows, shape_.kv_size());
-  gated_ = Matrix(limits.max_rows, shape_.ffn);
+  gated_ = Matrix(limits.max_rows, std::max(shape_.ffn, shape_.hidden));
   // Two at least: a row and what it is compared with.
   const int logits_rows = std::clamp(limits.max_logits_rows, 2, kLogitsRows);
   compared_ = Matrix(logits_rows, shape_.hidden);
@@ -141,9 +145,8 @@ absl::Status CpuBackend::Allocate(const StepLimits& limits) {
   scratch_ = Matrix(pool_.num_threads(), int64_t{2} * shape_.vocab);
   slots_.resize(limits.max_slots);
   allocated_bytes_ += page_bytes;
-  for (const Matrix* m :
-       {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &compared_,
-        &logits_, &scratch_}) {
+  for (const Matrix* m : {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &compared_,
+                          &logits_, &scratch_}) {
     if (!m->valid()) return absl::ResourceExhaustedError("no address space for step buffers");
     allocated_bytes_ += m->bytes();
   }
@@ -152,9 +155,8 @@ absl::Status CpuBackend::Allocate(const StepLimits& limits) {
 
 BackendUsage CpuBackend::Usage() const {
   int64_t buffers = 0;
-  for (const Matrix* matrix :
-       {&residual_, &normed_, &queries_, &keys_, &values_, &gated_, &compared_,
-        &logits_, &scratch_}) {
+  for (const Matrix* matrix : {&residual_, &normed_, &queries_, &keys_, &values_, &gated_,
+                               &compared_, &logits_, &scratch_}) {
     buffers += matrix->bytes();
   }
   const int64_t pages = limits_.num_pages * PageBytes(limits_.page_tokens);
@@ -230,14 +232,13 @@ void CpuBackend::Attend(int layer) {
 void CpuBackend::ProjectAdd(int layer, Sublayer sublayer, WeightId w) {
   const LayerRows& rows = step_.layers[layer];
   const bool attention = sublayer == Sublayer::kAttention;
-  const Tensor& weight = Matrix2d(w);
   const MatMulJob job{.rows = attention ? rows.query_rows : rows.mlp_rows,
                       .input = attention ? &queries_ : &gated_,
-                      .weight = weight,
+                      .weight = Matrix2d(w),
                       .output = &residual_,
                       .store = MatMulJob::Store::kAdd};
   pool_.ParallelFor(job.rows.count, [&](int64_t i, int) {
-    ArrangeInput(weight.type, weight.cols, job.input->row(job.rows[i]));
+    ArrangeInput(job.weight.type, job.weight.cols, job.input->row(job.rows[i]));
   });
   matmul_.Run({&job, 1});
 }
@@ -254,45 +255,13 @@ void CpuBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
   matmul_.Run({&job, 1});
 }
 
+// gated_ is free: the rows take no part in the sublayer.
 void CpuBackend::AddMaps(int layer, Sublayer sublayer, WeightId norm,
                          std::span<const MapWeights> maps) {
   const LayerRows& rows = step_.layers[layer];
-  const auto& lists = sublayer == Sublayer::kAttention ? rows.attention_maps : rows.mlp_maps;
-  for (size_t i = 0; i < lists.size(); ++i) {
-    if (!lists[i].empty()) AddMap(lists[i], norm, maps[i]);
-  }
-}
-
-// The rows take no part in the sublayer, so gated_ is free for them.
-void CpuBackend::AddMap(const RowList& rows, WeightId norm, const MapWeights& map) {
-  const bool product = map.up.index >= 0;
-  const bool low_rank = map.down.index >= 0;
-  const float* weight = weights_.vector(norm);
-  const float* scale = weights_.vector(map.scale);
-  const float* bias = weights_.vector(map.bias);
-  pool_.ParallelFor(rows.count, [&](int64_t i, int) {
-    float* x = normed_.row(rows[i]);
-    RmsNorm(residual_.row(rows[i]), weight, shape_.norm_epsilon, shape_.hidden, x);
-    if (scale != nullptr) AddProduct(x, scale, shape_.hidden, residual_.row(rows[i]));
-    if (bias != nullptr) AddTo(bias, shape_.hidden, residual_.row(rows[i]));
-    if (product) ArrangeInput(Matrix2d(low_rank ? map.down : map.up).type, shape_.hidden, x);
-  });
-  if (!product) return;
-  MatMulJob up{.rows = rows,
-               .input = &normed_,
-               .weight = Matrix2d(map.up),
-               .output = &residual_,
-               .store = MatMulJob::Store::kAdd};
-  if (low_rank) {
-    const MatMulJob down{
-        .rows = rows, .input = &normed_, .weight = Matrix2d(map.down), .output = &gated_};
-    matmul_.Run({&down, 1});
-    pool_.ParallelFor(rows.count, [&](int64_t i, int) {
-      ArrangeInput(up.weight.type, up.weight.cols, gated_.row(rows[i]));
-    });
-    up.input = &gated_;
-  }
-  matmul_.Run({&up, 1});
+  const auto lists = sublayer == Sublayer::kAttention ? rows.attention_maps : rows.mlp_maps;
+  map_adder_.Run(lists, maps, weights_.vector(norm),
+                 {.residual = residual_, .normed = normed_, .inner = gated_});
 }
 
 void CpuBackend::Logits(WeightId norm, WeightId head) {

@@ -101,7 +101,7 @@ void MatMul::RunTask(const MatMulJob& job, int64_t task, int thread) {
   Multiply(block, job.weight, first_output, scratch, sums);
   if (job.store == MatMulJob::Store::kSilu) Multiply(block, job.up, first_output, scratch, ups);
   for (int r = 0; r < block.rows; ++r) {
-    float* out = job.output->row(job.rows[first_row + r] - job.output_base) + first_output;
+    float* out = job.output->row(job.rows[first_row + r]) + first_output;
     StoreRow(job.store, sums + r * kDotOutputs, ups + r * kDotOutputs, block.outputs, out);
   }
 }

@@ -25,8 +25,6 @@ struct MatMulJob {
   Tensor up;                      // like weight, for kSilu
   Matrix* output = nullptr;       // [*, weight.rows]
   Store store = Store::kSet;
-  // Row r of `rows` is written to row r - output_base of `output`.
-  int32_t output_base = 0;
 };
 
 // Owns the scratch memory of each thread. One thread, the pool's caller, may call.

@@ -68,8 +68,8 @@ void ToFloatTarget(const void* in, DType type, int64_t n, float* out) {
   }
 }
 
-void RmsNormTarget(const float* in, const float* weight, float epsilon, int64_t n, float* out) {
-  const D d;
+// 1 / sqrt(mean(in^2) + epsilon) in all lanes.
+HWY_INLINE V NormScale(D d, const float* in, float epsilon, int64_t n) {
   const int64_t lanes = hn::Lanes(d);
   const int64_t whole = n / lanes * lanes;
   V sum = hn::Zero(d);
@@ -85,16 +85,49 @@ void RmsNormTarget(const float* in, const float* weight, float epsilon, int64_t 
   // Where the squares overflow the scale would be 0, and the row zeros that look like a result: it
   // becomes NaN.
   const float overflow = squares - squares;
-  const V scale =
-      hn::Set(d, 1.0f / std::sqrt(squares / static_cast<float>(n) + epsilon) + overflow);
-  for (int64_t i = 0; i < whole; i += lanes) {
+  return hn::Set(d, 1.0f / std::sqrt(squares / static_cast<float>(n) + epsilon) + overflow);
+}
+
+void RmsNormTarget(const float* in, const float* weight, float epsilon, int64_t n, float* out) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  const V scale = NormScale(d, in, epsilon, n);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
     const V x = hn::Mul(hn::LoadU(d, in + i), scale);
     hn::StoreU(hn::Mul(x, hn::LoadU(d, weight + i)), d, out + i);
   }
-  if (whole < n) {
-    const V x = hn::Mul(LoadTail(d, in + whole, n - whole, 0.0f), scale);
-    StoreTail(d, hn::Mul(x, LoadTail(d, weight + whole, n - whole, 0.0f)), n - whole, out + whole);
+  if (i == n) return;
+  const V x = hn::Mul(LoadTail(d, in + i, n - i, 0.0f), scale);
+  StoreTail(d, hn::Mul(x, LoadTail(d, weight + i, n - i, 0.0f)), n - i, out + i);
+}
+
+template <bool kBias>
+void AddScaledNormOf(const float* weight, V norm, const float* scale, const float* bias, int64_t n,
+                     float* x) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  const auto sum = [&](V in, V w, V s, V b) {
+    const V added = hn::MulAdd(hn::Mul(hn::Mul(in, norm), w), s, in);
+    return kBias ? hn::Add(added, b) : added;
+  };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V b = kBias ? hn::LoadU(d, bias + i) : hn::Zero(d);
+    const V out = sum(hn::LoadU(d, x + i), hn::LoadU(d, weight + i), hn::LoadU(d, scale + i), b);
+    hn::StoreU(out, d, x + i);
   }
+  if (i == n) return;
+  const auto tail = [&](const float* in) { return LoadTail(d, in + i, n - i, 0.0f); };
+  const V b = kBias ? tail(bias) : hn::Zero(d);
+  StoreTail(d, sum(tail(x), tail(weight), tail(scale), b), n - i, x + i);
+}
+
+void AddScaledNormTarget(const float* weight, float epsilon, const float* scale, const float* bias,
+                         int64_t n, float* x) {
+  const V norm = NormScale(D(), x, epsilon, n);
+  if (bias != nullptr) return AddScaledNormOf<true>(weight, norm, scale, bias, n, x);
+  AddScaledNormOf<false>(weight, norm, scale, bias, n, x);
 }
 
 HWY_INLINE V SwiGluOf(D d, V gate, V up) {
@@ -124,17 +157,6 @@ void AddToTarget(const float* in, int64_t n, float* out) {
     hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, in + i)), d, out + i);
   }
   for (; i < n; ++i) out[i] += in[i];
-}
-
-void AddProductTarget(const float* a, const float* b, int64_t n, float* out) {
-  const D d;
-  const int64_t lanes = hn::Lanes(d);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const V sum = hn::Add(hn::LoadU(d, out + i), hn::Mul(hn::LoadU(d, a + i), hn::LoadU(d, b + i)));
-    hn::StoreU(sum, d, out + i);
-  }
-  for (; i < n; ++i) out[i] += a[i] * b[i];
 }
 
 void ScaleTarget(const float* in, float factor, int64_t n, float* out) {
@@ -257,9 +279,9 @@ namespace skipstone {
 
 HWY_EXPORT(ToFloatTarget);
 HWY_EXPORT(RmsNormTarget);
+HWY_EXPORT(AddScaledNormTarget);
 HWY_EXPORT(SwiGluTarget);
 HWY_EXPORT(AddToTarget);
-HWY_EXPORT(AddProductTarget);
 HWY_EXPORT(ScaleTarget);
 HWY_EXPORT(RotateTarget);
 HWY_EXPORT(MaxOfTarget);
@@ -274,14 +296,15 @@ void ToFloat(const void* in, DType type, int64_t n, float* out) {
 void RmsNorm(const float* in, const float* weight, float epsilon, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(RmsNormTarget)(in, weight, epsilon, n, out);
 }
+void AddScaledNorm(const float* weight, float epsilon, const float* scale, const float* bias,
+                   int64_t n, float* x) {
+  HWY_DYNAMIC_DISPATCH(AddScaledNormTarget)(weight, epsilon, scale, bias, n, x);
+}
 void SwiGlu(const float* up, int64_t n, float* gate) {
   HWY_DYNAMIC_DISPATCH(SwiGluTarget)(up, n, gate);
 }
 void AddTo(const float* in, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(AddToTarget)(in, n, out);
-}
-void AddProduct(const float* a, const float* b, int64_t n, float* out) {
-  HWY_DYNAMIC_DISPATCH(AddProductTarget)(a, b, n, out);
 }
 void Scale(const float* in, float factor, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(ScaleTarget)(in, factor, n, out);

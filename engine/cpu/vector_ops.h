@@ -19,8 +19,9 @@ void SwiGlu(const float* up, int64_t n, float* gate);
 // out += in.
 void AddTo(const float* in, int64_t n, float* out);
 
-// out += a * b, elementwise.
-void AddProduct(const float* a, const float* b, int64_t n, float* out);
+// x += RmsNorm(x) * scale, elementwise, + bias, which may be null.
+void AddScaledNorm(const float* weight, float epsilon, const float* scale, const float* bias,
+                   int64_t n, float* x);
 
 // out = in * factor. `out` may be `in`.
 void Scale(const float* in, float factor, int64_t n, float* out);

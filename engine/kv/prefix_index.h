@@ -2,7 +2,7 @@
 // the same tokens, across skip sets.
 //
 // K and V of a layer depend on the tokens and on which sublayers below that layer's attention were
-// skipped or windowed, and on nothing else (SEMANTICS "Prefix cache"). There is one node per block
+// skipped or windowed, and how, and on nothing else (SEMANTICS "Prefix cache"). There is one node per block
 // of tokens, chain of blocks before it, salt, and skip set below; it holds a page per layer, or
 // none where a windowed layer's rows were not run. All kept layers of every attn:last=K have the
 // empty set below them, so they share one chain.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/check.h"
+
 namespace skipstone {
 
 void RowLists::Build(const StepPlan& plan) {
@@ -19,7 +21,7 @@ void RowLists::Build(const StepPlan& plan) {
     results += chunk.logits_rows;
   }
   index_.clear();
-  // The bound of all index lists, so that pointers into it stay valid.
+  // The bound of all index lists, so that pointers into it stay valid: a row has one map at most.
   index_.reserve(tokens_.size() * 5 * num_layers_);
   map_lists_.clear();
   size_t maps = 0;
@@ -127,23 +129,29 @@ LayerRows RowLists::ListsOf(int layer) {
   LayerRows rows{.kv_rows = MakeList(in(&LayerParts::kv))};
   rows.query_rows = same ? rows.kv_rows : MakeList(in(&LayerParts::query));
   rows.mlp_rows = MakeList(in(&LayerParts::mlp));
-  if (!maps_.empty()) {
-    rows.attention_maps = MapLists(&LayerParts::attention_map, maps_[layer].attention,
-                                   &SkipSet::AttentionMap, layer);
-    rows.mlp_maps = MapLists(&LayerParts::mlp_map, maps_[layer].mlp, &SkipSet::MlpMap, layer);
-  }
+  static const LayerMaps kNone;
+  const LayerMaps& maps = maps_.empty() ? kNone : maps_[layer];
+  rows.attention_maps =
+      MapLists(&LayerParts::attention_map, maps.attention, &SkipSet::AttentionMap, layer);
+  rows.mlp_maps = MapLists(&LayerParts::mlp_map, maps.mlp, &SkipSet::MlpMap, layer);
   return rows;
 }
 
 std::span<const RowList> RowLists::MapLists(bool LayerParts::*part, std::span<const uint64_t> maps,
                                             uint64_t (SkipSet::*map_of)(int) const, int layer) {
-  if (std::ranges::none_of(in_layer_, [&](const LayerParts& p) { return p.*part; })) return {};
+  int32_t left = 0;  // rows that have a map
+  for (size_t i = 0; i < in_layer_.size(); ++i) {
+    if (in_layer_[i].*part) left += groups_[group_order_[i]].count;
+  }
+  if (left == 0) return {};
   const size_t first = map_lists_.size();
   for (const uint64_t map : maps) {
     map_lists_.push_back(MakeList([&](size_t i) {
       return in_layer_[i].*part && (SkipOf(group_order_[i]).*map_of)(layer) == map;
     }));
+    left -= map_lists_.back().count;
   }
+  SKIPSTONE_CHECK(left == 0);  // a map that the model does not hold would be the identity
   return {map_lists_.data() + first, maps.size()};
 }
 

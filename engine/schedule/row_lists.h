@@ -21,8 +21,8 @@ namespace skipstone {
 // Reused from step to step. Not thread-safe.
 class RowLists {
  public:
-  // `maps`: those of each layer that sets may name; empty: none. With liveness off every row runs
-  // through all sublayers that its request keeps (for tests).
+  // `maps`: those of each layer, all that sets may name; empty: none. With liveness off every row
+  // runs through all sublayers that its request keeps (for tests).
   RowLists(int num_layers, int page_tokens, bool liveness, std::vector<LayerMaps> maps = {})
       : num_layers_(num_layers), liveness_(liveness), maps_(std::move(maps)), kinds_(page_tokens) {}
 

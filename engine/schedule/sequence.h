@@ -99,7 +99,8 @@ class Sequence {
   // The deepest kept attention becomes what the ceiling has there. K and V of the layers that stay
   // are the same under both sets (SEMANTICS "Shedding from the top"): their pages, the cursor and
   // what is in flight stay good. Above a layer that becomes windowed there must be none, so a
-  // ceiling's window is taken at the deepest kept layer only.
+  // ceiling's window is taken at the deepest kept layer only. The maps above are then the
+  // ceiling's, or none.
   void Shed();
   // The token that a planned row has drawn.
   SequenceEnd AddToken(int32_t token);

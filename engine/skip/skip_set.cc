@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +29,23 @@ std::string RangesOf(const char* kind, int num_layers, Item item) {
     first = last;
   }
   return text;
+}
+
+// FNV-1a 64 of ten bytes for each map, by layer, attention first: 'a' or 'm', the layer, and the
+// fingerprint from its lowest byte up.
+uint64_t HashOf(const SublayerMaps& maps) {
+  uint64_t hash = Fnv1a64("");
+  const auto add = [&hash](char sublayer, const auto& fingerprints) {
+    for (int layer = 0; layer < kMaxLayers; ++layer) {
+      if (fingerprints[layer] == 0) continue;
+      char bytes[10] = {sublayer, static_cast<char>(layer)};
+      for (int i = 0; i < 8; ++i) bytes[2 + i] = static_cast<char>(fingerprints[layer] >> (8 * i));
+      hash = Fnv1a64({bytes, sizeof(bytes)}, hash);
+    }
+  };
+  add('a', maps.attention);
+  add('m', maps.mlp);
+  return hash;
 }
 
 }  // namespace
@@ -93,7 +109,9 @@ SkipSet SkipSet::Below(int layer) const {
   }
   if (maps_) {
     SublayerMaps maps = *maps_;
-    for (int upper = layer; upper < num_layers_; ++upper) maps.attention[upper] = maps.mlp[upper] = 0;
+    for (int upper = layer; upper < num_layers_; ++upper) {
+      maps.attention[upper] = maps.mlp[upper] = 0;
+    }
     below.SetMaps(std::move(maps));
   }
   return below;
@@ -135,10 +153,7 @@ void SkipSet::SetMaps(SublayerMaps maps) {
     maps_ = nullptr;
     return;
   }
-  const auto bytes = [](const auto& array) {
-    return std::string_view(reinterpret_cast<const char*>(array.data()), sizeof(array));
-  };
-  maps.hash = Fnv1a64(bytes(maps.mlp), Fnv1a64(bytes(maps.attention)));
+  maps.hash = HashOf(maps);
   maps_ = std::make_shared<const SublayerMaps>(std::move(maps));
 }
 

@@ -15,7 +15,7 @@ inline constexpr int kMaxLayers = 128;
 struct SublayerMaps {
   std::array<uint64_t, kMaxLayers> attention{};  // 0: none
   std::array<uint64_t, kMaxLayers> mlp{};
-  uint64_t hash = 0;  // of both
+  uint64_t hash = 0;  // of both, equal in every process: SkipSet's
 };
 
 // Null has none.

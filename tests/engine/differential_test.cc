@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <bit>
 #include <deque>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <ostream>
@@ -18,6 +17,7 @@
 #include "engine/schedule/scheduler.h"
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
+#include "tests/support/seeded_maps.h"
 
 namespace skipstone {
 namespace {
@@ -65,12 +65,33 @@ struct Result {
   }
 };
 
+// Among them plain, windowed and compensated ones: suffix sets with different maps, others, whose
+// maps lie below kept layers.
+const std::vector<std::string>& Sets() {
+  static const std::vector<std::string> sets = {"none",
+                                                "attn:last=25%",
+                                                "attn:last=50%",
+                                                "attn:0-3",
+                                                "attn:1+mlp:2",
+                                                "block:last=1",
+                                                "win:2-3/16",
+                                                "attn:3+win:1/24,2/16",
+                                                "win:0-3/16",
+                                                "attn:last=25%@diag",
+                                                "attn:last=50%@bias",
+                                                "attn:last=50%@rank=3,full",
+                                                "attn:0+mlp:1@full,diag",
+                                                "attn:1-2+win:3/16@rank=1,bias"};
+  return sets;
+}
+
 // A scheduler and a runner of its own.
 class Execution {
  public:
   explicit Execution(const Schedule& schedule) : schedule_(schedule) {
     auto model = LoadModel(kModel, {.backend = "cpu", .threads = schedule.threads});
     EXPECT_TRUE(model.ok()) << model.status();
+    maps_.AddTo(&*model, Sets());
     const ModelWork work = ModelWorkOf(*model);
     auto runner = MakeLlamaRunner(
         *std::move(model), {.limits = {.max_rows = kMaxRowsPerWork * schedule.max_batch_tokens,
@@ -109,6 +130,8 @@ class Execution {
   int preemptions() const { return preemptions_; }
   int shed_layers() const { return shed_layers_; }
   int64_t prefix_hits() const { return prefix_hits_; }
+  // Pages in use, step by step.
+  const std::vector<int64_t>& pages() const { return pages_; }
 
  private:
   static constexpr int kSlots = 8;
@@ -118,6 +141,7 @@ class Execution {
     preemptions_ += plan.preemptions;
     shed_layers_ += plan.shed_layers;
     prefix_hits_ += plan.prefix_hit_tokens;
+    pages_.push_back(scheduler_->pool().used());
     launched_nothing_ = plan.empty();
     if (plan.empty()) return;
     runner_->Launch(plan);
@@ -140,6 +164,7 @@ class Execution {
   }
 
   const Schedule schedule_;
+  SeededMaps maps_;
   std::unique_ptr<ModelRunner> runner_;
   std::unique_ptr<Scheduler> scheduler_;
   std::deque<StepPlan> in_flight_;
@@ -148,6 +173,7 @@ class Execution {
   int preemptions_ = 0;
   int shed_layers_ = 0;
   int64_t prefix_hits_ = 0;
+  std::vector<int64_t> pages_;
 };
 
 Result Alone(const SequenceSpec& spec) {
@@ -165,13 +191,10 @@ SamplingParams RandomSampling(std::mt19937& random) {
 
 // Requests of 1 to 3 outputs; half begin with the same tokens, under whatever skip set.
 std::vector<SequenceSpec> RandomSpecs(int requests, uint32_t seed) {
-  static const char* const kSkips[] = {"none",       "attn:last=25%",        "attn:last=50%",
-                                       "attn:0-3",   "attn:1+mlp:2",         "block:last=1",
-                                       "win:2-3/16", "attn:3+win:1/24,2/16", "win:0-3/16"};
   std::mt19937 random(seed);
   std::vector<SequenceSpec> specs;
   for (int i = 0; i < requests; ++i) {
-    SequenceSpec spec{.skip = *ParseSkipSet(kSkips[i % std::size(kSkips)], kLayers)};
+    SequenceSpec spec{.skip = SeededSet(Sets()[i % Sets().size()], kLayers)};
     spec.prompt.resize(2 + random() % 38);
     for (int32_t& token : spec.prompt) token = static_cast<int32_t>(random() % kVocab);
     if (i % 2 == 0) {
@@ -246,6 +269,22 @@ INSTANTIATE_TEST_SUITE_P(
                  .preempts = true}),
     [](const testing::TestParamInfo<Schedule>& info) { return info.param.name; });
 
+// Maps take no pages, and sets whose maps are equal below a layer share what lies there.
+TEST(DifferentialTest, MapsLeavePagesAndPrefixHitsAsTheyAre) {
+  for (const int64_t num_pages : {4000, 72}) {
+    std::vector<SequenceSpec> specs = RandomSpecs(60, 11);
+    Execution compensated({.max_batch_tokens = 32, .num_pages = num_pages, .in_flight = 2});
+    compensated.Run(specs);
+    for (SequenceSpec& spec : specs) spec.skip = spec.skip.WithoutMaps();
+    Execution plain({.max_batch_tokens = 32, .num_pages = num_pages, .in_flight = 2});
+    plain.Run(specs);
+    EXPECT_GT(compensated.prefix_hits(), 0);
+    EXPECT_EQ(compensated.prefix_hits(), plain.prefix_hits());
+    EXPECT_EQ(compensated.preemptions(), plain.preemptions());
+    EXPECT_EQ(compensated.pages(), plain.pages());
+  }
+}
+
 // Two sequences that fit the pool one at a time.
 std::vector<SequenceSpec> Rivals(float temperature) {
   std::vector<SequenceSpec> specs;
@@ -308,6 +347,37 @@ TEST(DifferentialTest, AfterAShedTokensAreThoseOfTheNewSet) {
     for (const SequenceSpec& spec : specs) {
       ASSERT_EQ(std::ssize(results.at(spec.id).output), spec.max_tokens);
       ExpectRangesLikeTeacherForced(spec, results.at(spec.id));
+    }
+  }
+}
+
+// From a compensated set to a larger one of the family, whose maps differ, and to the identity.
+TEST(DifferentialTest, AfterAShedTheCeilingsMapsAreRun) {
+  const std::pair<const char*, const char*> ways[] = {
+      {"attn:last=25%@diag", "attn:last=50%@rank=3,full"},
+      {"none", "attn:last=50%@rank=3,full"},
+      {"attn:last=50%@bias", "attn:0-3"},
+  };
+  for (const auto& [from, to] : ways) {
+    SCOPED_TRACE(testing::Message() << from << " to " << to);
+    const SkipSet skip = SeededSet(from, kLayers), ceiling = SeededSet(to, kLayers);
+    const int64_t pages = 14 * skip.KeptAttention();
+    Execution execution({.num_pages = pages, .in_flight = 2});
+    std::vector<SequenceSpec> specs = Rivals(0.8f);
+    for (SequenceSpec& spec : specs) {
+      spec.skip = skip;
+      spec.ceiling = ceiling;
+    }
+    const auto results = execution.Run(specs);
+    EXPECT_GT(execution.shed_layers(), 0);
+    for (const SequenceSpec& spec : specs) {
+      const Result& result = results.at(spec.id);
+      ExpectRangesLikeTeacherForced(spec, result);
+      for (const AppliedRange& range : result.applied) {
+        for (int layer = range.skip.LastKeptAttention() + 1; layer < kLayers; ++layer) {
+          EXPECT_EQ(range.skip.AttentionMap(layer), ceiling.AttentionMap(layer)) << layer;
+        }
+      }
     }
   }
 }

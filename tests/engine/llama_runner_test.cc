@@ -15,10 +15,10 @@
 #include "absl/strings/str_format.h"
 #include "engine/engine.h"
 #include "engine/schedule/scheduler.h"
-#include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
 #include "tests/support/goldens.h"
 #include "tests/support/recording_sink.h"
+#include "tests/support/seeded_maps.h"
 #include "tests/support/server_process.h"
 
 namespace skipstone {
@@ -34,9 +34,18 @@ struct Settings {
   bool liveness = true;
 };
 
-EnginePtr StartEngine(const std::string& path, const Settings& s) {
+// An engine whose model has the maps of some sets.
+struct TestEngine {
+  SeededMaps maps;
+  EnginePtr engine;
+};
+
+std::unique_ptr<TestEngine> StartEngine(const std::string& path, const Settings& s,
+                                        const std::vector<std::string>& sets) {
   auto model = LoadModel(path, {.backend = "cpu", .threads = s.threads});
   EXPECT_TRUE(model.ok()) << model.status();
+  auto started = std::make_unique<TestEngine>();
+  started->maps.AddTo(&*model, sets);
   const ModelConfig config = model->config;
   auto runner = MakeLlamaRunner(*std::move(model),
                                 {.limits = {.max_rows = kMaxRowsPerWork * s.max_batch_tokens,
@@ -46,7 +55,7 @@ EnginePtr StartEngine(const std::string& path, const Settings& s) {
                                             .num_pages = s.num_pages},
                                  .liveness = s.liveness});
   EXPECT_TRUE(runner.ok()) << runner.status();
-  return Engine::Start(
+  started->engine = Engine::Start(
       {.runner = *std::move(runner), .tokenizer = MakeSyntheticTokenizer(config.shape.vocab)},
       {.scheduler = {.max_batch_tokens = s.max_batch_tokens,
                      .max_sequences = 64,
@@ -57,6 +66,7 @@ EnginePtr StartEngine(const std::string& path, const Settings& s) {
                   .vocab = config.shape.vocab,
                   .max_context = config.shape.max_context},
        .eos_ids = config.eos_ids});
+  return started;
 }
 
 std::shared_ptr<Recording> Submit(Engine& engine, EngineRequest request) {
@@ -69,7 +79,7 @@ std::shared_ptr<Recording> Submit(Engine& engine, EngineRequest request) {
 // Twice: where only the rows of the continuation need logits, and where all do.
 std::vector<EngineRequest> RequestsOf(const nlohmann::json& golden, int num_layers) {
   EngineRequest request{.prompt = golden["prompt_ids"],
-                        .skip = *ParseSkipSet(golden["skip"].get<std::string>(), num_layers)};
+                        .skip = SeededSet(golden["skip"].get<std::string>(), num_layers)};
   request.sampling.temperature = 0;
   request.stopping.max_tokens = static_cast<int>(golden["greedy_ids"].size());
   request.stopping.ignore_eos = true;
@@ -97,12 +107,14 @@ class LlamaRunnerGoldenTest : public testing::TestWithParam<const char*> {
   void Check(const Settings& settings) {
     SCOPED_TRACE(
         absl::StrFormat("%d rows, pages of %d", settings.max_batch_tokens, settings.page_tokens));
-    const auto engine = StartEngine(goldens_["model"], settings);
+    std::vector<std::string> sets;
+    for (const auto& golden : goldens_["cases"]) sets.push_back(golden["skip"]);
+    const auto started = StartEngine(goldens_["model"], settings, sets);
     std::vector<std::shared_ptr<Recording>> recordings;
     for (const auto& golden : goldens_["cases"]) {
       for (EngineRequest& request : RequestsOf(golden, goldens_["layers"])) {
         request.id = std::to_string(recordings.size());
-        recordings.push_back(Submit(*engine, request));
+        recordings.push_back(Submit(*started->engine, request));
       }
     }
     for (size_t i = 0; i < recordings.size(); ++i) {
@@ -125,25 +137,35 @@ TEST_P(LlamaRunnerGoldenTest, AnswersAsTheOracleDoes) {
   Check({.threads = 2, .max_batch_tokens = 40, .num_pages = 10000, .page_tokens = 5});
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, LlamaRunnerGoldenTest, testing::ValuesIn(kGoldenFiles),
+INSTANTIATE_TEST_SUITE_P(Models, LlamaRunnerGoldenTest,
+                         testing::Values(kGoldenFiles[0], kGoldenFiles[1], kGoldenFiles[2],
+                                         kCompensatedGoldens),
                          [](const auto& info) {
                            return std::filesystem::path(info.param).stem().string();
                          });
 
+const std::vector<std::string>& Sets() {
+  static const std::vector<std::string> sets = {"none",
+                                                "attn:last=25%",
+                                                "attn:last=50%",
+                                                "attn:0-11",
+                                                "attn:1,11+mlp:2",
+                                                "block:last=3",
+                                                "win:last=50%/16",
+                                                "attn:10-11+win:2/24,6-9/16",
+                                                "attn:last=25%@diag",
+                                                "attn:last=50%@rank=3,bias",
+                                                "attn:last=25%@full",
+                                                "attn:1,11+win:8-9/16+mlp:2@rank=5,diag"};
+  return sets;
+}
+
 std::vector<EngineRequest> RandomRequests(int count) {
-  static const char* const kSkips[] = {"none",
-                                       "attn:last=25%",
-                                       "attn:last=50%",
-                                       "attn:0-11",
-                                       "attn:1,11+mlp:2",
-                                       "block:last=3",
-                                       "win:last=50%/16",
-                                       "attn:10-11+win:2/24,6-9/16"};
   std::mt19937 random(5);
   std::vector<EngineRequest> requests;
   for (int i = 0; i < count; ++i) {
     EngineRequest request{.id = std::to_string(i),
-                          .skip = *ParseSkipSet(kSkips[i % std::size(kSkips)], kLayers)};
+                          .skip = SeededSet(Sets()[i % Sets().size()], kLayers)};
     const int prompt = 1 + random() % 80;
     for (int t = 0; t < prompt; ++t) request.prompt.push_back(3 + random() % 2000);
     request.sampling.temperature = i % 2 ? 0.9f : 0.0f;
@@ -177,9 +199,9 @@ TEST(LlamaRunnerTest, BatchedBitsEqualThoseAlone) {
   const std::vector<EngineRequest> requests = RandomRequests(24);
   std::vector<std::string> alone;
   {
-    const auto engine = StartEngine(DemoModelDir(), {});
+    const auto started = StartEngine(DemoModelDir(), {}, Sets());
     for (const EngineRequest& request : requests) {
-      auto recording = Submit(*engine, request);
+      auto recording = Submit(*started->engine, request);
       ASSERT_TRUE(recording->WaitDone().ok());
       alone.push_back(Bits(*recording));
     }
@@ -192,9 +214,11 @@ TEST(LlamaRunnerTest, BatchedBitsEqualThoseAlone) {
   for (const Settings& s : settings) {
     SCOPED_TRACE(absl::StrFormat("threads %d rows %d pages %d of %d liveness %d", s.threads,
                                  s.max_batch_tokens, s.num_pages, s.page_tokens, s.liveness));
-    const auto engine = StartEngine(DemoModelDir(), s);
+    const auto started = StartEngine(DemoModelDir(), s, Sets());
     std::vector<std::shared_ptr<Recording>> recordings;
-    for (const EngineRequest& request : requests) recordings.push_back(Submit(*engine, request));
+    for (const EngineRequest& request : requests) {
+      recordings.push_back(Submit(*started->engine, request));
+    }
     for (size_t i = 0; i < requests.size(); ++i) {
       ASSERT_TRUE(recordings[i]->WaitDone().ok());
       EXPECT_EQ(Bits(*recordings[i]), alone[i]) << "request " << i;

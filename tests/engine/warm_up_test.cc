@@ -10,6 +10,7 @@
 #include "engine/skip/skip_grammar.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/mapped_set.h"
 
 namespace skipstone {
 namespace {
@@ -36,7 +37,7 @@ class CheckingRunner : public ModelRunner {
       started.insert(start.slot);
     }
     EXPECT_EQ(started.size(), plan.chunks.size());
-    RowLists rows(kShape.num_layers, 16, /*liveness=*/true);
+    RowLists rows(kShape.num_layers, 16, /*liveness=*/true, MapsOf({1}, kShape.num_layers));
     rows.Build(plan);
     const auto logits = std::ssize(rows.input().logits);
     EXPECT_LE(logits, limits_.max_logits_rows);
@@ -97,6 +98,21 @@ TEST(WarmUpTest, RunsLevelsAndPromptsOfEverySize) {
               ElementsAre(Step{1, 1, "none"}, Step{9, 9, "none"}, Step{1, 1, "attn:2-3"},
                           Step{9, 9, "attn:2-3"}, Step{32, 31, "none"}, Step{64, 50, "none"},
                           Step{100, 50, "none"}));
+}
+
+// Their maps are products that no other set has.
+TEST(WarmUpTest, RunsPromptsOfCompensatedLevelsToo) {
+  CheckingRunner runner(kLimits);
+  const std::vector<SkipSet> levels = {MappedSet("attn:3", kShape.num_layers),
+                                       MappedSet("attn:2-3@1", kShape.num_layers)};
+  ASSERT_TRUE(WarmUp(kShape, kLimits, levels, runner).ok());
+  const std::string plain = levels[0].ToString(), mapped = levels[1].ToString();
+  using Step = CheckingRunner::Step;
+  EXPECT_THAT(runner.steps,
+              ElementsAre(Step{1, 1, "none"}, Step{9, 9, "none"}, Step{1, 1, plain},
+                          Step{9, 9, plain}, Step{1, 1, mapped}, Step{9, 9, mapped},
+                          Step{32, 31, "none"}, Step{64, 50, "none"}, Step{100, 50, "none"},
+                          Step{32, 31, mapped}, Step{64, 50, mapped}, Step{100, 50, mapped}));
 }
 
 TEST(WarmUpTest, RunsSetsWhoseRowsAreNoRange) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Independent NumPy reference of Llama 2 with skipped and windowed sublayers: the oracle
-for golden outputs.
+"""Independent NumPy reference of Llama 2 with skipped and windowed sublayers, and maps in place of
+skipped ones: the oracle for golden outputs.
 
     llama_reference.py MODEL_DIR --skip "attn:last=3" --prompt "In the beginning" --greedy 32
     llama_reference.py MODEL_DIR --skip "attn:last=3+win:4-8/64" --score FILE.txt
@@ -34,10 +34,23 @@ def load_safetensors(path, dtype):
 SINK_TOKENS = 16
 WINDOW_UNIT, MIN_WINDOW = 8, 16
 
+class Map(typing.NamedTuple):
+    """Stands in for a skipped sublayer: up (down n) + scale * n + bias of its normed input n."""
+    bias: typing.Any = 0    # [hidden]
+    scale: typing.Any = 0   # [hidden]
+    down: typing.Any = None # [rank, hidden]; without it `up` is [hidden, hidden]
+    up: typing.Any = None   # [hidden, rank]
+
+    def __call__(self, n):  # [T, hidden] -> [T, hidden]
+        y = n * self.scale + self.bias
+        if self.up is None: return y
+        return y + (n if self.down is None else n @ self.down.T) @ self.up.T
+
 class Skip(typing.NamedTuple):
     attention: frozenset = frozenset()  # layers whose attention is skipped
     mlp: frozenset = frozenset()        # layers whose MLP is skipped
     windows: dict = {}                  # layer -> W, how many last positions it sees
+    maps: dict = {}                     # ("attn" or "mlp", layer), which is skipped -> Map
 
 def parse_layers(item, layers, end):
     """Layers of one item; `last=` counts from `end` down."""
@@ -83,6 +96,22 @@ def parse_skip(text, layers):
     if attn & windows.keys(): raise ValueError("a layer is both skipped and windowed")
     return Skip(frozenset(attn), frozenset(mlp), windows)
 
+def parse_level(text, layers, hidden):
+    """A skip, and behind an '@' the forms of the maps of what it skips, in turn, attention first:
+    "bias", "diag", "rank=R", "full", or "-" for none. Their numbers are those of the goldens."""
+    spec, _, forms = text.partition("@")
+    skip = parse_skip(spec, layers)
+    if not forms: return skip
+    forms, maps = forms.split(","), {}
+    skipped = [("attn", l) for l in sorted(skip.attention)] + [("mlp", l) for l in sorted(skip.mlp)]
+    for i, at in enumerate(skipped):
+        form = forms[i % len(forms)]
+        if form == "-": continue
+        tensors = synthetic_model.map_tensors(*at, form, hidden)
+        maps[at] = Map(**{name: t.astype(np.float64) if name in ("down", "up") else
+                          t[0].astype(np.float64) for name, t in tensors.items()})
+    return skip._replace(maps=maps)
+
 def visible(T, window, sink=SINK_TOKENS):
     """[T, T]: whether the row at position t sees position p; window 0: all up to its own."""
     t, p = np.arange(T)[:, None], np.arange(T)[None]
@@ -102,6 +131,8 @@ class Llama:
         self.hd = c.get("head_dim") or c["hidden_size"] // self.H
         self.eps = c["rms_norm_eps"]; self.theta = c.get("rope_theta", 10000.0); self.dtype = dtype
         self.head = self.w["model.embed_tokens.weight"] if c.get("tie_word_embeddings") else self.w["lm_head.weight"]
+
+    def parse(self, text): return parse_level(text, self.layers, self.c["hidden_size"])
 
     def norm(self, x, w): return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.eps) * w
 
@@ -130,10 +161,14 @@ class Llama:
                 s = q @ np.swapaxes(k, 1, 2) / math.sqrt(self.hd) + masks[skip.windows.get(l, 0)]
                 s = np.exp(s - s.max(-1, keepdims=True)); s /= s.sum(-1, keepdims=True)
                 h = h + np.swapaxes(s @ v, 0, 1).reshape(T, -1) @ W[p + "self_attn.o_proj.weight"].T
+            elif ("attn", l) in skip.maps:
+                h = h + skip.maps["attn", l](self.norm(h, W[p + "input_layernorm.weight"]))
             if l not in skip.mlp:
                 n = self.norm(h, W[p + "post_attention_layernorm.weight"])
                 g = n @ W[p + "mlp.gate_proj.weight"].T
                 h = h + (g / (1 + np.exp(-g)) * (n @ W[p + "mlp.up_proj.weight"].T)) @ W[p + "mlp.down_proj.weight"].T
+            elif ("mlp", l) in skip.maps:
+                h = h + skip.maps["mlp", l](self.norm(h, W[p + "post_attention_layernorm.weight"]))
             if layers_out is not None: layers_out.append(h.copy())
         return self.norm(h, W["model.norm.weight"]) @ self.head.T
 
@@ -156,7 +191,7 @@ def main():
     o = a.parse_args()
     import sentencepiece as spm
     sp = spm.SentencePieceProcessor(model_file=str(pathlib.Path(o.model) / "tokenizer.model"))
-    m = Llama(o.model, np.dtype(o.dtype)); skip = parse_skip(o.skip, m.layers)
+    m = Llama(o.model, np.dtype(o.dtype)); skip = m.parse(o.skip)
     if o.prompt is not None:
         ids = [m.c["bos_token_id"]] + sp.encode(o.prompt); out = m.greedy(ids, o.greedy, skip)
         print(json.dumps({"prompt_ids": ids, "output_ids": out, "text": sp.decode(ids[1:] + out)}, ensure_ascii=False))

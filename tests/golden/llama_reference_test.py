@@ -16,8 +16,8 @@ except ImportError:
     print("SKIPPED: no python3-numpy")
     sys.exit(77)  # ctest's SKIP_RETURN_CODE
 import synthetic_model  # noqa: E402
-from llama_reference import (SINK_TOKENS, Llama, Skip, logprobs, parse_skip,  # noqa: E402
-                             visible)
+from llama_reference import (SINK_TOKENS, Llama, Map, Skip, logprobs, parse_level,  # noqa: E402
+                             parse_skip, visible)
 
 ROOT = FOLDER.parents[1]
 GQA = "synthetic:layers=4,hidden=64,heads=8,kv_heads=2,ffn=96,vocab=50,type=f32"
@@ -65,13 +65,27 @@ class OneTokenAtATime:
             heads.append(weights @ values / weights.sum())
         return self.weight(layer, "self_attn.o_proj") @ np.concatenate(heads)
 
+    def mapped(self, sublayer, layer, x):
+        """What the map adds, one output at a time; nothing without a map."""
+        if (sublayer, layer) not in self.skip.maps: return np.zeros_like(x)
+        bias, scale, down, up = self.skip.maps[sublayer, layer]
+        vectors = [np.broadcast_to(v, x.shape) for v in (bias, scale)]
+        inner = x if down is None else [np.dot(row, x) for row in down]
+        products = [0 if up is None else np.dot(up[i], inner) for i in range(len(x))]
+        return np.array([vectors[0][i] + vectors[1][i] * x[i] + products[i] for i in range(len(x))])
+
     def step(self, token, t):
         h = self.m.w["model.embed_tokens.weight"][token]
         for layer in range(self.m.layers):
             if layer not in self.skip.attention:
                 h = h + self.attend(layer, self.norm(h, self.weight(layer, "input_layernorm")), t)
-            if layer not in self.skip.mlp:
-                x = self.norm(h, self.weight(layer, "post_attention_layernorm"))
+            else:
+                h = h + self.mapped("attn", layer,
+                                    self.norm(h, self.weight(layer, "input_layernorm")))
+            x = self.norm(h, self.weight(layer, "post_attention_layernorm"))
+            if layer in self.skip.mlp:
+                h = h + self.mapped("mlp", layer, x)
+            else:
                 gate = self.weight(layer, "mlp.gate_proj") @ x
                 up = self.weight(layer, "mlp.up_proj") @ x
                 h = h + self.weight(layer, "mlp.down_proj") @ (gate * up / (1 + np.exp(-gate)))
@@ -84,12 +98,33 @@ class ReferenceTest(unittest.TestCase):
         for name in (GQA, MHA):
             model = Llama(name)
             for spec in ("none", "attn:1+mlp:2", "win:0-3/16", "win:last=2/24", "win:1/16",
-                         "win:0/24,3/16+attn:1", "attn:3+win:1-2/32+mlp:0"):
-                skip = parse_skip(spec, model.layers)
+                         "win:0/24,3/16+attn:1", "attn:3+win:1-2/32+mlp:0", "attn:2-3@bias,diag",
+                         "attn:0,2+mlp:1@rank=3,full,-", "block:1-2+win:3/16@rank=1,diag,full"):
+                skip = model.parse(spec)
                 second = OneTokenAtATime(model, skip)
                 expected = [second.step(token, t) for t, token in enumerate(ids)]
                 np.testing.assert_allclose(model.forward(ids, skip), expected, rtol=0, atol=1e-9,
                                            err_msg=f"{name} {spec}")
+
+    def test_a_map_is_what_it_says(self):
+        n = np.random.RandomState(2).standard_normal((5, 64))
+        eye, zeros = np.eye(64), np.zeros((64, 64))
+        np.testing.assert_array_equal(Map()(n), 0 * n)
+        np.testing.assert_array_equal(Map(bias=n[0])(n), np.tile(n[0], (5, 1)))
+        np.testing.assert_allclose(Map(scale=n[1])(n), Map(up=np.diag(n[1]))(n), atol=1e-12)
+        np.testing.assert_allclose(Map(up=2 * eye)(n), 2 * n, atol=1e-12)
+        np.testing.assert_allclose(Map(down=eye[:1], up=eye[:, 5:6])(n)[:, 5], n[:, 0], atol=1e-12)
+        np.testing.assert_array_equal(Map(up=zeros)(n), zeros[:5])
+
+    def test_a_map_of_nothing_is_the_identity(self):
+        model = Llama(GQA)
+        ids = list(range(20))
+        plain = model.forward(ids, parse_skip("attn:1+mlp:2", 4))
+        maps = {("attn", 1): Map(bias=np.zeros(64)), ("mlp", 2): Map(up=np.zeros((64, 64)))}
+        none = parse_skip("attn:1+mlp:2", 4)._replace(maps=maps)
+        np.testing.assert_array_equal(model.forward(ids, none), plain)
+        self.assertGreater(np.abs(model.forward(ids, model.parse("attn:1+mlp:2@bias")) - plain).max(),
+                           0.01)
 
     def test_rows_see_the_sink_and_their_window(self):
         for window in (0, 16, 24, 64):
@@ -118,6 +153,15 @@ class SkipTest(unittest.TestCase):
             self.assertEqual(parse_skip(text, 12), Skip(windows=windows), text)
         self.assertEqual(parse_skip("attn:last=2+win:8-9/24+mlp:3+block:0", 12),
                          Skip(frozenset({0, 10, 11}), frozenset({0, 3}), {8: 24, 9: 24}))
+
+    def test_takes_the_forms_of_maps_in_turn(self):
+        skip = parse_level("attn:1,3+mlp:0-1@bias,-,rank=2", 4, 8)
+        self.assertEqual(list(skip.maps), [("attn", 1), ("mlp", 0), ("mlp", 1)])
+        self.assertEqual(skip.maps["mlp", 0].down.shape, (2, 8))
+        self.assertEqual(skip.maps["mlp", 0].up.shape, (8, 2))
+        self.assertEqual(skip.maps["mlp", 1].bias.shape, (8,))
+        self.assertIsNone(skip.maps["mlp", 1].up)
+        self.assertEqual(parse_level("attn:1", 4, 8), parse_skip("attn:1", 4))
 
     def test_reads_what_is_skipped_as_before(self):
         self.assertEqual(parse_skip("attn:last=33%", 32).attention, frozenset(range(21, 32)))
@@ -165,7 +209,7 @@ class GoldenFilesTest(unittest.TestCase):
     """What lies in the repository is what the oracle says."""
 
     def test_files_are_the_oracles(self):
-        for file in ("demo.json", "synthetic_gqa.json", "synthetic_mha.json"):
+        for file in ("demo.json", "synthetic_gqa.json", "synthetic_mha.json", "compensated.json"):
             golden = json.loads((FOLDER / file).read_text())
             self.assertEqual(golden["sink_tokens"], SINK_TOKENS)
             synthetic = golden["model"].startswith("synthetic:")
@@ -176,7 +220,7 @@ class GoldenFilesTest(unittest.TestCase):
 
     def check(self, model, case):
         ids = case["prompt_ids"] + case["greedy_ids"]
-        logits = model.forward(ids[:-1], parse_skip(case["skip"], model.layers))
+        logits = model.forward(ids[:-1], model.parse(case["skip"]))
         own = logprobs(logits)[np.arange(len(ids) - 1), ids[1:]]
         np.testing.assert_allclose(case["prompt_logprobs"] + case["greedy_logprobs"], own, rtol=0,
                                    atol=2e-6)

@@ -3,7 +3,7 @@
 
     python3 tests/golden/make_golden.py [demo.json ...]
 
-No case is written that a wrong window or sink would pass.
+No case is written that a wrong window or sink, or a missing map, would pass.
 """
 import json
 import pathlib
@@ -12,14 +12,14 @@ import sys
 import numpy as np
 import sentencepiece
 
-from llama_reference import SINK_TOKENS, Llama, logprobs, parse_skip
+from llama_reference import SINK_TOKENS, Llama, logprobs
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
 
 # f32 may order two logits otherwise that are as close; a continuation ends before.
 NEAR_TIE = 2e-3
-# What a wrong mask must change at least of a log-probability: several times what the tests allow.
+# What a wrong mask or a missing map must change at least of a log-probability: several times what the tests allow.
 TELLING = 5e-3
 
 # Of valid.txt beside the demo model.
@@ -44,7 +44,7 @@ class Writer:
     def add_long(self, spec, more, tokens):
         """A case whose prompt has the sink, three windows and some more, of the first long prompt
         that will do."""
-        width = max(parse_skip(spec, self.model.layers).windows.values(), default=16)
+        width = max(self.model.parse(spec).windows.values(), default=16)
         for _ in CHAPTERS:
             prompt = self.long_prompt(SINK_TOKENS + 3 * width + more)
             if self.add(spec, *prompt, tokens): return
@@ -63,15 +63,15 @@ class Writer:
         return f"{chapter}, {tokens} tokens", [self.model.c["bos_token_id"]] + ids
 
     def add(self, spec, name, prompt, tokens):
-        """Adds a case, or returns false: a near tie comes early, or a wrong mask would pass."""
-        skip = parse_skip(spec, self.model.layers)
+        """Adds a case, or returns false: a near tie comes early, or a wrong set would pass."""
+        skip = self.model.parse(spec)
         output, gap = self.greedy(prompt, skip, tokens)
         if len(output) < tokens // 2: return False
         targets, logits = self.score(prompt + output, skip)
         first = len(prompt) - 1
         change = self.least_change(prompt + output, skip, targets, first)
         print(f"{spec:35} {name:29} {len(output):3} tokens, gap {gap:.4f}",
-              f"a wrong mask changes {change:.4f}" if skip.windows else "", flush=True)
+              f"a wrong set changes {change:.4f}" if skip.windows or skip.maps else "", flush=True)
         if change < TELLING: return False
         likeliest = np.argsort(-logits[first])[:10].tolist()
         self.cases.append({
@@ -100,10 +100,10 @@ class Writer:
         return logprobs(logits)[np.arange(len(ids) - 1), ids[1:]], logits
 
     def least_change(self, ids, skip, right, first):
-        """What the least of the wrong masks changes of the continuation's log-probabilities."""
+        """What the least of the wrong sets changes of the continuation's log-probabilities."""
         changes = [float("inf")]
-        for windows, self.model.sink in wrong_masks(skip):
-            wrong, _ = self.score(ids, skip._replace(windows=windows))
+        for wrong_skip, self.model.sink in wrong_sets(skip):
+            wrong, _ = self.score(ids, wrong_skip)
             changes.append(np.abs(wrong - right)[first:].max())
         self.model.sink = SINK_TOKENS
         return min(changes)
@@ -116,15 +116,20 @@ class Writer:
         print(f"{path.name}: {len(self.cases)} cases, {path.stat().st_size} bytes")
 
 
-def wrong_masks(skip):
-    """(windows, sink) that a test must not pass: off by one, one layer without its window."""
+def wrong_sets(skip):
+    """(skip, sink) that a test must not pass: off by one, one layer without its window, one
+    sublayer without its map."""
+    for at in skip.maps:
+        yield skip._replace(maps={a: m for a, m in skip.maps.items() if a != at}), SINK_TOKENS
     if not skip.windows: return
     for d in (-1, 1):
-        yield {layer: window + d for layer, window in skip.windows.items()}, SINK_TOKENS
+        windows = {layer: window + d for layer, window in skip.windows.items()}
+        yield skip._replace(windows=windows), SINK_TOKENS
     for sink in (0, SINK_TOKENS - 1, SINK_TOKENS + 1):
-        yield skip.windows, sink
+        yield skip, sink
     for layer in skip.windows:
-        yield {l: w for l, w in skip.windows.items() if l != layer}, SINK_TOKENS
+        windows = {l: w for l, w in skip.windows.items() if l != layer}
+        yield skip._replace(windows=windows), SINK_TOKENS
 
 
 def rounded(values):
@@ -176,7 +181,21 @@ def write_mha(path):
     w.write(path)
 
 
-FILES = {"demo.json": write_demo, "synthetic_gqa.json": write_gqa, "synthetic_mha.json": write_mha}
+def write_compensated(path):
+    """The demo model with maps in place of what is skipped."""
+    w = Writer("models/demo")
+    w.add_text("attn:last=3@bias", "And the LORD spake unto Moses", 16)
+    w.add_text("attn:last=50%@diag", "In the beginning God created", 16)
+    w.add_text("attn:last=3@rank=3,rank=1,full", "The wise man", 16)
+    w.add_text("attn:1,4+mlp:2@diag,full,rank=2", "In the beginning God created", 16)
+    w.add_text("block:last=2@bias,diag,-,diag", "And the LORD spake unto Moses", 16)
+    w.add_text("attn:0-11@diag", "The wise man", 16)
+    w.add_long("attn:1,9-11+win:6-7/16+mlp:4@diag,bias,rank=4", 12, 16)
+    w.write(path)
+
+
+FILES = {"demo.json": write_demo, "synthetic_gqa.json": write_gqa, "synthetic_mha.json": write_mha,
+         "compensated.json": write_compensated}
 
 if __name__ == "__main__":
     for file in sys.argv[1:] or FILES:

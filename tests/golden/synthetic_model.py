@@ -42,6 +42,19 @@ def matrix(name, rows, cols, type_name):
     return rounded(values, type_name).reshape(rows, cols)
 
 
+def map_tensors(sublayer, layer, form, hidden):
+    """{name: tensor} of a map of the goldens, in bf16: "bias", "diag", "rank=R" or "full", each
+    with a bias. `sublayer`: "attn" or "mlp". As in tests/support/seeded_maps.h."""
+    shapes = {"bias": (1, hidden)}
+    if form == "diag": shapes["scale"] = (1, hidden)
+    if form == "full": shapes["up"] = (hidden, hidden)
+    if form.startswith("rank="):
+        rank = int(form[5:])
+        shapes |= {"down": (rank, hidden), "up": (hidden, rank)}
+    return {name: matrix(f"map {sublayer} {layer} {form} {name}", *shape, "bf16")
+            for name, shape in shapes.items()}
+
+
 def load(model, dtype):
     """-> (config.json's content, tensors by their Hugging Face names)."""
     spec = GIVEN | dict(field.split("=") for field in model.removeprefix("synthetic:").split(","))

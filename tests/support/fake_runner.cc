@@ -42,17 +42,30 @@ int FirstWindowed(const SkipSet& skip) {
   return layer;
 }
 
+// What a row leaves above depends on the maps that it ran, in their order.
+uint64_t ThroughMap(uint64_t above, uint64_t map) { return map == 0 ? above : Mix64(above ^ map); }
+
+// Of a row that needs logits, which ran all maps.
+uint64_t WithMaps(uint64_t state, const SkipSet& skip, uint64_t above) {
+  return skip.HasMaps() ? Mix64(state ^ above) : state;
+}
+
 uint64_t ExpectedState(std::span<const int32_t> tokens, const SkipSet& skip) {
   const int rows = static_cast<int>(tokens.size());
   std::vector<std::vector<uint64_t>> cells(skip.num_layers(), std::vector<uint64_t>(rows));
   const int first_windowed = FirstWindowed(skip);
+  uint64_t above = 0;
   for (int position = 0; position < rows; ++position) {
-    uint64_t above = 0;
+    above = 0;
     for (int layer = 0; layer < skip.num_layers(); ++layer) {
-      if (!skip.KeepsAttention(layer)) continue;
-      cells[layer][position] = CellValue(tokens[position], position, layer) ^ above;
-      if (layer < first_windowed) continue;
-      above ^= SeenBy(skip, layer, position, [&](int p) { return cells[layer][p]; });
+      if (skip.KeepsAttention(layer)) {
+        cells[layer][position] = CellValue(tokens[position], position, layer) ^ above;
+        if (layer >= first_windowed) {
+          above ^= SeenBy(skip, layer, position, [&](int p) { return cells[layer][p]; });
+        }
+      }
+      above = ThroughMap(above, skip.AttentionMap(layer));
+      above = ThroughMap(above, skip.MlpMap(layer));
     }
   }
   uint64_t state = 0;
@@ -62,7 +75,7 @@ uint64_t ExpectedState(std::span<const int32_t> tokens, const SkipSet& skip) {
       state = Mix64(state ^ cells[layer][position]);
     }
   }
-  return state;
+  return WithMaps(state, skip, above);
 }
 
 }  // namespace
@@ -97,16 +110,21 @@ uint64_t FakeRunner::Read(const Slot& slot, const SkipSet& skip, int position) {
   return state;
 }
 
-// `last`: the row's last layer.
-void FakeRunner::RunRow(Slot& slot, const SkipSet& skip, int last, int position, int32_t token) {
+// `last`: the row's last layer. Returns what it is above all layers.
+uint64_t FakeRunner::RunRow(Slot& slot, const SkipSet& skip, int last, int position,
+                            int32_t token) {
   uint64_t above = 0;
   const int first_windowed = FirstWindowed(skip);
   for (int layer = 0; layer < options_.num_layers; ++layer) {
     const LayerParts parts = PartsOf(skip, layer, last);
     if (parts.kv) Cell(slot, layer, position) = CellValue(token, position, layer) ^ above;
-    if (!parts.query || layer < first_windowed) continue;
-    above ^= SeenBy(skip, layer, position, [&](int p) { return Cell(slot, layer, p); });
+    if (parts.query && layer >= first_windowed) {
+      above ^= SeenBy(skip, layer, position, [&](int p) { return Cell(slot, layer, p); });
+    }
+    if (parts.attention_map) above = ThroughMap(above, skip.AttentionMap(layer));
+    if (parts.mlp_map) above = ThroughMap(above, skip.MlpMap(layer));
   }
+  return above;
 }
 
 void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, StepResults* results) {
@@ -122,9 +140,9 @@ void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, Step
     const int position = chunk.first_position + i;
     int32_t token = plan.tokens[chunk.first_token + i];
     if (token == kSampledToken) token = slot.last_sampled;
-    RunRow(slot, skip, lasts[i], position, token);
+    const uint64_t above = RunRow(slot, skip, lasts[i], position, token);
     if (i < chunk.num_rows - chunk.logits_rows) continue;
-    const uint64_t state = Read(slot, skip, position);
+    const uint64_t state = WithMaps(Read(slot, skip, position), skip, above);
     LogitsResult result;
     result.finite = !(options_.broken_layer >= 0 && position >= options_.broken_from &&
                       skip.KeepsAttention(options_.broken_layer));

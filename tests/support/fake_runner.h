@@ -1,7 +1,7 @@
 // A ModelRunner without a model. It keeps simulated K/V pages and draws each token as a hash of
 // what it reads from them, so that a page that is shared, stale or missing changes the output. What
-// a row leaves above a windowed layer depends on what it saw there, and rows run as far as liveness
-// says.
+// a row leaves above a windowed layer depends on what it saw there, above a map on the map, and
+// rows run as far as liveness says.
 //
 // FakeToken says what a sequence must draw, whatever the schedule was.
 #pragma once
@@ -59,7 +59,7 @@ class FakeRunner : public ModelRunner {
 
   uint64_t& Cell(const Slot& slot, int layer, int position);
   uint64_t Read(const Slot& slot, const SkipSet& skip, int position);
-  void RunRow(Slot& slot, const SkipSet& skip, int last, int position, int32_t token);
+  uint64_t RunRow(Slot& slot, const SkipSet& skip, int last, int position, int32_t token);
   void RunChunk(const StepPlan& plan, const SequenceChunk& chunk, StepResults* results);
 
   const FakeRunnerOptions options_;

@@ -21,5 +21,7 @@ inline nlohmann::json ReadGoldens(const std::string& path) {
 
 inline constexpr const char* kGoldenFiles[] = {
     "tests/golden/demo.json", "tests/golden/synthetic_gqa.json", "tests/golden/synthetic_mha.json"};
+// Sets are SeededSet's.
+inline constexpr const char* kCompensatedGoldens = "tests/golden/compensated.json";
 
 }  // namespace skipstone

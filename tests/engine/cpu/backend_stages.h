@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -62,8 +63,10 @@ class BackendStagesTest : public testing::TestWithParam<StageCase> {
   DType Type() const { return GetParam().types[0]; }
   double Tolerance() const { return GetParam().tolerance(type_); }
 
-  void Start(const ModelShape& shape, DType type, const StepLimits& limits = SmallLimits()) {
+  void Start(const ModelShape& shape, DType type, const StepLimits& limits = SmallLimits(),
+             const std::vector<StageMapForm>& maps = {}) {
     model_ = std::make_unique<StageModel>(shape, type);
+    model_->AddMaps(maps);
     reference_ = std::make_unique<StageReference>(*model_);
     type_ = type;
     backend_ = GetParam().make_backend(shape);
@@ -82,6 +85,39 @@ class BackendStagesTest : public testing::TestWithParam<StageCase> {
         ASSERT_NEAR(token.logprob, expected[i][token.id], Tolerance())
             << "logits row " << i << " token " << token.id;
       }
+      const int reference = step.reference ? step.reference(static_cast<int>(i)) : -1;
+      const double kl = reference < 0 ? 0 : Divergence(expected[reference], expected[i]);
+      ASSERT_NEAR(results[i].kl, kl, Tolerance()) << "logits row " << i << " from " << reference;
+    }
+  }
+
+  // In nats, of log-probabilities.
+  static double Divergence(const std::vector<double>& p, const std::vector<double>& q) {
+    double sum = 0;
+    for (size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
+    return sum;
+  }
+
+  // Four rows of each slot under the map of its number in place of attention 0, then of MLP 1; the
+  // last slot has none. Only the last row of each needs logits, so the others stop at layer 1.
+  void CheckMaps(const ModelShape& shape, DType type, const std::vector<StageMapForm>& forms,
+                 bool index_lists = false, int count = 4) {
+    const int maps = static_cast<int>(forms.size());
+    StepLimits limits = SmallLimits();
+    limits.max_slots = maps + 1;
+    Start(shape, type, limits, forms);
+    for (const int first : {0, count}) {
+      StageStep step;
+      step.index_lists = index_lists;
+      for (int slot = 0; slot <= maps; ++slot) AddRows(slot, first, count, 1, step);
+      step.use = [rows = step.rows, maps](int r, int layer) {
+        const StageRow& row = rows[r];
+        const bool lives = layer == 0 || row.logits;
+        const int map = lives && row.slot < maps ? row.slot : -1;
+        if (layer == 0) return StageUse{map < 0, map < 0, true, map, -1};
+        return StageUse{true, lives, lives && map < 0, -1, map};
+      };
+      Check(step);
     }
   }
 
@@ -250,6 +286,126 @@ TEST_P(BackendStagesTest, MixesRowListsOfDifferentSkips) {
     };
     Check(step);
   }
+}
+
+TEST_P(BackendStagesTest, AddsMapsOfEveryFormAndType) {
+  const std::vector<StageMapForm> forms = {
+      {.bias = true},
+      {.scale = true},
+      {.bias = true, .scale = true},
+      {.rank = 1},
+      {.bias = true, .rank = 3},
+      {.bias = true, .scale = true, .rank = 16},
+      {.full = true},
+      {.bias = true, .scale = true, .full = true},
+  };
+  for (const DType type : GetParam().types) {
+    for (const bool index_lists : {false, true}) {
+      SCOPED_TRACE(testing::Message() << NameOf(type) << (index_lists ? " by index" : ""));
+      CheckMaps(Shape(), type, forms, index_lists);
+      CheckMaps(Shape(), type, forms, index_lists, 1);
+    }
+  }
+}
+
+TEST_P(BackendStagesTest, AddsMapsToInputsThatAreNoMultipleOfAVector) {
+  const std::vector<StageMapForm> forms = {
+      {.bias = true}, {.bias = true, .scale = true}, {.bias = true, .rank = 1}, {.full = true}};
+  for (const int hidden : GetParam().hidden) {
+    SCOPED_TRACE(testing::Message() << "hidden " << hidden);
+    ModelShape shape = Shape();
+    shape.hidden = hidden;
+    shape.ffn = hidden + (hidden % 8 == 0 ? 8 : 6);
+    CheckMaps(shape, DType::kF16, forms);
+  }
+}
+
+TEST_P(BackendStagesTest, ARankMayExceedTheMlp) {
+  ModelShape shape = Shape();
+  shape.ffn = 16;
+  CheckMaps(shape, Type(), {{.rank = shape.hidden}, {.rank = 40}});
+}
+
+// A prompt of 150 rows under each of two maps.
+TEST_P(BackendStagesTest, AddsMapsToManyRows) {
+  StepLimits limits = SmallLimits();
+  limits.max_rows = 300;
+  limits.max_logits_rows = 300;
+  Start(Shape(), Type(), limits, {{.bias = true, .scale = true, .rank = 3}, {.full = true}});
+  StageStep step;
+  for (int slot = 0; slot < 2; ++slot) AddRows(slot, 0, 150, slot == 0 ? 150 : 2, step);
+  step.use = [rows = step.rows](int r, int layer) {
+    return layer == 0 ? StageUse{false, false, true, rows[r].slot, -1} : StageUse{};
+  };
+  Check(step);
+}
+
+TEST_P(BackendStagesTest, ReadsAndWritesTheResidual) {
+  Start(Shape(), Type());
+  StageStep written;
+  written.use = [](int, int) { return StageUse{false, false, false}; };
+  AddRows(0, 0, 9, 9, written);
+  StageStep embedded = written;
+  for (StageRow& row : embedded.rows) row.token = (row.token + 5) % 60;
+  const int hidden = Shape().hidden;
+  const auto embedding = [&](const StageRow& row, int i) {
+    return static_cast<float>(model_->At(model_->embedding, row.token, i));
+  };
+  const auto stages = [&](const StepInput&, const Weights& weights, Backend& backend) {
+    backend.Embed(weights.embedding);
+    std::vector<float> states(3 * hidden);
+    backend.ReadResidual(4, 3, states.data());
+    for (int i = 0; i < 3 * hidden; ++i) {
+      ASSERT_EQ(states[i], embedding(embedded.rows[4 + i / hidden], i % hidden));
+    }
+    std::vector<float> others;
+    for (int i = 0; i < 9 * hidden; ++i) {
+      others.push_back(embedding(written.rows[i / hidden], i % hidden));
+    }
+    backend.WriteResidual(0, 2, others.data());
+    backend.WriteResidual(2, 7, others.data() + 2 * hidden);
+    backend.Logits(weights.final_norm, weights.head);
+  };
+  const std::vector<LogitsResult> results = driver_->Run(embedded, stages);
+  const std::vector<std::vector<double>> expected = reference_->Run(written);
+  for (size_t i = 0; i < results.size(); ++i) {
+    for (const TokenLogprob& token : results[i].top) {
+      ASSERT_NEAR(token.logprob, expected[i][token.id], Tolerance()) << "row " << i;
+    }
+  }
+}
+
+// Slot 1 does without attention 1; its rows are compared with slot 0's of the same positions.
+TEST_P(BackendStagesTest, ComparesRowsWithTheirReferences) {
+  for (const int count : {1, 40, 75}) {
+    SCOPED_TRACE(testing::Message() << count << " rows");
+    Start(Shape(), Type());
+    StageStep step;
+    for (int slot = 0; slot < 2; ++slot) {
+      for (int p = 0; p < count; ++p) step.rows.push_back({slot, p, TokenAt(0, p), true});
+    }
+    step.reference = [count](int row) { return row < count ? -1 : row - count; };
+    step.use = [count](int r, int layer) {
+      const bool attends = layer == 0 || r < count;
+      return StageUse{attends, attends, true};
+    };
+    Check(step);
+    // Without a difference there is none, to the bit.
+    step.use = nullptr;
+    for (const LogitsResult& result : driver_->Run(step)) EXPECT_EQ(result.kl, 0.0f);
+  }
+}
+
+TEST_P(BackendStagesTest, ComparesManyRowsWithOneReference) {
+  Start(Shape(), Type());
+  StageStep step;
+  AddRows(0, 0, 150, 150, step);
+  step.reference = [](int row) { return row == 97 ? -1 : 97; };
+  Check(step);
+  // A row may be compared with itself, with a later row, and with one that is compared itself.
+  step.reference = [](int row) { return row % 3 == 0 ? row : (row * 7 + 1) % 150; };
+  Check(step);
+  EXPECT_EQ(driver_->Run(step)[3].kl, 0.0f);
 }
 
 // Every position is a row: of the prompt that comes at once and of the one that comes behind it.

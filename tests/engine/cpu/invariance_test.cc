@@ -1,5 +1,5 @@
-// Logits are bitwise independent of everything but the sequence: of the batch and its windows, of
-// chunks, of threads, of row lists and of pages.
+// Logits are bitwise independent of everything but the sequence: of the batch, its windows and its
+// maps, of chunks, of threads, of row lists and of pages.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,6 +34,7 @@ int32_t TokenAt(int slot, int position) { return (slot * 37 + position * 11 + 5)
 struct Model {
   DType type = DType::kF32;
   bool windows = false;  // sequence 0 has some
+  bool maps = false;     // sequence 0 has some
 };
 
 // Others have windows where sequence 0 has none, and other ones.
@@ -41,6 +42,17 @@ int WindowOf(bool windows, int slot, int layer) {
   constexpr int kWindows[][2] = {{0, 0}, {64, 24}, {40, 0}, {0, 16}};
   return kWindows[(slot + windows) % 4][layer];
 }
+
+// As with windows. Of four sequences one runs all, and each other one has a map in place of
+// attention 0 and one in place of MLP 1.
+StageUse UseOf(bool maps, int slot, int layer) {
+  const int map = (slot + maps) % 4 - 1;
+  if (map < 0) return {};
+  if (layer == 0) return {false, false, true, map, -1};
+  return {true, true, false, -1, (map + 1) % 3};
+}
+const std::vector<StageMapForm> kMaps = {
+    {.bias = true, .scale = true}, {.bias = true, .rank = 3}, {.full = true}};
 
 struct Way {
   int threads = 1;
@@ -54,7 +66,7 @@ struct Way {
 // Logits of sequence 0 by position, under one way of running it.
 class Runner {
  public:
-  Runner(const StageModel& model, bool windows, const Way& way) : windows_(windows), way_(way) {
+  Runner(const StageModel& model, const Model& runs, const Way& way) : runs_(runs), way_(way) {
     auto backend =
         MakeCpuBackend(model.shape, {.threads = way.threads, .memory_bytes = int64_t{1} << 30});
     SKIPSTONE_CHECK(backend.ok());
@@ -84,19 +96,23 @@ class Runner {
   StageStep MakeStep(int first, int end) const {
     StageStep step;
     step.index_lists = way_.index_lists;
-    step.window = [this](int slot, int layer) { return WindowOf(windows_, slot, layer); };
+    step.window = [this](int slot, int layer) { return WindowOf(runs_.windows, slot, layer); };
     // Sequence 0 comes last, so that its rows fall elsewhere in the tiles.
     for (int slot = way_.sequences - 1; slot >= 0; --slot) {
       for (int p = first; p < end; ++p) step.rows.push_back({slot, p, TokenAt(slot, p), true});
     }
-    if (way_.all_logits) return step;
-    for (StageRow& row : step.rows) row.logits = row.position == end - 1;
-    std::stable_sort(step.rows.begin(), step.rows.end(),
-                     [](const StageRow& a, const StageRow& b) { return a.logits > b.logits; });
+    if (!way_.all_logits) {
+      for (StageRow& row : step.rows) row.logits = row.position == end - 1;
+      std::stable_sort(step.rows.begin(), step.rows.end(),
+                       [](const StageRow& a, const StageRow& b) { return a.logits > b.logits; });
+    }
+    step.use = [this, rows = step.rows](int row, int layer) {
+      return UseOf(runs_.maps, rows[row].slot, layer);
+    };
     return step;
   }
 
-  const bool windows_;
+  const Model runs_;
   const Way way_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<StageDriver> driver_;
@@ -105,11 +121,16 @@ class Runner {
 class InvarianceTest : public testing::TestWithParam<Model> {
  protected:
   InvarianceTest()
-      : model_(Shape(), GetParam().type),
-        expected_(Runner(model_, GetParam().windows, Way{}).Run()) {}
+      : model_(WithMaps(GetParam().type)), expected_(Runner(*model_, GetParam(), Way{}).Run()) {}
+
+  static std::unique_ptr<StageModel> WithMaps(DType type) {
+    auto model = std::make_unique<StageModel>(Shape(), type);
+    model->AddMaps(kMaps);
+    return model;
+  }
 
   void ExpectSameBits(const Way& way) {
-    const auto actual = Runner(model_, GetParam().windows, way).Run();
+    const auto actual = Runner(*model_, GetParam(), way).Run();
     ASSERT_FALSE(actual.empty());
     for (const auto& [position, top] : actual) {
       const std::vector<TokenLogprob>& expected = expected_.at(position);
@@ -120,7 +141,7 @@ class InvarianceTest : public testing::TestWithParam<Model> {
     }
   }
 
-  const StageModel model_;
+  const std::unique_ptr<const StageModel> model_;
   const std::map<int, std::vector<TokenLogprob>> expected_;
 };
 
@@ -168,10 +189,12 @@ TEST_P(InvarianceTest, RowsOfOneSequenceInAnyOrderOfLogits) {
 
 INSTANTIATE_TEST_SUITE_P(Types, InvarianceTest,
                          testing::Values(Model{DType::kF32}, Model{DType::kF16},
-                                         Model{DType::kBF16}, Model{DType::kF32, true}),
+                                         Model{DType::kBF16}, Model{DType::kF32, true},
+                                         Model{DType::kBF16, false, true}),
                          [](const auto& info) {
                            return std::string(NameOf(info.param.type)) +
-                                  (info.param.windows ? "Windows" : "");
+                                  (info.param.windows ? "Windows" : "") +
+                                  (info.param.maps ? "Maps" : "");
                          });
 
 }  // namespace

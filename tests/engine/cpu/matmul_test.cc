@@ -38,8 +38,7 @@ struct Weight {
 // One product over `rows` of max_rows rows, and what float64 makes of it.
 class Product {
  public:
-  Product(DType type, int64_t outputs, Store store, const RowList& rows, int max_rows,
-          int32_t output_base = 0)
+  Product(DType type, int64_t outputs, Store store, const RowList& rows, int max_rows)
       : weight_(type, outputs, 1),
         up_(type, outputs, 1 << 20),
         input_(max_rows, kInputs),
@@ -56,14 +55,13 @@ class Product {
            .weight = weight_.tensor,
            .up = store == Store::kSilu ? up_.tensor : Tensor{},
            .output = &output_,
-           .store = store,
-           .output_base = output_base};
+           .store = store};
   }
 
   // The rows of the list hold the product, the others and the ends of all rows what they held.
   void Check() const {
     std::vector<int> row_of(max_rows_, -1);  // by row of the output
-    for (int i = 0; i < job.rows.count; ++i) row_of[job.rows[i] - job.output_base] = job.rows[i];
+    for (int i = 0; i < job.rows.count; ++i) row_of[job.rows[i]] = job.rows[i];
     for (int r = 0; r < max_rows_; ++r) {
       for (int64_t o = 0; o < output_.stride(); ++o) {
         const bool written = row_of[r] >= 0 && o < job.weight.rows;
@@ -124,15 +122,6 @@ TEST(MatMulTest, ServesEveryTypeAndListsByIndex) {
       product.Check();
     }
   }
-}
-
-// Logits of a later part of the rows go to the front of their buffer.
-TEST(MatMulTest, MovesRowsByTheOutputBase) {
-  ThreadPool pool(2);
-  MatMul matmul(pool);
-  const Product product(DType::kF32, 65, Store::kSet, {.begin = 64, .count = 20}, 90, 64);
-  matmul.Run({&product.job, 1});
-  product.Check();
 }
 
 TEST(MatMulTest, RunsJobsOfDifferentSizesSideBySide) {

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,9 @@ struct StageUse {
   bool kv = true;
   bool query = true;
   bool mlp = true;
+  // Which of the layer's maps stand in; -1: none.
+  int attention_map = -1;
+  int mlp_map = -1;
 };
 
 struct StageStep {
@@ -38,6 +43,8 @@ struct StageStep {
   std::function<StageUse(int row, int layer)> use;  // empty: everything
   // Empty: every row sees all positions up to its own, else as StepInput::Window says.
   std::function<int(int slot, int layer)> window;
+  // Empty: none, else the logits row that a logits row is compared with, or -1.
+  std::function<int(int logits_row)> reference;
   bool index_lists = false;  // never ranges
   std::vector<SlotStart> slot_starts;
   bool sample = false;
@@ -78,7 +85,10 @@ class StageDriver {
     SKIPSTONE_CHECK(backend.Allocate(limits).ok());
   }
 
-  std::vector<LogitsResult> Run(const StageStep& step) {
+  using Stages = std::function<void(const StepInput&, const Weights&, Backend&)>;
+
+  // `stages`: what is run instead of the model's.
+  std::vector<LogitsResult> Run(const StageStep& step, const Stages& stages = nullptr) {
     Lists lists;
     const int rows = static_cast<int>(step.rows.size());
     std::vector<int32_t> tokens, positions, slots;
@@ -95,7 +105,8 @@ class StageDriver {
         logits.push_back({.slot = row.slot,
                           .position = row.position,
                           .sample = step.sample,
-                          .top_n = step.top_n >= 0 ? step.top_n : model_.shape.vocab});
+                          .top_n = step.top_n >= 0 ? step.top_n : model_.shape.vocab,
+                          .reference = step.reference ? step.reference(logits.size()) : -1});
       }
       if (r > 0 && row.slot == step.rows[r - 1].slot &&
           row.position == step.rows[r - 1].position + 1) {
@@ -106,10 +117,13 @@ class StageDriver {
     }
     std::vector<LayerRows> layers;
     for (int l = 0; l < model_.shape.num_layers; ++l) {
+      const LayerWeights& w = weights_.layers[l];
       const auto list = [&](auto pick) { return lists.Make(step, rows, l, pick); };
       layers.push_back({list([](StageUse u) { return u.kv; }),
                         list([](StageUse u) { return u.query; }),
-                        list([](StageUse u) { return u.mlp; })});
+                        list([](StageUse u) { return u.mlp; }),
+                        lists.MakeMaps(step, rows, l, &StageUse::attention_map, w.attention_maps),
+                        lists.MakeMaps(step, rows, l, &StageUse::mlp_map, w.mlp_maps)});
     }
     const StepInput input{.tokens = tokens,
                           .positions = positions,
@@ -123,7 +137,11 @@ class StageDriver {
                           .slot_starts = step.slot_starts,
                           .page_updates = updates};
     backend_.BeginStep(input);
-    backend_.Run([&] { Forward(input, weights_, backend_); });
+    if (stages) {
+      stages(input, weights_, backend_);
+    } else {
+      backend_.Run([&] { Forward(input, weights_, backend_); });
+    }
     backend_.EndStep();
     std::vector<LogitsResult> results(3);
     SKIPSTONE_CHECK(backend_.WaitStep(&results).ok());
@@ -170,7 +188,19 @@ class StageDriver {
       memory.push_back(std::move(index));
       return {0, count, memory.back().data()};
     }
+    std::span<const RowList> MakeMaps(const StageStep& step, int rows, int layer,
+                                      int StageUse::*map, std::span<const MapWeights> maps) {
+      std::vector<RowList>& made = map_lists.emplace_back();
+      bool some = false;
+      for (int i = 0; i < std::ssize(maps); ++i) {
+        made.push_back(Make(step, rows, layer, [&](StageUse u) { return u.*map == i; }));
+        some |= !made.back().empty();
+      }
+      if (!some) made.clear();
+      return made;
+    }
     std::deque<std::vector<int32_t>> memory;
+    std::deque<std::vector<RowList>> map_lists;
   };
 
   int32_t NewPage() { return next_page_++; }

@@ -46,6 +46,19 @@ inline float FromF16(uint16_t value) {
   return value & 0x8000 ? -magnitude : magnitude;
 }
 
+// What a map consists of.
+struct StageMapForm {
+  bool bias = false;
+  bool scale = false;
+  int rank = 0;  // 0: no product
+  bool full = false;
+};
+
+// What a form lacks has no data.
+struct StageMap {
+  Tensor bias, scale, down, up;
+};
+
 // Owns the memory its tensors point into.
 class StageModel {
  public:
@@ -71,6 +84,18 @@ class StageModel {
     }
     final_norm = Random(1, shape.hidden, 0.3f, 1.0f);
     head = Random(shape.vocab, shape.hidden, 2.0f / std::sqrt(shape.hidden));
+  }
+
+  // Every sublayer gets maps of these forms.
+  void AddMaps(const std::vector<StageMapForm>& forms) {
+    attention_maps.resize(shape.num_layers);
+    mlp_maps.resize(shape.num_layers);
+    for (int l = 0; l < shape.num_layers; ++l) {
+      for (const StageMapForm& form : forms) {
+        attention_maps[l].push_back(RandomMap(form));
+        mlp_maps[l].push_back(RandomMap(form));
+      }
+    }
   }
 
   int32_t poison_token() const { return shape.vocab - 1; }
@@ -104,6 +129,16 @@ class StageModel {
       weights.layers.push_back({add({l.attention_norm}), add({l.q, l.k, l.v}), add({l.o}),
                                 add({l.mlp_norm}), add({l.gate, l.up}), add({l.down})});
     }
+    for (size_t l = 0; l < attention_maps.size(); ++l) {
+      const auto add_maps = [&](const std::vector<StageMap>& maps, std::vector<MapWeights>* to) {
+        const auto id = [&](const Tensor& t) { return t.data ? add({t}) : WeightId(); };
+        for (const StageMap& m : maps) {
+          to->push_back({id(m.bias), id(m.scale), id(m.down), id(m.up)});
+        }
+      };
+      add_maps(attention_maps[l], &weights.layers[l].attention_maps);
+      add_maps(mlp_maps[l], &weights.layers[l].mlp_maps);
+    }
     weights.final_norm = add({final_norm});
     weights.head = add({head});
     return weights;
@@ -113,8 +148,21 @@ class StageModel {
   DType type;
   Tensor embedding, final_norm, head;
   std::vector<LayerTensors> layers;
+  std::vector<std::vector<StageMap>> attention_maps, mlp_maps;  // by layer; empty: none
 
  private:
+  StageMap RandomMap(const StageMapForm& form) {
+    StageMap map;
+    const float input_scale = 1.0f / std::sqrt(shape.hidden);
+    if (form.bias) map.bias = Random(1, shape.hidden, 0.5f);
+    if (form.scale) map.scale = Random(1, shape.hidden, 0.5f);
+    if (form.full) map.up = Random(shape.hidden, shape.hidden, input_scale);
+    if (form.rank == 0) return map;
+    map.down = Random(form.rank, shape.hidden, input_scale);
+    map.up = Random(shape.hidden, form.rank, 1.0f / std::sqrt(form.rank));
+    return map;
+  }
+
   Tensor Random(int64_t rows, int64_t cols, float scale, float mean = 0.0f) {
     storage_.emplace_back(rows * cols * SizeOf(type));
     const Tensor t{storage_.back().data(), type, rows, cols};

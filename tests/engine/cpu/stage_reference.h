@@ -52,6 +52,12 @@ class StageReference {
       Add(Times(w.o, Attend(step, step.rows[r], l, q)), residual[r]);
     }
     for (int r = 0; r < rows; ++r) {
+      const int map = step.UseOf(r, l).attention_map;
+      if (map >= 0) AddMap(model_.attention_maps[l][map], w.attention_norm, residual[r]);
+    }
+    for (int r = 0; r < rows; ++r) {
+      const int map = step.UseOf(r, l).mlp_map;
+      if (map >= 0) AddMap(model_.mlp_maps[l][map], w.mlp_norm, residual[r]);
       if (!step.UseOf(r, l).mlp) continue;
       const Vec x = Norm(w.mlp_norm, residual[r]);
       Vec y = Times(w.gate, x);
@@ -59,6 +65,15 @@ class StageReference {
       for (size_t i = 0; i < y.size(); ++i) y[i] = y[i] / (1 + std::exp(-y[i])) * up[i];
       Add(Times(w.down, y), residual[r]);
     }
+  }
+
+  void AddMap(const StageMap& map, const Tensor& norm, Vec& residual) const {
+    const Vec x = Norm(norm, residual);
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (map.scale.data) residual[i] += model_.At(map.scale, 0, i) * x[i];
+      if (map.bias.data) residual[i] += model_.At(map.bias, 0, i);
+    }
+    if (map.up.data) Add(Times(map.up, map.down.data ? Times(map.down, x) : x), residual);
   }
 
   Vec Attend(const StageStep& step, const StageRow& row, int l, const Vec& q) const {

@@ -75,6 +75,28 @@ TEST_P(VectorOpsTest, RmsNormIsFloat64s) {
   }
 }
 
+TEST_P(VectorOpsTest, AddScaledNormIsFloat64s) {
+  for (const int64_t n : kLengths) {
+    const std::vector<float> before = RandomFloats(n, 1, 2.0f);
+    const std::vector<float> weight = RandomFloats(n, 2);
+    const std::vector<float> scale = RandomFloats(n, 3);
+    const std::vector<float> bias = RandomFloats(n, 4);
+    double squares = 0;
+    for (const float x : before) squares += double{x} * x;
+    for (const float* added : {bias.data(), static_cast<const float*>(nullptr)}) {
+      std::vector<float> x = before;
+      x.push_back(7.0f);
+      AddScaledNorm(weight.data(), 0.1f, scale.data(), added, n, x.data());
+      for (int64_t i = 0; i < n; ++i) {
+        const double normed = before[i] / std::sqrt(squares / n + 0.1f) * weight[i];
+        const double expected = before[i] + normed * scale[i] + (added ? added[i] : 0.0f);
+        ASSERT_NEAR(x[i], expected, 4e-6 * (1 + std::abs(expected))) << i << " of " << n;
+      }
+      EXPECT_EQ(x[n], 7.0f) << n;
+    }
+  }
+}
+
 TEST_P(VectorOpsTest, SwiGluIsFloat64s) {
   for (const int64_t n : kLengths) {
     std::vector<float> gate = RandomFloats(n, 1, 4.0f);

@@ -1,5 +1,5 @@
 // The prefix index under random traffic against a model that keys every page by all that K and V
-// depend on, written out: salt, skipped sublayers below, and the whole prefix.
+// depend on, written out: salt, skipped sublayers below and their maps, and the whole prefix.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "engine/kv/prefix_index.h"
-#include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
+#include "tests/support/mapped_set.h"
 
 namespace skipstone {
 namespace {
@@ -27,7 +27,12 @@ std::string Below(const SkipSet& skip, int layer) {
     if (!skip.KeepsAttention(l)) below.SkipAttention(l);
     if (!skip.KeepsMlp(l)) below.SkipMlp(l);
   }
-  return below.ToString();
+  std::string text = below.ToString();
+  for (int l = 0; l < layer; ++l) {
+    if (const uint64_t map = skip.AttentionMap(l)) text += " a" + std::to_string(map);
+    if (const uint64_t map = skip.MlpMap(l)) text += " m" + std::to_string(map);
+  }
+  return text;
 }
 
 class Model {
@@ -119,12 +124,13 @@ class PrefixIndexModelTest : public testing::TestWithParam<uint64_t> {
   int Draw(int below) { return static_cast<int>(random_() % below); }
 
   void Start() {
-    static const char* const kSkips[] = {"none",        "attn:last=1", "attn:last=2",
-                                         "attn:last=3", "attn:1",      "mlp:0",
-                                         "mlp:3",       "attn:0-3",    "attn:1+mlp:2"};
+    static const char* const kSkips[] = {
+        "none",     "attn:last=1",   "attn:last=2", "attn:last=3",   "attn:1",
+        "mlp:0",    "mlp:3",         "attn:0-3",    "attn:1+mlp:2",  "attn:1@1",
+        "attn:1@2", "attn:last=2@1", "mlp:0@1",     "attn:1+mlp:2@1"};
     static const char* const kSalts[] = {"", "a tenant whose name is long"};
     auto holder =
-        std::make_unique<Holder>(pool_, *ParseSkipSet(kSkips[Draw(std::size(kSkips))], kLayers));
+        std::make_unique<Holder>(pool_, MappedSet(kSkips[Draw(std::size(kSkips))], kLayers));
     holder->salt = kSalts[Draw(4) == 0];
     for (int i = 0; i < kMaxBlocks * kPageTokens; ++i) holder->tokens.push_back(Draw(5) / 4);
     const int most = Draw(kMaxBlocks + 1);

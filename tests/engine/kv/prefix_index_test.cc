@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
+#include "tests/support/mapped_set.h"
 
 namespace skipstone {
 namespace {
@@ -13,7 +13,7 @@ constexpr int kPageTokens = 2;
 
 class PrefixIndexTest : public testing::Test {
  protected:
-  SkipSet Skip(const char* spec) { return *ParseSkipSet(spec, kLayers); }
+  SkipSet Skip(const char* spec) { return MappedSet(spec, kLayers); }
 
   // A sequence that stands in the index with its pages.
   struct Holder {
@@ -81,6 +81,56 @@ TEST_F(PrefixIndexTest, SharesAcrossEveryLastAttentionLevel) {
     }
   }
   EXPECT_EQ(pool_.used(), 8);
+}
+
+// Maps of suffix sets lie above all kept layers, so whatever they are, pages are the full model's.
+TEST_F(PrefixIndexTest, SuffixSetsWithMapsShareWithTheFullModel) {
+  const Holder full = Compute({1, 2, 3, 4}, "none");
+  for (const char* spec : {"attn:last=1@1", "attn:last=2@1", "attn:last=2@2", "attn:last=3"}) {
+    const Holder compensated = Adopt({1, 2, 3, 4}, spec);
+    EXPECT_EQ(compensated.cursor.blocks(), 2) << spec;
+    for (int i = 0; i < compensated.skip.KeptAttention(); ++i) {
+      EXPECT_EQ(compensated.pages.page(1, i), full.pages.page(1, i)) << spec;
+    }
+  }
+  EXPECT_EQ(pool_.used(), 8);
+}
+
+TEST_F(PrefixIndexTest, LayersBelowTheFirstMapAreShared) {
+  const Holder full = Compute({1, 2}, "none");
+  const Holder plain = Compute({1, 2}, "attn:1");
+  const Holder one = Compute({1, 2}, "attn:1@1");
+  const Holder two = Compute({1, 2}, "attn:1@2");
+  for (const Holder* holder : {&plain, &one, &two}) {
+    EXPECT_EQ(holder->pages.page(0, 0), full.pages.page(0, 0));
+  }
+  const Holder* const all[] = {&plain, &one, &two};
+  for (const Holder* a : all) {
+    for (const Holder* b : all) {
+      EXPECT_EQ(a->pages.page(0, 1) == b->pages.page(0, 1), a == b) << "layer 2";
+      EXPECT_EQ(a->pages.page(0, 2) == b->pages.page(0, 2), a == b) << "layer 3";
+    }
+  }
+  const Holder same = Adopt({1, 2}, "attn:1@1");
+  EXPECT_EQ(same.cursor.blocks(), 1);
+  EXPECT_EQ(same.pages.page(0, 2), one.pages.page(0, 2));
+  EXPECT_EQ(Adopt({1, 2}, "attn:1@3").cursor.blocks(), 0);
+}
+
+// Of two nested levels whose maps are equal where both skip, the larger one uses the smaller one's
+// pages up to the first sublayer that it skips beside: K and V of that layer and below.
+TEST_F(PrefixIndexTest, NestedLevelsWithEqualMapsShareUpToTheirDifference) {
+  const Holder small = Compute({1, 2}, "attn:0@1");
+  const Holder large = Compute({1, 2}, "attn:0,3@1");
+  EXPECT_EQ(large.pages.page(0, 0), small.pages.page(0, 0)) << "layer 1";
+  EXPECT_EQ(large.pages.page(0, 1), small.pages.page(0, 1)) << "layer 2";
+  EXPECT_EQ(pool_.used(), 3);
+  const Holder fitted_anew = Compute({1, 2}, "attn:0,3@2");
+  EXPECT_NE(fitted_anew.pages.page(0, 0), small.pages.page(0, 0));
+  const Holder with_mlp = Compute({1, 2}, "attn:0+mlp:1@1");
+  EXPECT_EQ(with_mlp.pages.page(0, 0), small.pages.page(0, 0)) << "MLP 1 is above K and V 1";
+  EXPECT_NE(with_mlp.pages.page(0, 1), small.pages.page(0, 1));
+  EXPECT_NE(with_mlp.pages.page(0, 1), Compute({1, 2}, "attn:0+mlp:1@3").pages.page(0, 1));
 }
 
 TEST_F(PrefixIndexTest, AFullRequestNeedsEveryLayersPage) {

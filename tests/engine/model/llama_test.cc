@@ -1,5 +1,6 @@
 #include "engine/model/llama.h"
 
+#include <span>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -55,6 +56,22 @@ TEST_F(ForwardTest, LeavesOutSublayersWithoutRows) {
   EXPECT_THAT(Run({only_attention, only_mlp}, 1),
               ElementsAre("embed w0", "qkv 0 w1 w2", "attend 0", "o 0 w3", "gate_up 1 w10 w11",
                           "down 1 w12", "logits w13 w14"));
+}
+
+// Behind the sublayer for which they stand in: others may run it, or nobody.
+TEST_F(ForwardTest, AddsMapsInTheirSublayersPlace) {
+  const RowList lists[] = {one_, {}};
+  LayerRows both = all_;
+  both.attention_maps = both.mlp_maps = lists;
+  LayerRows maps_alone;
+  maps_alone.attention_maps = std::span(lists).first(1);
+  weights_.layers[0].attention_maps.resize(2);
+  weights_.layers[0].mlp_maps.resize(2);
+  weights_.layers[1].attention_maps.resize(1);
+  EXPECT_THAT(Run({both, maps_alone}, 1),
+              ElementsAre("embed w0", "qkv 0 w1 w2", "attend 0", "o 0 w3", "attention_maps 0 w1 2",
+                          "gate_up 0 w4 w5", "down 0 w6", "mlp_maps 0 w4 2",
+                          "attention_maps 1 w7 1", "logits w13 w14"));
 }
 
 // A prefill chunk of which nothing is sampled: its last kept layer stores keys, no more.

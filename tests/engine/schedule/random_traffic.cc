@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "engine/skip/skip_grammar.h"
+#include "tests/support/mapped_set.h"
 
 namespace skipstone {
 namespace {
@@ -35,6 +36,29 @@ SkipSet RandomWindows(std::mt19937& random) {
   if (shape == 3) skip.SkipAttention(0);
   if (shape == 4) skip.SkipMlp(2);
   return skip;
+}
+
+// What a level of one of two families has: most of the skipped sublayers have the family's map, or
+// none has any.
+SkipSet WithRandomMaps(const SkipSet& skip, std::mt19937& random) {
+  SkipSet mapped = skip.WithoutMaps();
+  const int number = random() % 3;
+  for (int layer = 0; layer < kTrafficLayers && number > 0; ++layer) {
+    if (!skip.KeepsAttention(layer) && random() % 4 != 0) {
+      mapped.MapAttention(layer, AttentionMapOf(number, layer));
+    }
+    if (!skip.KeepsMlp(layer) && random() % 4 != 0) mapped.MapMlp(layer, MlpMapOf(number, layer));
+  }
+  return mapped;
+}
+
+// Sets with more below kept layers than the others have.
+SkipSet RandomMappedSet(const SkipSet& skip, std::mt19937& random) {
+  static const char* const kSkips[] = {"attn:0",         "attn:0-1", "mlp:0",
+                                       "attn:1+mlp:0-1", "block:1",  "mlp:0,3"};
+  const bool other = skip.WindowedAttention() == 0 && random() % 2 == 0;
+  const SkipSet base = other ? *ParseSkipSet(kSkips[random() % 6], kTrafficLayers) : skip;
+  return WithRandomMaps(base, random);
 }
 
 // More of the attention from the top, often; sometimes a window at the top, a layer that cannot be
@@ -97,12 +121,14 @@ std::vector<SequenceSpec> SpecsOf(const TrafficSetting& setting, const Operation
   std::mt19937 random(add.value);
   SequenceSpec spec{.skip = *ParseSkipSet(kSkips[random() % 7], kTrafficLayers)};
   if (setting.windows && random() % 4 != 0) spec.skip = RandomWindows(random);
+  if (setting.maps) spec.skip = RandomMappedSet(spec.skip, random);
   AddTokens(setting, &spec, random);
   spec.priority = random() % 3;
   spec.tenant = std::string(1, static_cast<char>('a' + random() % 3));
   spec.arrival = add.at;
   if (setting.ceilings && random() % 4 != 0) {
     spec.ceiling = RandomCeiling(spec.skip, setting.windows, random);
+    if (setting.maps) spec.ceiling = WithRandomMaps(*spec.ceiling, random);
   }
   if (setting.prompt_results) AddPromptResults(&spec, random);
   if (setting.deadlines) {

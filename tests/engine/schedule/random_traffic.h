@@ -31,6 +31,7 @@ struct TrafficSetting {
   bool prefill_limits = false;
   bool prompt_results = false;  // scored texts and log-probabilities of prompts
   bool windows = false;         // windowed layers too, and sequences long enough for gaps
+  bool maps = false;            // for skipped sublayers, of sets and of ceilings
   int most_outputs = 1;
   int brownout_waiting = 1 << 30;
 };

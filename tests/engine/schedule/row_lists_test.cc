@@ -1,14 +1,16 @@
 #include "engine/schedule/row_lists.h"
 
 #include <algorithm>
+#include <iterator>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
+#include "tests/support/mapped_set.h"
+#include "tests/support/row_keys.h"
 
 namespace skipstone {
 namespace {
@@ -30,7 +32,7 @@ struct PlanFixture {
       const size_t number = plan.chunks.size() + 1;
       SequenceChunk chunk{.sequence = number,
                           .slot = static_cast<int32_t>(number),
-                          .set = plan.SetOf(*ParseSkipSet(spec.skip, kLayers)),
+                          .set = plan.SetOf(MappedSet(spec.skip, kLayers)),
                           .first_position = 7,
                           .num_rows = spec.rows,
                           .first_token = static_cast<int32_t>(plan.tokens.size()),
@@ -55,37 +57,38 @@ std::set<int> Rows(const RowList& list) {
   return rows;
 }
 
-using Key = std::pair<int, int>;  // slot, position
-
-std::set<Key> Keys(const StepInput& input, const RowList& list) {
-  std::set<Key> keys;
-  for (int i = 0; i < list.count; ++i) {
-    keys.insert({input.slots[list[i]], input.positions[list[i]]});
-  }
-  return keys;
-}
-
 // SEMANTICS 3, row by row, as plainly as it is written there.
 void ExpectSemantics(const PlanFixture& fixture, const RowLists& lists, bool liveness) {
   const StepInput input = lists.input();
   ASSERT_EQ(input.layers.size(), static_cast<size_t>(kLayers));
   for (int layer = 0; layer < kLayers; ++layer) {
-    std::set<Key> kv, query, mlp;
+    std::set<RowKey> kv, query, mlp;
+    MapKeys attention_maps, mlp_maps;
     for (const SequenceChunk& chunk : fixture.plan.chunks) {
       const SkipSet& skip = fixture.plan.SkipOf(chunk);
       int k = -1;
       for (int l = 0; l < kLayers; ++l) k = skip.KeepsAttention(l) ? l : k;
       for (int i = 0; i < chunk.num_rows; ++i) {
-        const Key key{chunk.slot, chunk.first_position + i};
+        const RowKey key{chunk.slot, chunk.first_position + i};
         const bool logits = i >= chunk.num_rows - chunk.logits_rows || !liveness;
         if (skip.KeepsAttention(layer)) kv.insert(key);
         if (skip.KeepsAttention(layer) && (logits || layer < k)) query.insert(key);
         if (skip.KeepsMlp(layer) && (logits || layer < k)) mlp.insert(key);
+        if (!logits && layer >= k) continue;
+        if (const uint64_t map = skip.AttentionMap(layer)) attention_maps[map].insert(key);
+        if (const uint64_t map = skip.MlpMap(layer)) mlp_maps[map].insert(key);
       }
     }
-    EXPECT_EQ(Keys(input, input.layers[layer].kv_rows), kv) << "layer " << layer;
-    EXPECT_EQ(Keys(input, input.layers[layer].query_rows), query) << "layer " << layer;
-    EXPECT_EQ(Keys(input, input.layers[layer].mlp_rows), mlp) << "layer " << layer;
+    EXPECT_EQ(KeysOf(input, input.layers[layer].kv_rows), kv) << "layer " << layer;
+    EXPECT_EQ(KeysOf(input, input.layers[layer].query_rows), query) << "layer " << layer;
+    EXPECT_EQ(KeysOf(input, input.layers[layer].mlp_rows), mlp) << "layer " << layer;
+    const LayerMaps maps = MapsOf({1, 2}, kLayers)[layer];
+    EXPECT_EQ(KeysOfMaps(input, input.layers[layer].attention_maps, maps.attention), attention_maps)
+        << "layer " << layer;
+    EXPECT_EQ(KeysOfMaps(input, input.layers[layer].mlp_maps, maps.mlp), mlp_maps)
+        << "layer " << layer;
+    EXPECT_EQ(input.layers[layer].attention_maps.empty(), attention_maps.empty());
+    EXPECT_EQ(input.layers[layer].mlp_maps.empty(), mlp_maps.empty());
   }
 }
 
@@ -123,17 +126,19 @@ TEST(RowListsTest, MakesRangesOfEveryMixOfLastAttentionSets) {
 
 TEST(RowListsTest, FollowsTheSemanticsForAnySets) {
   const char* const kSpecs[] = {
-      "none",         "attn:last=50%", "attn:2",         "mlp:last=2",
-      "attn:0-5",     "block:last=2",  "attn:1,3+mlp:0", "attn:last=2,keep-final",
-      "attn:5+mlp:5", "mlp:0-5"};
+      "none",         "attn:last=50%",    "attn:2",          "mlp:last=2",
+      "attn:0-5",     "block:last=2",     "attn:1,3+mlp:0",  "attn:last=2,keep-final",
+      "attn:5+mlp:5", "mlp:0-5",          "attn:last=50%@1", "attn:last=2@2",
+      "attn:0-5@1",   "attn:1,3+mlp:0@2", "block:last=2@1",  "mlp:last=2@1"};
   std::mt19937 random(2);
   for (const bool liveness : {true, false}) {
-    RowLists lists(kLayers, kPageTokens, liveness);
+    RowLists lists(kLayers, kPageTokens, liveness, MapsOf({1, 2}, kLayers));
     for (int round = 0; round < 200; ++round) {
       std::vector<ChunkSpec> specs;
       for (int i = 0; i < 6; ++i) {
         const int rows = 1 + random() % 6;
-        specs.push_back({kSpecs[random() % 10], rows, static_cast<int>(random() % (rows + 1))});
+        specs.push_back(
+            {kSpecs[random() % std::size(kSpecs)], rows, static_cast<int>(random() % (rows + 1))});
         specs.back().samples = specs.back().logits_rows > 0 && random() % 2 == 0;
       }
       PlanFixture f(specs);
@@ -141,6 +146,43 @@ TEST(RowListsTest, FollowsTheSemanticsForAnySets) {
       ExpectSemantics(f, lists, liveness);
     }
   }
+}
+
+TEST(RowListsTest, RowsOfAMapAreARangeWhereTheirSetIsOne) {
+  PlanFixture f({{"attn:last=2@1", 4, 2}, {"none", 2, 1}, {"attn:last=3@2", 3, 1}});
+  RowLists lists(kLayers, kPageTokens, true, MapsOf({1, 2}, kLayers));
+  lists.Build(f.plan);
+  const StepInput input = lists.input();
+  for (const int layer : {4, 5}) {
+    const std::span<const RowList> maps = input.layers[layer].attention_maps;
+    ASSERT_EQ(maps.size(), 2u);
+    EXPECT_EQ(Rows(maps[0]), (std::set<int>{1, 2})) << "k = 3";
+    EXPECT_EQ(Rows(maps[1]), std::set<int>{0}) << "k = 2";
+    EXPECT_EQ(maps[0].index, nullptr);
+  }
+  EXPECT_TRUE(input.layers[3].attention_maps[0].empty());
+  EXPECT_EQ(Rows(input.layers[3].attention_maps[1]), std::set<int>{0}) << "silent rows stopped";
+  EXPECT_TRUE(input.layers[2].attention_maps.empty());
+  EXPECT_TRUE(input.layers[5].mlp_maps.empty());
+}
+
+// Rows with and without logits of one set, and others between them.
+TEST(RowListsTest, RowsOfAMapMayBeAnIndexList) {
+  PlanFixture f({{"attn:0@1", 3, 1}, {"none", 3, 1}});
+  RowLists lists(kLayers, kPageTokens, true, MapsOf({1, 2}, kLayers));
+  lists.Build(f.plan);
+  const RowList& rows = lists.input().layers[0].attention_maps[0];
+  EXPECT_EQ(rows.count, 3);
+  EXPECT_NE(rows.index, nullptr);
+  ExpectSemantics(f, lists, true);
+}
+
+TEST(RowListsDeathTest, DiesOnAMapThatTheModelDoesNotHold) {
+  const PlanFixture f({{"attn:last=2@1", 1, 1}, {"none", 1, 1}});
+  RowLists without(kLayers, kPageTokens, true);
+  EXPECT_DEATH(without.Build(f.plan), "check failed");
+  RowLists others(kLayers, kPageTokens, true, MapsOf({2}, kLayers));
+  EXPECT_DEATH(others.Build(f.plan), "check failed");
 }
 
 // A backend may then compute queries and keys in one product.

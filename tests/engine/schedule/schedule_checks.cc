@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "tests/support/row_keys.h"
 
 namespace skipstone {
 namespace {
@@ -47,16 +48,6 @@ int LastLayerOf(const SequenceChunk& chunk, const SkipSet& skip, int row, int pa
     if (position >= reach) return layer;
   }
   return -1;
-}
-
-using Key = std::pair<int, int>;  // slot, position
-
-std::set<Key> Keys(const StepInput& input, const RowList& list) {
-  std::set<Key> keys;
-  for (int i = 0; i < list.count; ++i) {
-    keys.insert({input.slots[list[i]], input.positions[list[i]]});
-  }
-  return keys;
 }
 
 }  // namespace
@@ -286,21 +277,27 @@ Failure PlanChecks::CheckRowLists(const StepPlan& plan) {
   const StepInput input = rows_.input();
   const bool all_last = std::ranges::all_of(plan.sets, IsLastAttentionSet);
   for (int layer = 0; layer < std::ssize(input.layers); ++layer) {
-    std::set<Key> kv, query, mlp;
+    std::set<RowKey> kv, query, mlp;
+    MapKeys attention_maps, mlp_maps;
     for (const SequenceChunk& chunk : plan.chunks) {
       const SkipSet& skip = plan.SkipOf(chunk);
       for (int i = 0; i < chunk.num_rows; ++i) {
-        const Key key{chunk.slot, chunk.first_position + i};
+        const RowKey key{chunk.slot, chunk.first_position + i};
         const bool logits = i >= chunk.num_rows - chunk.logits_rows;
         const int last = logits ? kAllLayers : LastLayerOf(chunk, skip, i, options_.page_tokens);
         if (skip.KeepsAttention(layer) && layer <= last) kv.insert(key);
         if (skip.KeepsAttention(layer) && layer < last) query.insert(key);
         if (skip.KeepsMlp(layer) && layer < last) mlp.insert(key);
+        if (layer >= last) continue;
+        if (const uint64_t map = skip.AttentionMap(layer)) attention_maps[map].insert(key);
+        if (const uint64_t map = skip.MlpMap(layer)) mlp_maps[map].insert(key);
       }
     }
     const LayerRows& lists = input.layers[layer];
-    if (Keys(input, lists.kv_rows) != kv || Keys(input, lists.query_rows) != query ||
-        Keys(input, lists.mlp_rows) != mlp) {
+    if (KeysOf(input, lists.kv_rows) != kv || KeysOf(input, lists.query_rows) != query ||
+        KeysOf(input, lists.mlp_rows) != mlp ||
+        KeysOfMaps(input, lists.attention_maps, maps_[layer].attention) != attention_maps ||
+        KeysOfMaps(input, lists.mlp_maps, maps_[layer].mlp) != mlp_maps) {
       return absl::StrFormat("the rows of layer %d are not those of the semantics", layer);
     }
     if (all_last && (lists.kv_rows.index || lists.query_rows.index || lists.mlp_rows.index)) {

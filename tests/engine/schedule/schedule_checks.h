@@ -45,8 +45,11 @@ class PageChecks {
 // The scheduler just before it plans, and what the plan must be, seen from there.
 class PlanChecks {
  public:
-  PlanChecks(const SchedulerOptions& options, int num_layers)
-      : options_(options), rows_(num_layers, options.page_tokens, /*liveness=*/true) {}
+  // `maps`: those of each layer that sets name.
+  PlanChecks(const SchedulerOptions& options, int num_layers, const std::vector<LayerMaps>& maps)
+      : options_(options),
+        maps_(maps),
+        rows_(num_layers, options.page_tokens, /*liveness=*/true, maps) {}
 
   void Before(const Scheduler& scheduler, std::span<const SequenceId> live, double prefill_limit);
   Failure After(const Scheduler& scheduler, const StepPlan& plan);
@@ -60,6 +63,7 @@ class PlanChecks {
   Failure CheckRowLists(const StepPlan& plan);
 
   const SchedulerOptions options_;
+  const std::vector<LayerMaps> maps_;
   RowLists rows_;
   double prefill_limit_ = 0;
   std::vector<SequenceId> decode_ready_;

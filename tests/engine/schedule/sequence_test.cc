@@ -7,6 +7,7 @@
 
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
+#include "tests/support/mapped_set.h"
 
 namespace skipstone {
 namespace {
@@ -16,9 +17,9 @@ constexpr int kLayers = 4;
 class SequenceTest : public testing::Test {
  protected:
   Sequence Make(int prompt, const char* skip = "none", const char* ceiling = nullptr) {
-    SequenceSpec spec{.id = 1, .skip = *ParseSkipSet(skip, kLayers), .max_tokens = 10};
+    SequenceSpec spec{.id = 1, .skip = MappedSet(skip, kLayers), .max_tokens = 10};
     spec.prompt.assign(prompt, 3);
-    if (ceiling != nullptr) spec.ceiling = *ParseSkipSet(ceiling, kLayers);
+    if (ceiling != nullptr) spec.ceiling = MappedSet(ceiling, kLayers);
     return Sequence(std::move(spec), pool_, 4);
   }
   // Plans `rows` rows; the plan is the step's.
@@ -91,6 +92,46 @@ TEST_F(SequenceTest, ShedsOnlyFromTheTopAndWithinTheCeiling) {
   EXPECT_EQ(sets("none", "attn:0-2"), Sets{}) << "the last one is kept";
   EXPECT_EQ(sets("none", "attn:0,2-3"), (Sets{"attn:3", "attn:2-3"}));
   EXPECT_EQ(sets("none", "attn:0-3").size(), 4u);
+}
+
+// Below the deepest kept attention K and V depend on them: there they stay.
+TEST_F(SequenceTest, SheddingTakesTheCeilingsMapsAboveTheDeepestKeptAttention) {
+  const auto sets = [this](const char* skip, const char* ceiling) {
+    Sequence sequence = Make(5, skip, ceiling);
+    std::vector<SkipSet> passed;
+    while (sequence.CanShed()) {
+      sequence.Shed();
+      passed.push_back(sequence.skip);
+    }
+    return passed;
+  };
+  const auto is = [](const char* text) { return MappedSet(text, kLayers); };
+  using Sets = std::vector<SkipSet>;
+  EXPECT_EQ(sets("attn:3@1", "attn:2-3@2"), Sets{is("attn:2-3@2")}) << "fitted anew";
+  EXPECT_EQ(sets("none", "attn:2-3@2"), (Sets{is("attn:3@2"), is("attn:2-3@2")}));
+  EXPECT_EQ(sets("attn:3@1", "attn:2-3"), Sets{is("attn:2-3")}) << "to the identity";
+  EXPECT_EQ(sets("attn:2-3@1", "attn:2-3@2"), Sets{}) << "nothing to shed";
+  SkipSet below = is("attn:0,2-3");
+  below.MapAttention(0, AttentionMapOf(1, 0));
+  for (const int layer : {2, 3}) below.MapAttention(layer, AttentionMapOf(2, layer));
+  EXPECT_EQ(sets("attn:0,3@1", "attn:0,2-3@2"), Sets{below}) << "K and V of layer 1 are above 0";
+  const Sets all = sets("attn:0+mlp:1@1", "attn:0-3+mlp:1@2");
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[0].MlpMap(1), MlpMapOf(1, 1)) << "below layer 2";
+  EXPECT_EQ(all[1].MlpMap(1), MlpMapOf(2, 1)) << "above K and V of layer 1";
+  EXPECT_EQ(all[1].AttentionMap(0), AttentionMapOf(1, 0));
+  EXPECT_EQ(all[2], is("attn:0-3+mlp:1@2"));
+}
+
+TEST_F(SequenceTest, AWindowShedsToTheCeilingsMapsAboveIt) {
+  SequenceSpec spec{.id = 1, .skip = MappedSet("attn:2-3@1", kLayers), .max_tokens = 10};
+  spec.prompt.assign(5, 3);
+  spec.ceiling = MappedSet("attn:2-3+win:1/16@2", kLayers);
+  Sequence sequence(std::move(spec), pool_, 4);
+  ASSERT_TRUE(sequence.CanShed());
+  sequence.Shed();
+  EXPECT_EQ(sequence.skip, MappedSet("attn:2-3+win:1/16@2", kLayers));
+  EXPECT_FALSE(sequence.CanShed());
 }
 
 TEST_F(SequenceTest, ShedsNothingBeforeTheLogprobsOfItsPrompt) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "tests/support/mapped_set.h"
 
 namespace skipstone {
 namespace {
@@ -43,6 +44,20 @@ bool IsShed(const SkipSet& before, const SkipSet& after) {
   return after.Contains(before);
 }
 
+// Where a set was shed, the maps above its deepest kept attention are the ceiling's, and the others
+// what they were.
+bool HasMapsOfShed(const SkipSet& before, const SkipSet& after, const SkipSet& ceiling) {
+  const int k = after.LastKeptAttention();
+  for (int layer = 0; layer < after.num_layers(); ++layer) {
+    const SkipSet& attention = layer > k ? ceiling : before;
+    const SkipSet& mlp = layer >= k ? ceiling : before;
+    if (!after.KeepsAttention(layer) && after.AttentionMap(layer) != attention.AttentionMap(layer))
+      return false;
+    if (!after.KeepsMlp(layer) && after.MlpMap(layer) != mlp.MlpMap(layer)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 TrafficSimulation::TrafficSimulation(const TrafficSetting& setting)
@@ -55,7 +70,7 @@ TrafficSimulation::TrafficSimulation(const TrafficSetting& setting)
                .num_layers = kTrafficLayers,
                .max_in_flight = setting.max_in_flight}),
       page_checks_(kTrafficPageTokens),
-      plan_checks_(options_, kTrafficLayers),
+      plan_checks_(options_, kTrafficLayers, MapsOf({1, 2}, kTrafficLayers)),
       prefill_limit_(std::numeric_limits<double>::infinity()) {}
 
 Failure TrafficSimulation::Run(std::span<const Operation> operations) {
@@ -192,7 +207,8 @@ Failure TrafficSimulation::CheckApplied(const SequenceUpdate& update, Live* live
     if (range.from_token < last.from_token || range.from_token > token) {
       return absl::StrFormat("a range from token %d on, told at token %d", range.from_token, token);
     }
-    if (!IsShed(last.skip, range.skip) || !live->spec.ceiling->Contains(range.skip)) {
+    if (!IsShed(last.skip, range.skip) || !live->spec.ceiling->Contains(range.skip) ||
+        !HasMapsOfShed(last.skip, range.skip, *live->spec.ceiling)) {
       return absl::StrFormat("%s after %s", range.skip.ToString(), last.skip.ToString());
     }
     live->applied.push_back(range);

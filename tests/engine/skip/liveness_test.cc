@@ -1,6 +1,7 @@
 #include "engine/skip/liveness.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -55,6 +56,37 @@ TEST(LivenessTest, AnotherRowStopsWithTheKeysOfTheLastKeptAttention) {
   EXPECT_EQ(PartsOf(skip, 2, 2), LayerParts{.kv = true});
   EXPECT_EQ(PartsOf(skip, 3, 2), kNothing);
   EXPECT_EQ(SublayersEliminated(skip, 2), 2) << "the MLPs of layers 2 and 3";
+}
+
+TEST(LivenessTest, ASilentRowRunsNoMapAtOrAboveItsLastLayer) {
+  SkipSet skip = Set("sfsfss", {1, 3, 4});
+  for (const int layer : {0, 2, 4, 5}) skip.MapAttention(layer, 10 + layer);
+  for (const int layer : {1, 3}) skip.MapMlp(layer, 20 + layer);
+  const auto with_map = [&](int layer, int last) {
+    const LayerParts parts = PartsOf(skip, layer, last);
+    return std::pair(parts.attention_map, parts.mlp_map);
+  };
+  using Parts = std::pair<bool, bool>;
+  EXPECT_EQ(LastLayers(skip, 3, 2), (std::vector<int>{3, 3, kAllLayers}));
+  for (const int last : {3, kAllLayers}) {
+    EXPECT_EQ(with_map(0, last), Parts(true, false));
+    EXPECT_EQ(with_map(1, last), Parts(false, true));
+    EXPECT_EQ(with_map(2, last), Parts(true, false));
+    EXPECT_EQ(with_map(3, last), Parts(false, last == kAllLayers)) << "its MLP is behind K and V";
+    EXPECT_EQ(with_map(4, last), Parts(last == kAllLayers, false)) << "MLP 4 is the identity";
+    EXPECT_EQ(with_map(5, last), Parts(last == kAllLayers, false));
+    EXPECT_EQ(SublayersEliminated(skip, last), SublayersEliminated(skip.WithoutMaps(), last));
+  }
+}
+
+TEST(LivenessTest, AMapIsRunForRowsThatLiveOnForAWindow) {
+  SkipSet skip = Set("fwsws");
+  skip.MapAttention(2, 1);
+  skip.MapAttention(4, 2);
+  EXPECT_TRUE(PartsOf(skip, 2, 3).attention_map) << "on the way to the window above";
+  EXPECT_FALSE(PartsOf(skip, 2, 1).attention_map);
+  EXPECT_FALSE(PartsOf(skip, 4, 3).attention_map);
+  EXPECT_FALSE(PartsOf(skip, 2, 0).attention_map);
 }
 
 TEST(LivenessTest, WithoutAnyAttentionOnlyRowsThatNeedLogitsRun) {

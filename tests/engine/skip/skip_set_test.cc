@@ -223,6 +223,125 @@ TEST(SkipSetTest, IdsAreFixedValues) {
   EXPECT_EQ(half.id(), 0x8a884a84d8a85a68u);
 }
 
+// Attention 1 and 3, and MLP 2, have maps.
+SkipSet Mapped(uint64_t one, uint64_t three, uint64_t mlp) {
+  SkipSet skip(4);
+  for (const int layer : {1, 2, 3}) skip.SkipAttention(layer);
+  skip.SkipMlp(2);
+  if (one != 0) skip.MapAttention(1, one);
+  if (three != 0) skip.MapAttention(3, three);
+  if (mlp != 0) skip.MapMlp(2, mlp);
+  return skip;
+}
+
+TEST(SkipSetTest, ASkippedSublayerMayHaveAMap) {
+  const SkipSet skip = Mapped(7, 8, 9);
+  EXPECT_TRUE(skip.HasMaps());
+  EXPECT_EQ(skip.AttentionMap(1), 7u);
+  EXPECT_EQ(skip.AttentionMap(2), 0u) << "it is the identity";
+  EXPECT_EQ(skip.AttentionMap(3), 8u);
+  EXPECT_EQ(skip.MlpMap(2), 9u);
+  EXPECT_EQ(skip.MlpMap(1), 0u);
+  EXPECT_FALSE(skip.KeepsAttention(1));
+  EXPECT_EQ(skip.LastKeptAttention(), 0);
+  EXPECT_FALSE(skip.WithoutMaps().HasMaps());
+  EXPECT_EQ(skip.WithoutMaps(), Mapped(0, 0, 0));
+  EXPECT_TRUE(skip.Contains(skip.WithoutMaps()));
+  EXPECT_TRUE(skip.WithoutMaps().Contains(skip)) << "of maps it says nothing";
+}
+
+TEST(SkipSetTest, MapsMakeSetsDiffer) {
+  const std::vector<SkipSet> sets = {Mapped(0, 0, 0), Mapped(7, 0, 0), Mapped(0, 7, 0),
+                                     Mapped(0, 0, 7), Mapped(8, 0, 0), Mapped(7, 8, 0),
+                                     Mapped(8, 7, 0), Mapped(7, 8, 9), Mapped(7, 8, 10)};
+  for (const SkipSet& a : sets) {
+    for (const SkipSet& b : sets) {
+      EXPECT_EQ(a == b, &a == &b) << a.ToString() << " " << b.ToString();
+      EXPECT_EQ(a.id() == b.id(), &a == &b) << a.ToString() << " " << b.ToString();
+    }
+  }
+  EXPECT_TRUE(absl::VerifyTypeImplementsAbslHashCorrectly(sets));
+  EXPECT_EQ(Mapped(7, 8, 9), Mapped(7, 8, 9)) << "whoever made them";
+  SkipSet other_order(4);
+  other_order.SkipMlp(2);
+  other_order.MapMlp(2, 9);
+  for (const int layer : {3, 1, 2}) other_order.SkipAttention(layer);
+  other_order.MapAttention(3, 1);
+  other_order.MapAttention(1, 7);
+  other_order.MapAttention(3, 8);
+  EXPECT_EQ(other_order, Mapped(7, 8, 9));
+  EXPECT_EQ(other_order.id(), Mapped(7, 8, 9).id());
+}
+
+TEST(SkipSetTest, WhatIsSharedIsNotChangedByACopy) {
+  const SkipSet original = Mapped(7, 8, 9);
+  SkipSet copy = original;
+  EXPECT_EQ(copy, original);
+  copy.MapAttention(2, 5);
+  EXPECT_EQ(original.AttentionMap(2), 0u);
+  EXPECT_NE(copy.ToString(), original.ToString());
+}
+
+// The maps of the layer itself are not below its attention.
+TEST(SkipSetTest, BelowKeepsTheMapsBelow) {
+  const SkipSet skip = Mapped(7, 8, 9);
+  EXPECT_FALSE(skip.Below(0).HasMaps());
+  EXPECT_EQ(skip.Below(1), SkipSet(4));
+  EXPECT_EQ(skip.Below(2).AttentionMap(1), 7u);
+  EXPECT_EQ(skip.Below(2).MlpMap(2), 0u);
+  EXPECT_EQ(skip.Below(3).MlpMap(2), 9u);
+  EXPECT_EQ(skip.Below(3).AttentionMap(3), 0u);
+  EXPECT_EQ(skip.Below(4), skip);
+  EXPECT_EQ(skip.Below(3), Mapped(7, 5, 9).Below(3)) << "only what lies above differs";
+  EXPECT_FALSE(skip.Below(3) == Mapped(6, 8, 9).Below(3));
+}
+
+TEST(SkipSetTest, TakesTheMapsOfAnotherSetAboveALayer) {
+  SkipSet ceiling = Mapped(70, 80, 90);
+  ceiling.MapAttention(2, 75);
+  SkipSet skip(4);
+  skip.SkipAttention(1);
+  skip.SkipAttention(3);
+  skip.MapAttention(1, 7);
+  skip.MapAttention(3, 8);
+  skip.TakeMapsAbove(2, ceiling);
+  EXPECT_EQ(skip.AttentionMap(1), 7u) << "below";
+  EXPECT_EQ(skip.AttentionMap(3), 80u);
+  EXPECT_EQ(skip.MlpMap(2), 0u) << "it is kept";
+  skip.SkipAttention(2);
+  skip.SkipMlp(2);
+  skip.TakeMapsAbove(2, ceiling);
+  EXPECT_EQ(skip.AttentionMap(2), 0u) << "the layer's own attention is not above it";
+  EXPECT_EQ(skip.MlpMap(2), 90u) << "its MLP is";
+  skip.TakeMapsAbove(0, ceiling);
+  EXPECT_EQ(skip, ceiling);
+  skip.TakeMapsAbove(-1, SkipSet(4));
+  EXPECT_FALSE(skip.HasMaps());
+  EXPECT_EQ(skip, ceiling.WithoutMaps());
+}
+
+// FNV-1a 64, computed apart from this code.
+TEST(SkipSetTest, IdsOfCompensatedSetsAreFixedValues) {
+  SkipSet skip(32);
+  for (int layer = 28; layer < 32; ++layer) skip.SkipAttention(layer);
+  skip.SkipMlp(30);
+  skip.MapAttention(31, 0xfedcba9876543210u);
+  skip.MapMlp(30, 0x42);
+  skip.MapAttention(28, 0x0123456789abcdefu);
+  EXPECT_EQ(skip.ToString(), "attn:28-31+mlp:30@13b74069319191cd");
+  EXPECT_EQ(skip.id(), 0x34704b732ab02e27u);
+}
+
+TEST(SkipSetDeathTest, DiesOnAMapOfASublayerThatIsKept) {
+  SkipSet skip(4);
+  skip.SkipAttention(3);
+  skip.SkipMlp(2);
+  EXPECT_DEATH(skip.MapAttention(2, 1), "check failed");
+  EXPECT_DEATH(skip.MapMlp(3, 1), "check failed");
+  EXPECT_DEATH(skip.MapAttention(3, 0), "check failed") << "0 is no fingerprint";
+  EXPECT_DEATH(skip.MapMlp(4, 1), "check failed");
+}
+
 TEST(SkipSetTest, AWindowIsAMultipleOfEightWithinItsBounds) {
   for (const int tokens : {16, 24, 64, 4096, 1 << 18}) EXPECT_TRUE(IsWindow(tokens)) << tokens;
   for (const int tokens : {0, 8, 15, 17, 20, -16, (1 << 18) + 8, 1000000000}) {
