@@ -31,7 +31,8 @@ struct LoadedModel {
   uint64_t fingerprint = 0;  // of configuration and tensor directory
   std::unique_ptr<Safetensors> file;
   std::unique_ptr<SyntheticWeights> synthetic;
-  std::unique_ptr<Backend> backend;  // declared after what its weights point into
+  std::shared_ptr<const Safetensors> maps_file;  // of a levels file, shared with that
+  std::unique_ptr<Backend> backend;              // declared after what its weights point into
   Weights weights;
   std::vector<LayerMaps> maps;  // that weights holds for skipped sublayers; empty: none
 };

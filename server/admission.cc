@@ -91,7 +91,7 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, bool h
   if (!choice.arm.empty()) labels_.arm = choice.experiment + "/" + choice.arm;
   // Load must not move a request out of its arm.
   if (choice.arm.empty()) {
-    SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, serving.levels.Ceiling(skip, choice.level.skip));
+    SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, serving.levels.Ceiling(skip, choice.level));
   }
   return choice;
 }

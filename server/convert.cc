@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/utf8.h"
 #include "proto/request_field.h"
+#include "server/field_error.h"
 
 namespace skipstone::server {
 namespace {
@@ -21,11 +22,6 @@ constexpr int kMaxLogitBias = 1024;
 constexpr size_t kMaxMessages = 4096;  // of a chat, also where only its end is kept
 
 absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
-
-// An error of `field`, its code kept.
-absl::Status In(const std::string& field, const absl::Status& error) {
-  return {error.code(), absl::StrFormat("%s: %s", field, std::string(error.message()))};
-}
 
 absl::Status AtMost(const char* field, int64_t size, int64_t most, const char* unit) {
   if (size <= most) return absl::OkStatus();
@@ -324,6 +320,14 @@ absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const P
   return ids;
 }
 
+std::optional<v1::Compensation> CompensationOf(const Level& level) {
+  if (!level.skip.HasMaps()) return std::nullopt;
+  v1::Compensation compensation;
+  compensation.set_name(level.compensation);
+  compensation.set_hash(absl::StrFormat("%016x", level.skip.maps_hash()));
+  return compensation;
+}
+
 v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
                               const std::string& arm) {
   v1::AppliedSkip applied;
@@ -338,6 +342,9 @@ v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
       windowed->set_layer(layer);
       windowed->set_tokens(window);
     }
+  }
+  if (const auto compensation = CompensationOf(level)) {
+    *applied.mutable_compensation() = *compensation;
   }
   applied.set_experiment(experiment);
   applied.set_arm(arm);

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "server/answer.h"
 #include "server/convert.h"
+#include "server/describe.h"
 #include "server/generate_reactor.h"
 #include "server/rpc.h"
 #include "server/score_reactor.h"
@@ -100,38 +101,6 @@ void AddDimensions(const ModelConfig& config, v1::GetModelResponse& response) {
   if (config.bos_id) response.set_bos_token_id(*config.bos_id);
 }
 
-void AddLevels(const Serving& serving, v1::GetModelResponse& response) {
-  const Levels& levels = serving.levels;
-  response.set_default_level(levels.default_level().name);
-  response.set_allow_custom_skip(levels.allow_custom());
-  response.set_max_skipped_attention(levels.max_skipped_attention());
-  response.set_max_windowed_attention(levels.max_windowed_attention());
-  response.set_min_window_tokens(levels.min_window());
-  response.set_sink_tokens(kSinkTokens);
-  for (const Level& from : levels.all()) {
-    v1::Level* level = response.add_levels();
-    level->set_name(from.name);
-    level->set_spec(from.skip.ToString());
-    level->set_skip_id(from.skip.id());
-    level->set_skipped_attention(from.skip.SkippedAttention());
-    level->set_skipped_mlp(from.skip.SkippedMlp());
-    level->set_windowed_attention(from.skip.WindowedAttention());
-    level->set_smallest_window_tokens(from.skip.SmallestWindow());
-  }
-  for (const ExperimentConfig& from : serving.experiments.all()) {
-    v1::Experiment* experiment = response.add_experiments();
-    experiment->set_name(from.name);
-    experiment->set_enabled(from.enabled);
-    experiment->set_unit(from.unit);
-    for (const ArmConfig& arm : from.arms) {
-      v1::ExperimentArm* to = experiment->add_arms();
-      to->set_name(arm.name);
-      to->set_level(arm.level);
-      to->set_weight(arm.weight);
-    }
-  }
-}
-
 void Describe(const Serving& serving, v1::GetModelResponse& response) {
   response.set_model_name(serving.model.name);
   response.set_model_fingerprint(absl::StrFormat("%016x", serving.model.fingerprint));
@@ -147,7 +116,8 @@ void Describe(const Serving& serving, v1::GetModelResponse& response) {
   response.set_max_queue(serving.config.engine.limits.max_queue);
   response.set_max_queue_tokens(serving.config.engine.limits.max_queue_tokens);
   response.set_schema_revision(SchemaRevision());
-  AddLevels(serving, response);
+  DescribeLevels(serving.levels, response);
+  DescribeExperiments(serving.experiments, response);
 }
 
 void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {

@@ -1,27 +1,22 @@
 #include "server/levels.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "engine/skip/skip_grammar.h"
+#include "server/ceiling.h"
+#include "server/field_error.h"
+#include "server/layer_set.h"
 
 namespace skipstone::server {
 namespace {
 
 // Every layer of the largest model by its number, twice, takes less.
 constexpr size_t kMaxSpecBytes = 4096;
-
-// [a-z][a-z0-9._-]*
-bool IsLevelName(const std::string& name) {
-  const auto lower = [](char c) { return c >= 'a' && c <= 'z'; };
-  if (name.empty() || !lower(name[0])) return false;
-  for (const char c : name) {
-    if (!lower(c) && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-') return false;
-  }
-  return name != "none" && name != kCustomLevel;
-}
 
 // "75%" or a count, of `num_layers` attention sublayers.
 absl::StatusOr<int> ParseMaximum(const char* key, const std::string& text, int num_layers) {
@@ -36,87 +31,58 @@ absl::StatusOr<int> ParseMaximum(const char* key, const std::string& text, int n
   return percent ? (num_layers * number + 50) / 100 : std::min(number, num_layers);
 }
 
-absl::Status In(const std::string& field, const absl::Status& status) {
-  return absl::Status(status.code(),
-                      absl::StrFormat("%s: %s", field, std::string(status.message())));
-}
-
-absl::Status CheckLayer(uint32_t layer, int num_layers) {
-  if (layer < static_cast<uint32_t>(num_layers)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrFormat("layer %d is outside the model's %d layers", layer, num_layers));
-}
-
-absl::Status CheckCount(int listed, int num_layers) {
-  if (listed <= num_layers) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrFormat("%d layers are listed, the model has %d", listed, num_layers));
-}
-
-// Those of the list, each of them below `num_layers`.
-absl::StatusOr<LayerBits> BitsOf(const google::protobuf::RepeatedField<uint32_t>& list,
-                                 int num_layers) {
-  SKIPSTONE_RETURN_IF_ERROR(CheckCount(list.size(), num_layers));
-  LayerBits bits;
-  for (const uint32_t layer : list) {
-    SKIPSTONE_RETURN_IF_ERROR(CheckLayer(layer, num_layers));
-    bits.set(layer);
+// The set with the maps that a level of `file` has under this name, "diag".
+absl::StatusOr<SkipSet> WithMaps(const SkipSet& skip, const std::string& compensation,
+                                 const LevelsFile* file) {
+  if (file == nullptr) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "'@%s' names maps of a levels file, and there is none (--levels)", compensation));
   }
-  return bits;
-}
-
-absl::Status AddWindows(const v1::LayerSet& layers, SkipSet& skip) {
-  const absl::Status count = CheckCount(layers.windowed_size(), skip.num_layers());
-  if (!count.ok()) return In("skip.layers.windowed", count);
-  for (int i = 0; i < layers.windowed_size(); ++i) {
-    const v1::WindowedLayer& windowed = layers.windowed(i);
-    absl::Status added = CheckLayer(windowed.layer(), skip.num_layers());
-    if (added.ok()) {
-      added = AddWindow(skip, static_cast<int>(windowed.layer()), windowed.tokens());
+  const CalibratedLevel* found = nullptr;
+  std::string known;
+  for (const CalibratedLevel& level : file->levels) {
+    if (level.maps.empty()) continue;
+    const std::string spec = level.skip.WithoutMaps().ToString() + "@" + level.compensation;
+    known += (known.empty() ? "" : ", ") + spec;
+    if (spec != skip.ToString() + "@" + compensation) continue;
+    if (found != nullptr && found->skip != level.skip) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("the levels %s and %s of the levels file are both %s: name one of them",
+                          found->name, level.name, spec));
     }
-    if (!added.ok()) return In(absl::StrFormat("skip.layers.windowed[%d]", i), added);
+    if (found == nullptr) found = &level;
   }
-  return absl::OkStatus();
+  if (found != nullptr) return found->skip;
+  return absl::InvalidArgumentError(
+      absl::StrFormat("the levels file has no level %s@%s; with maps it has: %s", skip.ToString(),
+                      compensation, known.empty() ? "none" : known));
 }
 
-absl::StatusOr<SkipSet> FromLayers(const v1::LayerSet& layers, int num_layers) {
-  const auto attention = BitsOf(layers.attention(), num_layers);
-  if (!attention.ok()) return In("skip.layers.attention", attention.status());
-  const auto mlp = BitsOf(layers.mlp(), num_layers);
-  if (!mlp.ok()) return In("skip.layers.mlp", mlp.status());
-  SkipSet skip(num_layers);
-  for (int layer = 0; layer < num_layers; ++layer) {
-    if ((*attention)[layer]) skip.SkipAttention(layer);
-    if ((*mlp)[layer]) skip.SkipMlp(layer);
-  }
-  SKIPSTONE_RETURN_IF_ERROR(AddWindows(layers, skip));
-  if (skip.SkipsEverything()) {
-    return absl::InvalidArgumentError("skip.layers: every sublayer of the model is skipped");
-  }
-  return skip;
+Level Described(const std::string& name, const CalibratedLevel& level) {
+  return {.name = name,
+          .skip = level.skip,
+          .compensation = level.compensation,
+          .family = level.family,
+          .sheds_to_identity = level.sheds_to_identity,
+          .quality = level.quality,
+          .decode_ms_saved = level.decode_ms_saved,
+          .pages_saved = level.pages_saved};
 }
 
-std::string AttentionOf(const SkipSet& skip, int layer) {
-  if (!skip.KeepsAttention(layer)) return "skipped";
-  const int window = skip.Window(layer);
-  return window == 0 ? "full" : absl::StrFormat("a window of %d tokens", window);
-}
-
-// The first layer of which a ceiling that does not contain the choice leaves what it may not:
-// "the attention of layer 3 goes from skipped to full".
-std::string Shrunk(const SkipSet& chosen, const SkipSet& ceiling) {
-  int layer = 0;
-  while (ceiling.Below(layer + 1).Contains(chosen.Below(layer + 1))) ++layer;
-  if (!chosen.KeepsMlp(layer) && ceiling.KeepsMlp(layer)) {
-    return absl::StrFormat("the MLP of layer %d goes from skipped to kept", layer);
+// A set of the configuration's is what the file says of it, by whatever name.
+Level Described(const std::string& name, const SkipSet& skip, const LevelsFile* file) {
+  if (file != nullptr) {
+    for (const CalibratedLevel& level : file->levels) {
+      if (level.skip == skip) return Described(name, level);
+    }
   }
-  return absl::StrFormat("the attention of layer %d goes from %s to %s", layer,
-                         AttentionOf(chosen, layer), AttentionOf(ceiling, layer));
+  return {.name = name, .skip = skip};
 }
 
 }  // namespace
 
-absl::StatusOr<Levels> Levels::Make(const ServerConfig& config, int num_layers, int max_context) {
+absl::StatusOr<Levels> Levels::Make(const ServerConfig& config, int num_layers, int max_context,
+                                    const LevelsFile* file) {
   const PolicyConfig& policy = config.policy;
   Levels levels;
   levels.num_layers_ = num_layers;
@@ -129,24 +95,69 @@ absl::StatusOr<Levels> Levels::Make(const ServerConfig& config, int num_layers, 
   SKIPSTONE_ASSIGN_OR_RETURN(
       levels.max_windowed_attention_,
       ParseMaximum("max_windowed_attention", policy.max_windowed_attention, num_layers));
+  levels.has_file_ = file != nullptr;
+  if (file != nullptr && file->num_layers != num_layers) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("the levels file is of a model of %d layers, this one has %d",
+                        file->num_layers, num_layers));
+  }
   for (const LevelConfig& level : config.levels) {
-    const std::string field = "levels." + level.name;
-    if (!IsLevelName(level.name)) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "levels: '%s' is not a level name ([a-z][a-z0-9._-]*; 'none' and 'custom' are reserved)",
-          level.name));
+    SKIPSTONE_RETURN_IF_ERROR(levels.AddConfigured(level, file));
+  }
+  if (file != nullptr) {
+    for (const CalibratedLevel& level : file->levels) {
+      SKIPSTONE_RETURN_IF_ERROR(levels.AddCalibrated(level));
     }
-    auto skip = ParseSkipSet(level.spec, num_layers);
-    if (!skip.ok()) return In(field, skip.status());
-    SKIPSTONE_RETURN_IF_ERROR(levels.CheckPolicy(field, *skip));
-    if (level.name == config.default_level) levels.default_ = levels.levels_.size();
-    levels.levels_.push_back({level.name, *skip});
   }
   if (const auto known = levels.Find(config.default_level); !known.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("default_level: %s", std::string(known.status().message())));
+    return In("default_level", {absl::StatusCode::kInvalidArgument, known.status().message()});
   }
+  const auto is_default = [&](const Level& level) { return level.name == config.default_level; };
+  levels.default_ = std::ranges::find_if(levels.levels_, is_default) - levels.levels_.begin();
   return levels;
+}
+
+absl::Status Levels::AddConfigured(const LevelConfig& level, const LevelsFile* file) {
+  const std::string field = "levels." + level.name;
+  if (!IsLevelName(level.name)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "levels: '%s' is not a level name ([a-z][a-z0-9._-]*; 'none' and 'custom' are reserved)",
+        level.name));
+  }
+  const size_t at = level.spec.find('@');
+  auto skip = ParseSkipSet(level.spec.substr(0, at), num_layers_);
+  if (skip.ok() && at != std::string::npos) {
+    skip = WithMaps(*skip, level.spec.substr(at + 1), file);
+  }
+  if (!skip.ok()) return In(field, skip.status());
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(field, *skip));
+  levels_.push_back(Described(level.name, *skip, file));
+  return absl::OkStatus();
+}
+
+absl::Status Levels::AddCalibrated(const CalibratedLevel& level) {
+  if (Find(level.name).ok()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "levels: the level '%s' stands in the configuration and in the levels file", level.name));
+  }
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy("level " + level.name + " of the levels file", level.skip));
+  levels_.push_back(Described(level.name, level));
+  return absl::OkStatus();
+}
+
+std::vector<std::string> Levels::unmeasured() const {
+  std::vector<std::string> names;
+  for (const Level& level : levels_) {
+    if (!level.quality && level.skip != SkipSet(num_layers_)) names.push_back(level.name);
+  }
+  return names;
+}
+
+std::string Levels::WhyUnmeasured() const {
+  if (!has_file_) return "there is no levels file (--levels), which skipstone-calibrate writes";
+  const std::vector<std::string> names = unmeasured();
+  if (names.empty()) return "";
+  return "the levels file has no quality of: " + absl::StrJoin(names, ", ");
 }
 
 absl::StatusOr<Level> Levels::Find(const std::string& name) const {
@@ -203,6 +214,11 @@ absl::StatusOr<SkipSet> Levels::Custom(const std::string& field, const std::stri
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: %d bytes, the limit is %d", field, spec.size(), kMaxSpecBytes));
   }
+  if (spec.find('@') != std::string::npos) {
+    return absl::InvalidArgumentError(field +
+                                      ": a set of the request's own has no maps ('@'): "
+                                      "those belong to levels, which GetModel lists");
+  }
   auto skip = ParseSkipSet(spec, num_layers_);
   if (!skip.ok()) return In(field, skip.status());
   SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(field, *skip));
@@ -218,41 +234,40 @@ absl::StatusOr<Level> Levels::Choose(const v1::Skip& skip) const {
   SKIPSTONE_RETURN_IF_ERROR(CheckCustom());
   if (skip.choice_case() == v1::Skip::kSpec) {
     SKIPSTONE_ASSIGN_OR_RETURN(const SkipSet set, Custom("skip.spec", skip.spec()));
-    return Level{kCustomLevel, set};
+    return Level{.name = kCustomLevel, .skip = set};
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(const SkipSet set, FromLayers(skip.layers(), num_layers_));
+  SKIPSTONE_ASSIGN_OR_RETURN(const SkipSet set, SkipSetOf(skip.layers(), num_layers_));
   SKIPSTONE_RETURN_IF_ERROR(CheckPolicy("skip.layers", set));
-  return Level{kCustomLevel, set};
+  return Level{.name = kCustomLevel, .skip = set};
 }
 
 Level Levels::LevelOf(const SkipSet& skip) const {
   for (const Level& level : levels_) {
     if (level.skip == skip) return level;
   }
-  return {kCustomLevel, skip};
+  return {.name = kCustomLevel, .skip = skip};
 }
 
 absl::StatusOr<std::optional<SkipSet>> Levels::Ceiling(const v1::Skip& skip,
-                                                       const SkipSet& chosen) const {
+                                                       const Level& chosen) const {
   if (!skip.has_adaptive()) return std::nullopt;
   const v1::Adaptive& adaptive = skip.adaptive();
-  SkipSet ceiling;
+  Level ceiling;
   if (adaptive.ceiling_case() == v1::Adaptive::kCeilingLevel) {
     const auto level = Find(adaptive.ceiling_level());
     if (!level.ok()) return In("skip.adaptive.ceiling_level", level.status());
-    ceiling = level->skip;
+    ceiling = *level;
   } else if (adaptive.ceiling_case() == v1::Adaptive::kCeilingSpec) {
     SKIPSTONE_RETURN_IF_ERROR(CheckCustom());
-    SKIPSTONE_ASSIGN_OR_RETURN(ceiling,
+    SKIPSTONE_ASSIGN_OR_RETURN(ceiling.skip,
                                Custom("skip.adaptive.ceiling_spec", adaptive.ceiling_spec()));
   } else {
     return absl::InvalidArgumentError("skip.adaptive: a ceiling is wanted");
   }
-  if (ceiling == chosen) return std::nullopt;
-  if (ceiling.Contains(chosen)) return ceiling;
-  return absl::InvalidArgumentError(
-      absl::StrFormat("skip.adaptive: the ceiling %s does not contain the choice %s: %s",
-                      ceiling.ToString(), chosen.ToString(), Shrunk(chosen, ceiling)));
+  // Other maps of the same sublayers save nothing.
+  if (ceiling.skip.WithoutMaps() == chosen.skip.WithoutMaps()) return std::nullopt;
+  SKIPSTONE_RETURN_IF_ERROR(CheckCeiling(chosen, ceiling));
+  return ceiling.skip;
 }
 
 }  // namespace skipstone::server

@@ -50,8 +50,10 @@ absl::Status Check(const ServerConfig& config) {
     SKIPSTONE_ASSIGN_OR_RETURN(model, ReadModelConfig(config.model));
   }
   SKIPSTONE_RETURN_IF_ERROR(OpenTokenizerOf(config, model).status());
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::optional<LevelsFile> file, OpenLevelsFileOf(config));
   SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
-                             Levels::Make(config, model.shape.num_layers, model.shape.max_context));
+                             Levels::Make(config, model.shape.num_layers, model.shape.max_context,
+                                          file ? &*file : nullptr));
   return Experiments::Make(config, levels).status();
 }
 

@@ -117,6 +117,9 @@ struct ServerMetrics : MetricScope {
   GAUGE_BY(kv_pages, "K/V pages by state", "state", {"free", "used", "cached"});
   GAUGE_BY(backend_memory_bytes, "Memory of the backend, on the device if there is one, by use",
            "use", {"weights", "kv_pages", "buffers"});
+  GAUGE_BY(level_quality_kl_nats,
+           "KL of a level to the full model per token, as it was calibrated; absent: unknown",
+           "level", {});
   GAUGE(recorded_steps, "CUDA graphs of decode steps");
   GAUGE(open_fds, "Open descriptors of the process");
   GAUGE(max_fds, "Descriptors that it may open");

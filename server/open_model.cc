@@ -6,11 +6,13 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "engine/kv/page_pool.h"
+#include "engine/levels/compensation.h"
 #include "engine/llama_runner.h"
 #include "engine/make_backend.h"
 #include "engine/model/synthetic.h"
 #include "engine/request_limits.h"
 #include "engine/schedule/scheduler.h"
+#include "server/field_error.h"
 #include "server/levels.h"
 #include "server/logging.h"
 #include "server/server.h"
@@ -87,6 +89,14 @@ void JoinTokenizer(const Tokenizer& tokenizer, ModelConfig& config) {
   if (eos_id >= 0 && eos_id < config.shape.vocab && !config.names_eos) config.eos_ids = {eos_id};
 }
 
+// Before pages are allocated: maps are weights.
+absl::Status AddMaps(const ServerConfig& config, const LevelsFile& file, LoadedModel& model) {
+  model.maps_file = file.storage;
+  const absl::Status loaded =
+      LoadMaps(file, model.fingerprint, *model.backend, &model.weights, &model.maps);
+  return loaded.ok() ? loaded : In("--levels: " + config.levels_file, loaded);
+}
+
 std::vector<SkipSet> LevelSets(const Levels& levels) {
   std::vector<SkipSet> sets;
   for (const Level& level : levels.all()) sets.push_back(level.skip);
@@ -113,11 +123,20 @@ EngineOptions EngineOptionsOf(const ServerConfig& config) {
   return options;
 }
 
+absl::StatusOr<std::optional<LevelsFile>> OpenLevelsFileOf(const ServerConfig& config) {
+  if (config.levels_file.empty()) return std::nullopt;
+  auto file = ReadLevelsFile(config.levels_file);
+  if (!file.ok()) return In("--levels", file.status());
+  return *std::move(file);
+}
+
 absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   if (config.model.empty()) {
     return absl::InvalidArgumentError(
         "model: none is given; use --model DIR or --model synthetic:llama-2-7b");
   }
+  // First, since it fails sooner than a model loads.
+  SKIPSTONE_ASSIGN_OR_RETURN(std::optional<LevelsFile> levels_file, OpenLevelsFileOf(config));
   SKIPSTONE_ASSIGN_OR_RETURN(LoadedModel model,
                              LoadModel(config.model, {.backend = config.backend,
                                                       .threads = config.threads,
@@ -130,8 +149,10 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                  .fingerprint = model.fingerprint,
                  .config = model.config};
   const ModelShape& shape = model.config.shape;
+  if (levels_file) SKIPSTONE_RETURN_IF_ERROR(AddMaps(config, *levels_file, model));
+  const LevelsFile* const file = levels_file ? &*levels_file : nullptr;
   SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
-                             Levels::Make(config, shape.num_layers, shape.max_context));
+                             Levels::Make(config, shape.num_layers, shape.max_context, file));
   SKIPSTONE_ASSIGN_OR_RETURN(const int64_t pages, PoolPages(config, model));
   served.options = EngineOptionsOf(config);
   SchedulerOptions& scheduler = served.options.scheduler;
@@ -142,6 +163,7 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
   served.options.limits.max_context = shape.max_context;
   served.options.limits.unserved = UnservedFields(*model.backend);
   served.options.eos_ids = model.config.eos_ids;
+  served.levels_file = std::move(levels_file);
   SKIPSTONE_ASSIGN_OR_RETURN(served.runner,
                              MakeLlamaRunner(std::move(model), {.limits = StepLimitsOf(scheduler),
                                                                 .levels = LevelSets(levels),

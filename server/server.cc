@@ -29,6 +29,21 @@ std::vector<RequestLabels> ExpectedLabels(const Serving& serving) {
   return labels;
 }
 
+// What is known of the levels' quality: a gauge, or a warning where nothing is.
+void TellQuality(const Levels& levels, ServerMetrics& metrics) {
+  for (const Level& level : levels.all()) {
+    if (level.quality) metrics.level_quality_kl_nats(level.name).Set(level.quality->kl.value);
+  }
+  if (!levels.has_file()) {
+    LogEvent(Severity::kWarning, "quality is not known", {{"why", levels.WhyUnmeasured()}});
+    return;
+  }
+  for (const std::string& name : levels.unmeasured()) {
+    LogEvent(Severity::kWarning, "quality is not known",
+             {{"skip_level", name}, {"why", "the levels file has none of it"}});
+  }
+}
+
 absl::Status CannotListen(const std::string& address, const char* flag, const absl::Status& why) {
   return absl::UnavailableError(
       absl::StrFormat("cannot listen on %s (--%s): %s", address, flag, std::string(why.message())));
@@ -97,7 +112,8 @@ absl::Status Server::Load() {
 absl::Status Server::Serve(ServedModel model) {
   const RequestLimits& limits = model.options.limits;
   SKIPSTONE_ASSIGN_OR_RETURN(Levels levels,
-                             Levels::Make(config_, limits.num_layers, limits.max_context));
+                             Levels::Make(config_, limits.num_layers, limits.max_context,
+                                          model.levels_file ? &*model.levels_file : nullptr));
   SKIPSTONE_ASSIGN_OR_RETURN(Experiments experiments, Experiments::Make(config_, levels));
   model.info.name = model_name_;
   metrics_.SetInfo(SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
@@ -112,6 +128,7 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .write_batches = write_batches_});
   serving_->config.engine = model.options;
   metrics_.Expect(ExpectedLabels(*serving_));
+  TellQuality(serving_->levels, metrics_.server());
   serving_->engine = Engine::Start({.runner = std::move(model.runner),
                                     .tokenizer = std::move(model.tokenizer),
                                     .observer = &metrics_,

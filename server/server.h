@@ -8,10 +8,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "engine/levels/levels_file.h"
 #include "server/grpc_port.h"
 #include "server/health_service.h"
 #include "server/inference_service.h"
@@ -32,6 +34,7 @@ struct ServedModel {
   EngineOptions options;
   std::unique_ptr<ModelRunner> runner;
   std::shared_ptr<const Tokenizer> tokenizer;
+  std::optional<LevelsFile> levels_file = {};
 };
 
 // One thread calls; the ports have their own.
@@ -95,6 +98,9 @@ EngineOptions EngineOptionsOf(const ServerConfig& config);
 // The configured model's tokenizer, if it belongs to a model of this configuration.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> OpenTokenizerOf(const ServerConfig& config,
                                                                  const ModelConfig& model);
+
+// What --levels names, nothing if it names nothing. Errors name the file.
+absl::StatusOr<std::optional<LevelsFile>> OpenLevelsFileOf(const ServerConfig& config);
 
 // Opens the configured model and makes its runner: the page pool takes --kv_pages, --kv_memory, or
 // a share of the memory that is free.

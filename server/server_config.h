@@ -21,7 +21,7 @@ namespace skipstone::server {
 
 struct LevelConfig {
   std::string name;
-  std::string spec;  // skip grammar
+  std::string spec;  // skip grammar, with maps of the levels file "attn:last=25%@diag"
 };
 
 struct PolicyConfig {
@@ -65,7 +65,9 @@ struct ServerConfig : Settings {
   std::string tenant_key() const;
 };
 
-// Reads the file over `config`. NOT_FOUND; INVALID_ARGUMENT names file, line and key.
+// Reads the file over `config`. The setting `levels`, a file, is `levels_file` where the key
+// `levels` has levels of the configuration's own. NOT_FOUND; INVALID_ARGUMENT names file, line and
+// key.
 absl::Status ReadConfigFile(const std::string& path, ServerConfig& config);
 // The same from text; `name` stands for the file in messages.
 absl::Status ReadConfigText(const std::string& text, const std::string& name, ServerConfig& config);

@@ -135,7 +135,11 @@ SECTIONS = [
         (19, "Sublayers eliminated per token run", "short",
          "(row, sublayer) pairs that requests keep and row liveness did not compute, over the rows "
          "of all steps: high while prompts are read.",
-         {"sublayers per row": rates_ratio("rows_eliminated_total{}", "step_rows_sum{}")})]),
+         {"sublayers per row": rates_ratio("rows_eliminated_total{}", "step_rows_sum{}")}),
+        (49, "Quality of levels", "short",
+         "KL to the full model, in nats per token, as it was calibrated. A level without a line was "
+         "not measured.",
+         "max by (level) (level_quality_kl_nats{})")]),
     (20, "Memory", [
         (21, "KV pages by state", "short", "cached: kept for equal prefixes, free for the taking.",
          "sum by (state) (kv_pages{})", STACKED),

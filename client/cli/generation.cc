@@ -57,6 +57,9 @@ std::string Generation::SummaryLine(const GeneratedOutput& output) const {
       FormatNumber(output.TokensPerSecond()), FormatNumber(TtftMs(output)),
       finished.kv_pages_used(), finished.kv_pages_windowed(), finished.kv_pages_omitted(),
       skip.level(), skip.spec());
+  if (skip.has_compensation()) {
+    absl::StrAppendFormat(&line, ", compensation %s", skip.compensation().name());
+  }
   if (!skip.experiment().empty()) {
     absl::StrAppendFormat(&line, ", arm %s/%s", skip.experiment(), skip.arm());
   }

@@ -50,15 +50,48 @@ void PrintLoad(const v1::GetModelResponse& model, const v1::GetLoadResponse& loa
   table.Print(out);
 }
 
+std::string Text(const v1::Measured& measured) {
+  return absl::StrFormat("%.4g [%.4g, %.4g]", measured.value(), measured.low(), measured.high());
+}
+std::string Text(bool has, const v1::Measured& measured) { return has ? Text(measured) : "-"; }
+std::string Text(bool has, double number) { return has ? absl::StrFormat("%.4g", number) : "-"; }
+
+// Of levels that a levels file describes; with the 95 % intervals.
+void PrintQuality(const v1::GetModelResponse& model, std::ostream& out) {
+  Table table({"quality of", "KL nats", "perplexity", "agreement", "retention", "choice", "recall",
+               "decode ms saved", "pages saved"});
+  bool any = false;
+  for (const v1::Level& level : model.levels()) {
+    const v1::LevelQuality& q = level.quality();
+    const bool has = level.has_quality();
+    any |= has;
+    if (!has && level.family().empty()) continue;
+    table.AddRow({level.name(), Text(has, q.kl_nats()), Text(has, q.perplexity()),
+                  Text(has, q.agreement()), Text(q.has_retention(), q.retention()),
+                  Text(q.has_choice(), q.choice()), Text(q.has_recall(), q.recall()),
+                  Text(level.has_decode_ms_saved(), level.decode_ms_saved()),
+                  Text(level.has_pages_saved(), level.pages_saved())});
+  }
+  if (any) {
+    out << '\n';
+    table.Print(out);
+  }
+  if (model.levels_measured()) return;
+  out << "\nquality is not known: " << model.levels_unmeasured_reason() << '\n';
+}
+
 void PrintLevels(const v1::GetModelResponse& model, std::ostream& out) {
-  Table levels({"level", "spec", "skipped attention", "windowed attention", "skipped MLP"});
+  Table levels({"level", "spec", "skipped attention", "windowed attention", "skipped MLP",
+                "compensation", "family"});
   for (const v1::Level& level : model.levels()) {
     levels.AddRow({level.name(), level.spec(), std::to_string(level.skipped_attention()),
-                   std::to_string(level.windowed_attention()),
-                   std::to_string(level.skipped_mlp())});
+                   std::to_string(level.windowed_attention()), std::to_string(level.skipped_mlp()),
+                   level.has_compensation() ? level.compensation().name() : "-",
+                   level.family().empty() ? "-" : level.family()});
   }
   out << '\n';
   levels.Print(out);
+  PrintQuality(model, out);
   if (model.experiments().empty()) return;
   Table arms({"experiment", "unit", "arm", "level", "weight"});
   for (const v1::Experiment& experiment : model.experiments()) {

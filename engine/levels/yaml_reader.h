@@ -7,6 +7,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <functional>
 #include <initializer_list>
 #include <string>
@@ -24,7 +25,7 @@ class YamlReader {
   explicit YamlReader(std::string name) : name_(std::move(name)) {}
 
   absl::Status Error(const YAML::Node& node, const std::string& message) const {
-    return At(node.Mark().line, message);
+    return At(std::max(node.Mark().line, 0), message);  // -1: of an empty file
   }
   absl::Status Unknown(const YAML::Node& node, const std::string& key) const;
   // `line` from 0.

@@ -139,6 +139,57 @@ double FirstWeight(const float* scores, Index keys, double scale) {
   return 1 / sum;
 }
 
+// The normed rows of a window, and those whose queries are looked at.
+struct SinkWindow {
+  RowMajor inputs, query_inputs;
+  std::vector<Index> positions, query_positions;
+};
+
+SinkWindow WindowOf(const LayerTensors& weights, const ModelShape& shape,
+                    std::span<const float> before, int most_queries) {
+  const Index hidden = shape.hidden, rows = std::ssize(before) / hidden;
+  SKIPSTONE_CHECK(rows >= 1 && rows * hidden == std::ssize(before));
+  std::vector<float> norm(hidden);
+  for (Index i = 0; i < hidden; ++i) {
+    norm[i] = ElementAt(weights.attention_norm.data, weights.attention_norm.type, i);
+  }
+  const std::vector<float> normed = RmsNorm(before, norm, shape.norm_epsilon);
+  const Index queries = std::min<Index>(rows, most_queries);
+  SinkWindow window{.inputs = Eigen::Map<const RowMajor>(normed.data(), rows, hidden),
+                    .query_inputs = RowMajor(queries, hidden),
+                    .positions = std::vector<Index>(rows)};
+  std::iota(window.positions.begin(), window.positions.end(), 0);
+  for (Index i = 0; i < queries; ++i) {
+    window.query_positions.push_back((i + 1) * rows / queries - 1);
+    window.query_inputs.row(i) = window.inputs.row(window.query_positions[i]);
+  }
+  return window;
+}
+
+// Attention weights on position 0, summed over queries and the heads that share a key head.
+double SinkWeight(const LayerTensors& weights, const ModelShape& shape, int group,
+                  const SinkWindow& window) {
+  const auto project = [&](const Tensor& tensor, int head, const RowMajor& inputs,
+                           const std::vector<Index>& positions) {
+    const RowMajor of_head = HeadWeights(tensor, head, shape.head_dim, 0, shape.hidden);
+    RowMajor rows = inputs * of_head.transpose();
+    Rotate(shape, positions, &rows);
+    return rows;
+  };
+  const double scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
+  const int heads = shape.heads / shape.kv_heads;
+  const RowMajor keys = project(weights.k, group, window.inputs, window.positions);
+  double sum = 0;
+  for (int head = group * heads; head < (group + 1) * heads; ++head) {
+    const RowMajor scores =
+        project(weights.q, head, window.query_inputs, window.query_positions) * keys.transpose();
+    for (Index row = 0; row < scores.rows(); ++row) {
+      sum += FirstWeight(&scores(row, 0), window.query_positions[row] + 1, scale);
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 
 absl::StatusOr<Scores> GateNorm(const ModelTensors& tensors, const ModelShape& shape, int threads) {
@@ -195,45 +246,14 @@ absl::StatusOr<SinkScores> SinkScores::Make(const ModelTensors& tensors, const M
 }
 
 void SinkScores::Add(int layer, std::span<const float> before) {
-  const Index hidden = shape_.hidden, rows = std::ssize(before) / hidden;
-  SKIPSTONE_CHECK(rows >= 1 && rows * hidden == std::ssize(before));
   const LayerTensors& weights = tensors_.layers.at(layer);
-  std::vector<float> norm(hidden);
-  for (Index i = 0; i < hidden; ++i) {
-    norm[i] = ElementAt(weights.attention_norm.data, weights.attention_norm.type, i);
-  }
-  const std::vector<float> normed = RmsNorm(before, norm, shape_.norm_epsilon);
-  const Eigen::Map<const RowMajor> inputs(normed.data(), rows, hidden);
-
-  const Index queries = std::min<Index>(rows, options_.query_rows);
-  std::vector<Index> key_rows(rows), query_rows(queries);
-  std::iota(key_rows.begin(), key_rows.end(), 0);
-  RowMajor query_inputs(queries, hidden);
-  for (Index i = 0; i < queries; ++i) {
-    query_rows[i] = (i + 1) * rows / queries - 1;
-    query_inputs.row(i) = inputs.row(query_rows[i]);
-  }
-
-  const int heads = shape_.heads / shape_.kv_heads;
-  const double scale = 1 / std::sqrt(static_cast<double>(shape_.head_dim));
+  const SinkWindow window = WindowOf(weights, shape_, before, options_.query_rows);
   std::vector<double> sums(shape_.kv_heads);
-  ParallelFor(options_.threads, shape_.kv_heads, [&](int64_t group) {
-    const auto of_head = [&](const Tensor& tensor, const auto& x, int head) -> RowMajor {
-      return x * HeadWeights(tensor, head, shape_.head_dim, 0, hidden).transpose();
-    };
-    RowMajor keys = of_head(weights.k, inputs, static_cast<int>(group));
-    Rotate(shape_, key_rows, &keys);
-    for (int i = 0; i < heads; ++i) {
-      RowMajor q = of_head(weights.q, query_inputs, static_cast<int>(group) * heads + i);
-      Rotate(shape_, query_rows, &q);
-      const RowMajor scores = q * keys.transpose();
-      for (Index row = 0; row < queries; ++row) {
-        sums[group] += FirstWeight(&scores(row, 0), query_rows[row] + 1, scale);
-      }
-    }
+  ParallelFor(options_.threads, std::ssize(sums), [&](int64_t group) {
+    sums[group] = SinkWeight(weights, shape_, static_cast<int>(group), window);
   });
-  for (const double sum : sums) layers_[layer].weight += sum;
-  layers_[layer].rows += queries * shape_.heads;
+  layers_[layer].weight += std::accumulate(sums.begin(), sums.end(), 0.0);
+  layers_[layer].rows += std::ssize(window.query_positions) * shape_.heads;
 }
 
 Scores SinkScores::Get() const {

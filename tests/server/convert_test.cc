@@ -281,7 +281,7 @@ TEST_F(ConvertTest, AppliedSkipListsTheWindows) {
   skip.SkipAttention(3);
   skip.WindowAttention(1, 64);
   skip.WindowAttention(2, 24);
-  const v1::AppliedSkip applied = AppliedSkipOf({"near", skip}, "", "");
+  const v1::AppliedSkip applied = AppliedSkipOf({.name = "near", .skip = skip}, "", "");
   EXPECT_EQ(applied.spec(), "attn:3+win:1/64,2/24");
   EXPECT_EQ(applied.skip_id(), skip.id());
   EXPECT_THAT(applied.layers().attention(), ElementsAre(3));
@@ -301,7 +301,7 @@ TEST_F(ConvertTest, TheLayersOfAnAppliedSkipMeanTheSameSet) {
     v1::Skip skip;
     skip.set_spec(spec);
     const SkipSet set = levels->Choose(skip)->skip;
-    *skip.mutable_layers() = AppliedSkipOf({"", set}, "", "").layers();
+    *skip.mutable_layers() = AppliedSkipOf({.name = "", .skip = set}, "", "").layers();
     EXPECT_EQ(levels->Choose(skip)->skip, set) << spec;
   }
 }

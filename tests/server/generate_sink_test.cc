@@ -30,7 +30,7 @@ class GenerateSinkTest : public testing::Test {
     Admitted admitted;
     admitted.request.skip = Skip(spec);
     admitted.request.labels.level = level;
-    admitted.applied = AppliedSkipOf({level, Skip(spec)}, "e", "a");
+    admitted.applied = AppliedSkipOf({.name = level, .skip = Skip(spec)}, "e", "a");
     sink_ = std::make_unique<GenerateSink>(v1::GenerateRequest(), admitted, *serving_, events_);
   }
   v1::Accepted Accept(const std::string& spec) {

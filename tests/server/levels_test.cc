@@ -179,12 +179,12 @@ TEST(LevelsTest, ChoosesByLevelSpecOrLayers) {
 TEST(LevelsTest, ACeilingContainsTheChoice) {
   const auto levels =
       Levels::Make(WithLevels({{"full", "none"}, {"deep", "attn:last=4"}}), kLayers, kContext);
-  const SkipSet chosen = levels->Find("deep")->skip;
+  const Level chosen = *levels->Find("deep");
   v1::Skip skip;
   EXPECT_EQ(levels->Ceiling(skip, chosen).value(), std::nullopt);
   skip.mutable_adaptive()->set_ceiling_level("deep");
   EXPECT_EQ(levels->Ceiling(skip, chosen).value(), std::nullopt) << "no more than the choice";
-  EXPECT_EQ(levels->Ceiling(skip, SkipSet(kLayers)).value(), chosen);
+  EXPECT_EQ(levels->Ceiling(skip, {.skip = SkipSet(kLayers)}).value(), chosen.skip);
   skip.mutable_adaptive()->set_ceiling_spec("attn:last=5+mlp:7");
   EXPECT_EQ(levels->Ceiling(skip, chosen).value()->ToString(), "attn:3-7+mlp:7");
   skip.mutable_adaptive()->set_ceiling_spec("attn:last=3+mlp:7");
@@ -198,7 +198,7 @@ TEST(LevelsTest, ACeilingContainsTheChoice) {
 TEST(LevelsTest, ACeilingKeepsTheWindowsOfTheChoice) {
   const auto levels =
       Levels::Make(WithLevels({{"full", "none"}, {"near", "win:6-7/64+mlp:7"}}), kLayers, kContext);
-  const SkipSet chosen = levels->Find("near")->skip;
+  const Level chosen = *levels->Find("near");
   const auto ceiling = [&](const std::string& spec) {
     v1::Skip skip;
     skip.mutable_adaptive()->set_ceiling_spec(spec);
@@ -226,7 +226,7 @@ TEST(LevelsTest, ACeilingNamesTheLayerThatItWouldTakeBack) {
       Levels::Make(WithLevels({{"full", "none"}, {"deep", "attn:last=4"}}), kLayers, kContext);
   v1::Skip skip;
   skip.mutable_adaptive()->set_ceiling_spec("attn:4,6-7+win:5/64");
-  EXPECT_THAT(std::string(levels->Ceiling(skip, levels->Find("deep")->skip).status().message()),
+  EXPECT_THAT(std::string(levels->Ceiling(skip, *levels->Find("deep")).status().message()),
               HasSubstr("the attention of layer 5 goes from skipped to a window of 64 tokens"));
 }
 
