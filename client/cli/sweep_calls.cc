@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "client/cli/load_runner.h"
 
@@ -97,7 +98,7 @@ absl::StatusOr<SweepResult> SweepCalls::MeasureSpeed(int run, const SweptSkip& s
   PromptTokens tokens{.vocab_size = plan_.model.vocab_size()};
   if (plan_.model.has_bos_token_id()) tokens.bos_token_id = plan_.model.bos_token_id();
   v1::GenerateRequest request = MakeLoadRequest(planned, swept.skip, tokens);
-  request.set_cache_salt(absl::StrFormat("%s-%d-%s", salt_, run, swept.spec).substr(0, 256));
+  request.set_cache_salt(absl::StrFormat("%s-%d-%016x", salt_, run, Fnv1a64(swept.name)));
   SKIPSTONE_ASSIGN_OR_RETURN(const v1::GenerateResponse response,
                              client_.Generate(request, options_));
   if (response.outputs().empty()) return absl::InternalError("there is no output");

@@ -24,9 +24,8 @@ class SweepJournal {
   // last line that was not finished is cut off. Errors: ALREADY_EXISTS without `resume`;
   // FAILED_PRECONDITION if the file is of another header, naming what differs; DATA_LOSS for a
   // line that is no result; those of the file system.
-  static absl::StatusOr<SweepJournal> Open(const std::string& path,
-                                           const nlohmann::json& header, bool resume,
-                                           SweepResults& results);
+  static absl::StatusOr<SweepJournal> Open(const std::string& path, const nlohmann::json& header,
+                                           bool resume, SweepResults& results);
 
   // In the file when it returns.
   absl::Status Append(const SweepKey& key, const SweepResult& result);

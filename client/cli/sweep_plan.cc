@@ -45,6 +45,11 @@ absl::Status ResolveSkips(const Client& client, const CallOptions& options,
   const auto& levels = plan.model.levels();
   if (texts.empty()) {
     for (const v1::Level& level : levels) texts.push_back(level.name());
+    if (texts.size() < 2) {
+      return absl::InvalidArgumentError(
+          "--skips: the server offers no levels to compare; name some, such as "
+          "'attn:last=25%;attn:last=50%'");
+    }
   }
   for (const std::string& text : texts) {
     SKIPSTONE_ASSIGN_OR_RETURN(SweptSkip swept, Resolve(client, options, text));

@@ -48,7 +48,8 @@ struct SweepPlan {
 
 // Asks the server for its model, for the canonical form of each of `skips` (empty: its levels) and
 // for the ids of the texts. The full model is put first if it is not among them. Errors: those of
-// the calls, naming the skip or the file; INVALID_ARGUMENT for a text without a whole window.
+// the calls, naming the skip or the file; INVALID_ARGUMENT for a text without a whole window, and
+// without `skips` for a server of a single level.
 absl::StatusOr<SweepPlan> MakeSweepPlan(const Client& client, const CallOptions& options,
                                         const std::vector<std::string>& skips, SweepFiles files,
                                         const SweepSettings& settings);

@@ -72,7 +72,6 @@ std::vector<const Result*> ResultsOf(const SweepResults& results, SweepTask task
 
 nlohmann::json ToJson(const SweepKey& key, const SweepResult& result);
 // INVALID_ARGUMENT if it is none. Numbers are read back as they were.
-absl::StatusOr<std::pair<SweepKey, SweepResult>> SweepResultFromJson(
-    const nlohmann::json& json);
+absl::StatusOr<std::pair<SweepKey, SweepResult>> SweepResultFromJson(const nlohmann::json& json);
 
 }  // namespace skipstone::client

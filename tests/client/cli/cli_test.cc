@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "tests/client/cli/run_skipstone.h"
 #include "tests/client/scripted_server.h"
+#include "tests/support/paths.h"
 #include "tests/support/temp_dir.h"
 
 namespace skipstone::client {
@@ -25,6 +26,7 @@ const std::map<std::string, std::vector<std::string>> kCommands = {
     {"detokenize", {"--ids=1,2"}},
     {"info", {}},
     {"bench", {"--requests", "1"}},
+    {"sweep", {"--text", SourceDir() + "/models/demo/valid.txt"}},
 };
 
 std::vector<std::string> CommandLine(const std::string& command,

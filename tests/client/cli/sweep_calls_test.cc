@@ -1,6 +1,7 @@
 #include "client/cli/sweep_calls.h"
 
 #include <cmath>
+#include <functional>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -41,55 +42,96 @@ class SweepCallsTest : public testing::Test {
   SweepSettings settings_ = {.window = 4, .max_tokens = 6};
 };
 
-TEST_F(SweepCallsTest, AWindowsTokensAreSummed) {
+TEST_F(SweepCallsTest, AWindowIsScoredUnderItsSkip) {
   files_.text = "1 2 3 4 5 6 7 8";
   for (const auto& [skip, spec] : {std::pair(0, "none"), {1, kHalf}}) {
     const auto result = Measure<TextResult>({SweepTask::kText, 1, skip});
-    const Ids window = {5, 6, 7, 8};
     EXPECT_EQ(result.sums.tokens, 3);
-    EXPECT_NEAR(result.sums.nll, -FakeLogprobSum(window, spec), 1e-5);
-    double brier = 0;
-    for (size_t i = 1; i < 4; ++i) {
-      const std::span before(window.data(), i);
-      const int32_t likeliest = FakeToken(before, FakeSkip(spec), 100);
-      EXPECT_EQ(result.likeliest[i - 1], likeliest);
-      const double confidence = std::exp(FakeLogprob(before, FakeSkip(spec), likeliest));
-      brier += std::pow(confidence - (likeliest == window[i]), 2);
-    }
-    EXPECT_NEAR(result.sums.brier, brier, 1e-5);
+    EXPECT_NEAR(result.sums.nll, -FakeLogprobSum({5, 6, 7, 8}, spec), 1e-5);
   }
 }
 
-TEST_F(SweepCallsTest, ChoicesFollowTheQuestion) {
+// Measures against a server that scores so.
+template <class Result>
+Result Scripted(const SweepPlan& plan, const SweepKey& key,
+                std::function<void(const v1::ScoreRequest&, v1::ScoreResponse&)> score) {
   ScriptedServer server;
-  server.Answer<v1::ScoreRequest, v1::ScoreResponse>([](const auto& request, auto& response) {
-    for (const v1::ScoreItem& item : request.items()) {
-      EXPECT_EQ(item.prompt().text(), "Question: why?\nAnswer:");
-      response.add_results()->set_logprob_sum(-1.0 * item.continuation().text().size());
-    }
-    EXPECT_EQ(request.skip().level(), "half");
-  });
+  server.Answer<v1::ScoreRequest, v1::ScoreResponse>(std::move(score));
+  const Client client(server.address());
+  const CallOptions options;
+  const auto result = SweepCalls(client, options, plan).Measure(key);
+  EXPECT_TRUE(result.ok()) << result.status();
+  return result.ok() ? std::get<Result>(*result) : Result();
+}
+
+TEST(SweepCallsScriptedTest, ConfidenceIsTheLikeliestTokens) {
+  SweepPlan plan;
+  plan.skips.resize(1);
+  plan.windows.resize(1);
+  const auto result =
+      Scripted<TextResult>(plan, {SweepTask::kText, 0, 0}, [](const auto& request, auto& response) {
+        EXPECT_EQ(request.top_logprobs(), 1);
+        v1::ScoreResult& scored = *response.add_results();
+        for (const auto& [id, likeliest] : {std::pair(5, 5), {6, 9}}) {
+          v1::Token& token = *scored.add_tokens();
+          token.set_id(id);
+          token.set_logprob(std::log(id == likeliest ? 0.5f : 0.125f));
+          token.add_top()->set_id(likeliest);
+          token.mutable_top(0)->set_logprob(std::log(0.5f));
+        }
+      });
+  EXPECT_THAT(result.likeliest, testing::ElementsAre(5, 9));
+  EXPECT_EQ(result.sums.tokens, 2);
+  EXPECT_NEAR(result.sums.nll, std::log(16), 1e-6);
+  EXPECT_NEAR(result.sums.brier, 0.25 + 0.25, 1e-6);
+  EXPECT_EQ(result.sums.bins[7].tokens, 2);
+  EXPECT_EQ(result.sums.bins[7].correct, 1);
+}
+
+TEST(SweepCallsScriptedTest, ChoicesFollowTheQuestion) {
   SweepPlan plan;
   plan.files.choices = {{1, "Question: why?", {"so", "because"}, 1}};
   plan.skips = {{.name = "half"}};
   plan.skips[0].skip.set_level("half");
-  const Client client(server.address());
-  const CallOptions options;
-  const auto result = SweepCalls(client, options, plan).Measure({SweepTask::kChoices, 0, 0});
-  ASSERT_TRUE(result.ok()) << result.status();
+  const auto result = Scripted<ChoicesResult>(
+      plan, {SweepTask::kChoices, 0, 0}, [](const auto& request, auto& response) {
+        for (const v1::ScoreItem& item : request.items()) {
+          EXPECT_EQ(item.prompt().text(), "Question: why?\nAnswer:");
+          response.add_results()->set_logprob_sum(-1.0 * item.continuation().text().size());
+        }
+        EXPECT_EQ(request.skip().level(), "half");
+      });
   // With the blank in front.
-  EXPECT_THAT(std::get<ChoicesResult>(*result).loglikelihood, testing::ElementsAre(-3, -8));
+  EXPECT_THAT(result.loglikelihood, testing::ElementsAre(-3, -8));
 }
 
-TEST_F(SweepCallsTest, LastWordsAreMetIfGreedyDecodingGivesThem) {
-  const Ids context = {1, 2, 3};
-  const Ids word = FakeOutput(context, kHalf, 2);
-  files_.last_words = {{1, "1 2 3", FakeText(word)}};
-  EXPECT_TRUE(Measure<LastWordResult>({SweepTask::kLastWords, 0, 1}).greedy);
-  const auto full = Measure<LastWordResult>({SweepTask::kLastWords, 0, 0});
-  EXPECT_FALSE(full.greedy);
-  const Ids all = {1, 2, 3, word[0], word[1]};
-  EXPECT_NEAR(full.logprob, FakeLogprobSum(all, "none") - FakeLogprobSum({1, 2, 3}, "none"), 1e-5);
+TEST(SweepCallsScriptedTest, LastWordsAreMetIfGreedyDecodingGivesThem) {
+  SweepPlan plan;
+  plan.files.last_words = {{1, "He said", " yes"}, {2, "He said", " no"}};
+  plan.skips.resize(1);
+  for (const int item : {0, 1}) {
+    const auto result = Scripted<LastWordResult>(
+        plan, {SweepTask::kLastWords, item, 0}, [](const auto& request, auto& response) {
+          EXPECT_EQ(request.items(0).prompt().text(), "He said");
+          response.add_results()->set_greedy(request.items(0).continuation().text() == " yes");
+          response.mutable_results(0)->set_logprob_sum(-2.5);
+        });
+    EXPECT_EQ(result.greedy, item == 0);
+    EXPECT_EQ(result.logprob, -2.5);
+  }
+}
+
+TEST(SweepCallsScriptedTest, AnswersThatLackItemsAreErrors) {
+  ScriptedServer server;
+  server.Answer<v1::ScoreRequest, v1::ScoreResponse>([](const auto&, auto&) {});
+  SweepPlan plan;
+  plan.skips.resize(1);
+  plan.files.last_words = {{1, "He said", " yes"}};
+  const Client client(server.address());
+  const CallOptions options;
+  EXPECT_EQ(
+      SweepCalls(client, options, plan).Measure({SweepTask::kLastWords, 0, 0}).status().code(),
+      absl::StatusCode::kInternal);
 }
 
 TEST_F(SweepCallsTest, ContinuationsAreScoredByTheFullModel) {
@@ -119,11 +161,12 @@ TEST_F(SweepCallsTest, TimesAreTheServersAndNoPrefixIsCached) {
 }
 
 TEST_F(SweepCallsTest, ErrorsNameItemAndSkip) {
-  files_.choices = {{7, "1 2", {"3", "4"}, 0}};  // the fake's texts are numbers, "Answer:" is none
+  files_.choices = {{7, "1 2", {"3", " "}, 0}};
   const auto result = TryMeasure({SweepTask::kChoices, 0, 1});
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(result.status().message()),
-              AllOf(HasSubstr("--choices line 7, skip attn:2-3: "), HasSubstr("items[0]")));
+              AllOf(HasSubstr("--choices line 7, skip attn:2-3: "), HasSubstr("items[1]"),
+                    HasSubstr("no token to score")));
 }
 
 TEST_F(SweepCallsTest, TextsOfNoTokensAreErrors) {

@@ -59,7 +59,6 @@ class SweepCommandTest : public testing::Test {
     prompts_ = dir_.Write("prompts", "1 2 3\n4 5 6\n7 8\n");
   }
 
-  // All but --choices, whose "Answer:" is no number.
   std::vector<std::string> All(const std::string& out) const {
     return {"--text=" + text_,
             "--window=5",
@@ -110,13 +109,15 @@ TEST_F(SweepCommandTest, NumbersAreThoseOfTheModel) {
     EXPECT_EQ(row["skip"], spec);
   }
   EXPECT_EQ(rows[0]["name"], "full");
-  EXPECT_EQ(rows[0]["last_words"], 0.5);
+  // The fake does not say what is likeliest where it scores.
+  EXPECT_EQ(rows[0]["last_words"], 0);
+  EXPECT_EQ(rows[0]["recall"]["value"], 0);
   EXPECT_EQ(rows[0]["retention"], json({{"value", 1}, {"low", 1}, {"high", 1}}));
   EXPECT_LT(rows[1]["retention"]["value"].get<double>(), 1);
   EXPECT_EQ(rows[1]["pages"], 0.5);
   EXPECT_GT(rows[1]["decode_ms"].get<double>(), 0);
   EXPECT_TRUE(rows[1]["kl"].is_null());
-  EXPECT_TRUE(rows[1]["accuracy"].is_null());
+  EXPECT_TRUE(rows[1]["accuracy"].is_null());  // there were no choices
 }
 
 TEST_F(SweepCommandTest, TheReportIsPrintedAndWritten) {
@@ -124,8 +125,9 @@ TEST_F(SweepCommandTest, TheReportIsPrintedAndWritten) {
   const CliResult result = Sweep(server, All("out"));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out, ReadAll(dir_.path() + "/out/report.txt"));
-  EXPECT_THAT(result.out, AllOf(HasSubstr("perplexity"), HasSubstr("last words %"),
-                                HasSubstr("retention %"), HasSubstr("decode ms/token")));
+  EXPECT_THAT(result.out,
+              AllOf(HasSubstr("perplexity"), HasSubstr("last words %"), HasSubstr("acc_norm %"),
+                    HasSubstr("retention %"), HasSubstr("decode ms/token")));
   EXPECT_EQ(json::parse(ReadAll(dir_.path() + "/out/report.json"))["rows"].size(), 3);
   EXPECT_THAT(ReadAll(dir_.path() + "/out/report.html"), HasSubstr("<svg"));
   EXPECT_THAT(result.err, HasSubstr("report.html"));
@@ -320,7 +322,7 @@ TEST_F(SweepCommandTest, ServersThatAreNotThereAreErrors) {
 }
 
 TEST_F(SweepCommandTest, FoldersThatCannotBeWrittenAreErrors) {
-  FakeServer server;
+  FakeServer server({.yaml = kLevels});
   const CliResult result = Sweep(server, {"--text=" + text_, "--window=5", "--out=" + text_});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("--out"));

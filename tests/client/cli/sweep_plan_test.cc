@@ -50,6 +50,13 @@ TEST(SweepPlanTest, TheFullModelIsAddedByItsNameWhereItHasOne) {
   EXPECT_THAT(Names(*plan), ElementsAre("full = none", "half = attn:2-3"));
 }
 
+TEST(SweepPlanTest, AServerOfOneLevelNeedsSkips) {
+  FakeServer server;
+  const auto plan = Plan(server, {});
+  EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(plan.status().message()), HasSubstr("--skips"));
+}
+
 TEST(SweepPlanTest, SkipsThatAreNoneAreNamed) {
   FakeServer server({.yaml = kLevels});
   const auto unknown = Plan(server, {"none", "quarter"});
@@ -63,29 +70,30 @@ TEST(SweepPlanTest, SkipsThatAreNoneAreNamed) {
 
 TEST(SweepPlanTest, TextIsCutIntoWholeWindows) {
   FakeServer server;
-  const auto plan = Plan(server, {}, {.text = "1 2 3 4 5 6 7 8"}, {.window = 3});
+  const auto plan = Plan(server, {"none"}, {.text = "1 2 3 4 5 6 7 8"}, {.window = 3});
   ASSERT_TRUE(plan.ok()) << plan.status();
   ASSERT_EQ(plan->windows.size(), 2);
   EXPECT_THAT(plan->windows[1].prompt().token_ids().ids(), ElementsAre(4, 5, 6));
-  EXPECT_EQ(Plan(server, {}, {.text = "1 2 3 4 5 6"}, {.window = 3, .items = 1})->windows.size(),
-            1);
+  EXPECT_EQ(
+      Plan(server, {"none"}, {.text = "1 2 3 4 5 6"}, {.window = 3, .items = 1})->windows.size(),
+      1);
 }
 
 TEST(SweepPlanTest, LengthsAreCutToTheContext) {
   FakeServer server;  // of 64
   std::string text;
   for (int i = 0; i < 64; ++i) text += "7 ";
-  const auto plan = Plan(server, {}, {.text = text});
+  const auto plan = Plan(server, {"none"}, {.text = text});
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->windows[0].prompt().token_ids().ids_size(), 64);
   EXPECT_EQ(plan->settings.speed_tokens, 32);
-  EXPECT_EQ(Plan(server, {}, {}, {.max_tokens = 1000})->settings.speed_tokens, 1);
+  EXPECT_EQ(Plan(server, {"none"}, {}, {.max_tokens = 1000})->settings.speed_tokens, 1);
 }
 
 TEST(SweepPlanTest, ATextBelowAWindowIsAnError) {
   FakeServer server;
-  for (const std::string& text : {"5", "1 2 3 4 5 6 7 8 9"}) {
-    const auto plan = Plan(server, {}, {.text = text}, {.window = 10});
+  for (const char* text : {"5", "1 2 3 4 5 6 7 8 9"}) {
+    const auto plan = Plan(server, {"none"}, {.text = text}, {.window = 10});
     EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(plan.status().message()),
                 AllOf(HasSubstr("--text"), HasSubstr("a window of 10")));
@@ -94,7 +102,7 @@ TEST(SweepPlanTest, ATextBelowAWindowIsAnError) {
 
 TEST(SweepPlanTest, PromptsThatCannotBeTokenisedAreNamed) {
   FakeServer server;
-  const auto plan = Plan(server, {}, {.prompts = {{1, "1 2"}, {4, "1 \xff"}}});
+  const auto plan = Plan(server, {"none"}, {.prompts = {{1, "1 2"}, {4, "1 \xff"}}});
   EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(plan.status().message()), HasSubstr("--prompts line 4"));
 }
