@@ -14,10 +14,13 @@ COPY base/ base/
 COPY engine/ engine/
 COPY client/ client/
 COPY server/ server/
+COPY tools/bench/ tools/bench/
+COPY tools/calibrate/ tools/calibrate/
 RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset release && \
-    cmake --build --preset release --target skipstone-server skipstone && \
-    strip build/release/bin/skipstone-server build/release/bin/skipstone
+    cmake --build --preset release --target skipstone-server skipstone skipstone-calibrate && \
+    strip build/release/bin/skipstone-server build/release/bin/skipstone \
+      build/release/bin/skipstone-calibrate
 
 FROM debian:bookworm-slim
 ARG VERSION=0.1.0
@@ -32,6 +35,7 @@ RUN --mount=type=bind,source=scripts/install_deps.sh,target=/tmp/install_deps.sh
 COPY models/demo/ /models/demo/
 COPY --from=build /src/build/release/bin/skipstone-server \
                   /src/build/release/bin/skipstone \
+                  /src/build/release/bin/skipstone-calibrate \
                   /usr/local/bin/
 # Any id will do, it needs no entry in /etc/passwd; a number lets Kubernetes verify runAsNonRoot.
 USER 65532:65532

@@ -29,10 +29,13 @@ COPY base/ base/
 COPY engine/ engine/
 COPY client/ client/
 COPY server/ server/
+COPY tools/bench/ tools/bench/
+COPY tools/calibrate/ tools/calibrate/
 RUN --mount=type=cache,target=/root/.cache/ccache \
     cmake --preset cuda -DSKIPSTONE_TESTS=OFF && \
-    cmake --build --preset cuda --target skipstone-server skipstone && \
-    strip build/cuda/bin/skipstone-server build/cuda/bin/skipstone
+    cmake --build --preset cuda --target skipstone-server skipstone skipstone-calibrate && \
+    strip build/cuda/bin/skipstone-server build/cuda/bin/skipstone \
+      build/cuda/bin/skipstone-calibrate
 # The libraries that the server links or opens; the driver (libcuda) comes from the host.
 RUN mkdir /runtime && cd /usr/local/cuda/lib64 && \
     cp -a libcudart.so.13* libcublasLt.so.13* /runtime/
@@ -54,6 +57,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY models/demo/ /models/demo/
 COPY --from=build /src/build/cuda/bin/skipstone-server \
                   /src/build/cuda/bin/skipstone \
+                  /src/build/cuda/bin/skipstone-calibrate \
                   /usr/local/bin/
 # Any id will do, it needs no entry in /etc/passwd; a number lets Kubernetes verify runAsNonRoot.
 USER 65532:65532
