@@ -126,7 +126,7 @@ class DockerfileTest(unittest.TestCase):
         (installed,) = [s for origin, s, to in copies(stages[-1]) if to == "/usr/local/bin/"]
         self.assertEqual(installed, [f"/src/build/{preset}/bin/{name}" for name in built])
         self.assertEqual(set(built), {"skipstone-server", "skipstone", "skipstone-calibrate"})
-        lists = "".join((SOURCE / f / "CMakeLists.txt").read_text() for f in ("server", "client"))
+        lists = "".join((SOURCE / f / "CMakeLists.txt").read_text() for f in ("server", "client", "tools/calibrate"))
         for name in built:
             self.assertIn(f"add_executable({name} ", lists)
 

@@ -54,7 +54,7 @@ class CalibrateTest : public testing::Test {
 TEST_F(CalibrateTest, WritesLevelsThatTheServerCanLoad) {
   ASSERT_EQ(Run(Options("levels.yaml")).message(), "");
   const LevelsFile file = ReadLevelsFile(dir_.path() + "/levels.yaml").value();
-  EXPECT_EQ(file.num_layers, 8);
+  EXPECT_EQ(file.num_layers, 12);
   bool some_maps = false;
   for (const CalibratedLevel& level : file.levels) {
     ASSERT_TRUE(level.quality) << level.name;
@@ -66,7 +66,7 @@ TEST_F(CalibrateTest, WritesLevelsThatTheServerCanLoad) {
     some_maps = some_maps || level.skip.HasMaps();
   }
   EXPECT_TRUE(some_maps);
-  EXPECT_THAT(ReadAll(dir_.path() + "/levels.html"), testing::HasSubstr("attn-4"));
+  EXPECT_THAT(ReadAll(dir_.path() + "/levels.html"), testing::HasSubstr("attn-6"));
   EXPECT_THAT(out_.str(), testing::HasSubstr("none"));
   EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/levels.yaml.journal"));
 }
@@ -141,7 +141,12 @@ TEST_F(CalibrateTest, BadInputsAreRefusedByName) {
   EXPECT_THAT(error([&](O& o) { o.second_text = {one}; }), testing::HasSubstr("one.txt"));
   EXPECT_THAT(error([](O& o) { o.window = 1 << 20; }), testing::Not(testing::IsEmpty()));
   EXPECT_THAT(error([](O& o) { o.last_words = "/nowhere"; }), testing::HasSubstr("/nowhere"));
-  EXPECT_THAT(error([](O& o) { o.save_pages = 1; o.widths = "16"; }), testing::HasSubstr("sav"));
+  // MLPs hold no pages.
+  EXPECT_THAT(error([](O& o) {
+                o.save_pages = 0.5;
+                o.sublayers = "mlp";
+              }),
+              testing::HasSubstr("to be saved"));
   EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/x.yaml"));
 }
 
