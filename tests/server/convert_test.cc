@@ -10,6 +10,7 @@
 #include "google/protobuf/descriptor.h"
 #include "gtest/gtest.h"
 #include "tests/server/set_field.h"
+#include "tests/support/test_levels.h"
 
 namespace skipstone::server {
 namespace {
@@ -290,6 +291,20 @@ TEST_F(ConvertTest, AppliedSkipListsTheWindows) {
   EXPECT_EQ(applied.layers().windowed(0).tokens(), 64u);
   EXPECT_EQ(applied.layers().windowed(1).layer(), 2u);
   EXPECT_EQ(applied.layers().windowed(1).tokens(), 24u);
+}
+
+TEST_F(ConvertTest, AppliedSkipTellsTheMaps) {
+  TestLevels levels(1, 4, 8);
+  const SkipSet skip = levels.Add("a", "attn:3", "f", "rank=2").skip;
+  const v1::AppliedSkip applied =
+      AppliedSkipOf({.name = "a", .skip = skip, .compensation = "rank=2"}, "", "");
+  const std::string hash = applied.compensation().hash();
+  EXPECT_EQ(applied.compensation().name(), "rank=2");
+  EXPECT_EQ(hash.size(), 16u);
+  EXPECT_EQ(applied.spec(), "attn:3@" + hash);
+  EXPECT_EQ(applied.skip_id(), skip.id()) << "of the text with the hash";
+  EXPECT_NE(applied.skip_id(), skip.WithoutMaps().id());
+  EXPECT_FALSE(AppliedSkipOf({.name = "a", .skip = skip.WithoutMaps()}, "", "").has_compensation());
 }
 
 // What a server reports can be sent back.

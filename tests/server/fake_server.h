@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -42,6 +43,7 @@ struct FakeServerOptions {
   Duration step_time{};                              // that the device takes
   bool serve = true;                                 // false: as while a model loads, until Serve
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;  // default: synthetic
+  std::optional<LevelsFile> levels_file = {};
 };
 
 // True once `condition` holds; false if it does not within a time that no machine needs.
@@ -181,6 +183,7 @@ inline ServedModel FakeServer::Model() {
                         }});
   runner_ = runner.get();
   model.runner = std::move(runner);
+  model.levels_file = o.levels_file;
   model.tokenizer = o.tokenizer;
   if (!model.tokenizer) model.tokenizer = MakeSyntheticTokenizer(o.vocab);
   return model;

@@ -14,13 +14,13 @@ namespace skipstone::server {
 
 class FakeServing {
  public:
-  explicit FakeServing(const std::string& yaml) {
+  explicit FakeServing(const std::string& yaml, const LevelsFile* file = nullptr) {
     constexpr int kLayers = 4;
     constexpr int kContext = 64;
     ServerConfig config;
     const absl::Status status = ReadConfigText(yaml, "test.yaml", config);
     EXPECT_TRUE(status.ok()) << status;
-    auto levels = Levels::Make(config, kLayers, kContext);
+    auto levels = Levels::Make(config, kLayers, kContext, file);
     EXPECT_TRUE(levels.ok()) << levels.status();
     auto experiments = Experiments::Make(config, *levels);
     EXPECT_TRUE(experiments.ok()) << experiments.status();

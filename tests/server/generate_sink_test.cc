@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "server/convert.h"
 #include "tests/server/fake_serving.h"
+#include "tests/support/test_levels.h"
 
 namespace skipstone::server {
 namespace {
@@ -85,6 +86,34 @@ TEST_F(GenerateSinkTest, FinishedReportsTheRangesOfTokensIfLayersWereShed) {
     EXPECT_EQ(applied.level() + " " + applied.spec(), expected[i].second);
     EXPECT_EQ(applied.arm(), "a");
   }
+}
+
+TEST_F(GenerateSinkTest, ASetWithMapsIsTheLevelThatHasThem) {
+  TestLevels levels(7, 4, 8);
+  const SkipSet small = levels.Add("small", "attn:3", "f", "bias").skip;
+  const SkipSet large = levels.Add("large", "attn:1-3", "f", "diag").skip;
+  SkipSet between = small;
+  between.SkipAttention(2);
+  between.TakeMapsAbove(1, large);
+  FakeServing serving("levels: {full: none, plain: 'attn:3'}", &levels.file);
+  Admitted admitted;
+  admitted.request.skip = small;
+  admitted.applied = AppliedSkipOf((*serving).levels.Find("small").value(), "", "");
+  GenerateSink sink(v1::GenerateRequest(), admitted, *serving, events_);
+  sink.OnAccepted({.prompt_tokens = 3, .skip = small});
+  const v1::Accepted accepted = events_.events.back().accepted();
+  EXPECT_FALSE(accepted.browned_out());
+  EXPECT_EQ(accepted.applied_skip().compensation().name(), "bias");
+  sink.OnFinished({.applied = {{0, small}, {5, between}, {9, large}, {11, small.WithoutMaps()}}});
+  const v1::Finished finished = events_.events.back().finished();
+  std::vector<std::string> applied;
+  for (const v1::AppliedRange& range : finished.applied()) {
+    const v1::AppliedSkip& skip = range.applied_skip();
+    applied.push_back(skip.level() + ":" + skip.compensation().name());
+    EXPECT_EQ(skip.spec().ends_with("@" + skip.compensation().hash()), skip.has_compensation());
+  }
+  EXPECT_EQ(applied, (std::vector<std::string>{"small:bias", "custom:", "large:diag", "plain:"}));
+  EXPECT_TRUE(finished.applied(1).applied_skip().has_compensation()) << "of two levels";
 }
 
 TEST_F(GenerateSinkTest, TheEndIsPassedOn) {

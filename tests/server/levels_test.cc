@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/test_levels.h"
 
 namespace skipstone::server {
 namespace {
@@ -240,6 +241,135 @@ TEST(LevelsTest, NamesASetByItsLevel) {
   EXPECT_EQ(levels->LevelOf(skip).skip, skip);
   skip.SkipAttention(6);
   EXPECT_EQ(levels->LevelOf(skip).name, "deep");
+}
+
+// Two families on 8 layers: a suffix with maps and a plain one beside it, and a free set.
+class LevelsFileLevelsTest : public testing::Test {
+ protected:
+  LevelsFileLevelsTest() : levels_(7, kLayers, 4) {
+    levels_.Add("small-diag", "attn:last=2", "suffix", "diag").quality = TestQuality(0.25);
+    levels_.Add("large-diag", "attn:last=4", "suffix", "diag");
+    levels_.Add("small", "attn:last=2", "suffix").quality = TestQuality(0.5);
+    levels_.file.levels[0].decode_ms_saved = 1.5;
+    levels_.file.levels[0].sheds_to_identity = true;
+  }
+  absl::StatusOr<Levels> Make(const ServerConfig& config) const {
+    return Levels::Make(config, kLayers, kContext, &levels_.file);
+  }
+  std::string ErrorOf(const ServerConfig& config) const {
+    const auto levels = Make(config);
+    EXPECT_TRUE(absl::IsInvalidArgument(levels.status())) << levels.status();
+    return std::string(levels.status().message());
+  }
+
+  TestLevels levels_;
+};
+
+TEST_F(LevelsFileLevelsTest, JoinThoseOfTheConfiguration) {
+  ServerConfig config = WithLevels({{"full", "none"}, {"own", "attn:7"}});
+  config.default_level = "small-diag";
+  const auto levels = Make(config);
+  ASSERT_TRUE(levels.ok()) << levels.status();
+  std::vector<std::string> names;
+  for (const Level& level : levels->all()) names.push_back(level.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"full", "own", "small-diag", "large-diag", "small"}));
+  const Level& level = levels->default_level();
+  EXPECT_EQ(level.name, "small-diag");
+  EXPECT_EQ(level.skip, levels_.file.levels[0].skip) << "with its maps";
+  EXPECT_TRUE(level.skip.HasMaps());
+  EXPECT_EQ(level.compensation, "diag");
+  EXPECT_EQ(level.family, "suffix");
+  EXPECT_TRUE(level.sheds_to_identity);
+  EXPECT_EQ(level.quality->kl.value, 0.25);
+  EXPECT_EQ(level.decode_ms_saved, 1.5);
+  EXPECT_EQ(levels->Find("own")->family, "");
+  EXPECT_EQ(levels->LevelOf(level.skip).name, "small-diag");
+  EXPECT_EQ(levels->LevelOf(level.skip.WithoutMaps()).name, "small") << "other maps, another level";
+}
+
+TEST_F(LevelsFileLevelsTest, ANameInBothIsAnError) {
+  EXPECT_THAT(ErrorOf(WithLevels({{"full", "none"}, {"small", "attn:7"}})),
+              HasSubstr("the level 'small' stands in the configuration and in the levels file"));
+}
+
+TEST_F(LevelsFileLevelsTest, ThePolicyBoundsThem) {
+  EXPECT_THAT(ErrorOf(WithLevels({{"full", "none"}}, "3")),
+              HasSubstr("level large-diag of the levels file: 4 attention sublayers are skipped"));
+}
+
+TEST_F(LevelsFileLevelsTest, AnotherNumberOfLayersIsAnError) {
+  const auto levels = Levels::Make(WithLevels({{"full", "none"}}), 9, kContext, &levels_.file);
+  EXPECT_THAT(std::string(levels.status().message()),
+              HasSubstr("the levels file is of a model of 8 layers, this one has 9"));
+}
+
+TEST_F(LevelsFileLevelsTest, ASpecTakesTheMapsThatItNames) {
+  const auto levels = Make(WithLevels({{"full", "none"}, {"mine", "attn:last=25%@diag"}}));
+  ASSERT_TRUE(levels.ok()) << levels.status();
+  const Level mine = *levels->Find("mine");
+  EXPECT_EQ(mine.skip, levels_.file.levels[0].skip);
+  EXPECT_EQ(mine.compensation, "diag");
+  EXPECT_EQ(mine.quality->kl.value, 0.25) << "what was measured is of the set, not of its name";
+  EXPECT_EQ(Make(WithLevels({{"full", "none"}, {"p", "attn:6-7"}}))->Find("p")->quality->kl.value,
+            0.5);
+  const auto error = [&](const std::string& spec) {
+    return ErrorOf(WithLevels({{"full", "none"}, {"mine", spec}}));
+  };
+  EXPECT_THAT(error("attn:7@diag"),
+              StartsWith("levels.mine: the levels file has no level attn:7@diag; with maps it has: "
+                         "attn:6-7@diag, attn:4-7@diag"));
+  EXPECT_THAT(error("attn:6-7@bias"), HasSubstr("no level attn:6-7@bias"));
+  EXPECT_THAT(error("attn:6-7@"), HasSubstr("no level attn:6-7@;"));
+  EXPECT_THAT(error("attn:6-9@diag"), HasSubstr("the model has 8 layers"));
+  levels_.Add("again", "attn:6-7", "other", "diag");
+  EXPECT_THAT(
+      error("attn:6-7@diag"),
+      HasSubstr("the levels small-diag and again of the levels file are both attn:6-7@diag: "
+                "name one of them"));
+  const auto without =
+      Levels::Make(WithLevels({{"full", "none"}, {"mine", "attn:7@diag"}}), kLayers, kContext);
+  EXPECT_THAT(std::string(without.status().message()),
+              StartsWith("levels.mine: '@diag' names maps of a levels file, and there is none"));
+}
+
+TEST_F(LevelsFileLevelsTest, ACustomSetHasNoMaps) {
+  const auto levels = Make(WithLevels({{"full", "none"}}));
+  for (const std::string& spec :
+       {std::string("attn:6-7@diag"), levels_.file.levels[0].skip.ToString()}) {
+    v1::Skip skip;
+    skip.set_spec(spec);
+    const auto chosen = levels->Choose(skip);
+    EXPECT_TRUE(absl::IsInvalidArgument(chosen.status()));
+    EXPECT_THAT(std::string(chosen.status().message()),
+                StartsWith("skip.spec: a set of the request's own has no maps"));
+    skip.mutable_adaptive()->set_ceiling_spec(spec);
+    EXPECT_THAT(std::string(levels->Ceiling(skip, levels->default_level()).status().message()),
+                StartsWith("skip.adaptive.ceiling_spec: a set of the request's own has no maps"));
+  }
+}
+
+TEST_F(LevelsFileLevelsTest, ACeilingMayHaveMaps) {
+  const auto levels = Make(WithLevels({{"full", "none"}}));
+  const Level small = *levels->Find("small-diag");
+  const Level large = *levels->Find("large-diag");
+  v1::Skip skip;
+  skip.mutable_adaptive()->set_ceiling_level("large-diag");
+  EXPECT_EQ(levels->Ceiling(skip, small).value(), large.skip);
+  EXPECT_EQ(levels->Ceiling(skip, large).value(), std::nullopt);
+  skip.mutable_adaptive()->set_ceiling_level("small");
+  EXPECT_EQ(levels->Ceiling(skip, small).value(), std::nullopt) << "it saves nothing";
+  EXPECT_TRUE(absl::IsInvalidArgument(levels->Ceiling(skip, large).status()));
+  skip.mutable_adaptive()->set_ceiling_spec("attn:last=4");
+  EXPECT_EQ(levels->Ceiling(skip, small).value()->ToString(), "attn:4-7") << "as it allows";
+}
+
+TEST_F(LevelsFileLevelsTest, WhatWasNotMeasuredIsSaid) {
+  EXPECT_EQ(Make(WithLevels({{"full", "none"}, {"own", "attn:7"}}))->WhyUnmeasured(),
+            "the levels file has no quality of: own, large-diag");
+  levels_.file.levels[1].quality = TestQuality(1);
+  EXPECT_EQ(Make(WithLevels({{"full", "none"}}))->WhyUnmeasured(), "");
+  EXPECT_THAT(Levels::Make(WithLevels({{"full", "none"}}), kLayers, kContext)->WhyUnmeasured(),
+              HasSubstr("there is no levels file (--levels)"));
 }
 
 }  // namespace

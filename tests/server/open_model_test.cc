@@ -1,7 +1,10 @@
 // Models by their files: what is refused at start and by --check, what is served of a model whose
 // text or chat is not.
 #include <grpcpp/grpcpp.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -9,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
+#include "engine/make_backend.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/server.h"
@@ -16,6 +21,7 @@
 #include "tests/support/server_process.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_data.h"
+#include "tests/support/test_levels.h"
 
 namespace skipstone::server {
 namespace {
@@ -244,6 +250,81 @@ TEST_F(OpenModelTest, RefusesChatsWhereTheModelHasAnotherTemplate) {
   ASSERT_TRUE(served.ok());
   ExpectRefused(served.Generate(Ask), "chat: ", "tokenizer_config.json is not Llama 2's");
   EXPECT_TRUE(served.Generate([](auto& request) { request.set_text("In the"); }).ok());
+}
+
+constexpr int kDemoLayers = 12;
+constexpr int kDemoHidden = 256;
+
+uint64_t DemoFingerprint() {
+  static const uint64_t fingerprint = LoadModel(DemoModelDir(), {.backend = "cpu"})->fingerprint;
+  return fingerprint;
+}
+
+TEST_F(OpenModelTest, MapsOfALevelsFileAreWeights) {
+  ServerConfig config = Config();
+  config.engine.scheduler.num_pages = 0;
+  const auto plain = OpenModel(config);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  TestLevels levels(DemoFingerprint(), kDemoLayers, kDemoHidden);
+  levels.Add("deep", "attn:last=2", "f", "full");
+  config.levels_file = Path("levels.yaml");
+  ASSERT_TRUE(WriteLevelsFile(levels.file, config.levels_file).ok());
+  const auto served = OpenModel(config);
+  ASSERT_TRUE(served.ok()) << served.status();
+  EXPECT_EQ(served->levels_file->levels[0].skip, levels.file.levels[0].skip);
+  constexpr int64_t kMapBytes = 4 * (kDemoHidden * kDemoHidden + kDemoHidden);
+  EXPECT_EQ(served->runner->Usage().weight_bytes,
+            plain->runner->Usage().weight_bytes + 2 * kMapBytes);
+}
+
+TEST_F(OpenModelTest, AnotherModelsLevelsAreRefusedAtStart) {
+  TestLevels levels(0x0123456789abcdef, kDemoLayers, kDemoHidden);
+  levels.Add("deep", "attn:last=2", "f", "bias");
+  ASSERT_TRUE(WriteLevelsFile(levels.file, Path("levels.yaml")).ok());
+  const ProgramResult result =
+      RunServerBinary({"--model=" + DemoModelDir(), "--levels=" + Path("levels.yaml"),
+                       "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0"});
+  EXPECT_EQ(result.exit_status, 1);
+  EXPECT_EQ(result.out, "") << "not ready";
+  EXPECT_THAT(result.err, AllOf(HasSubstr("--levels: " + Path("levels.yaml")),
+                                HasSubstr("are of another model: that one's fingerprint is "
+                                          "0123456789abcdef"),
+                                HasSubstr(absl::StrFormat("%016x", DemoFingerprint()))));
+}
+
+TEST_F(OpenModelTest, CheckReadsTheLevelsFile) {
+  const auto check = [&](const std::string& levels) {
+    return RunServerBinary({"--check", "--model=" + dir_.path(), "--levels=" + Path(levels)}).err;
+  };
+  EXPECT_THAT(check("absent.yaml"), AllOf(HasSubstr("--levels: "), HasSubstr("absent.yaml")));
+  dir_.Write("wrong.yaml", "format: 1\nlevel: 2\n");
+  EXPECT_THAT(check("wrong.yaml"), HasSubstr("wrong.yaml:2: unknown key 'level'"));
+  TestLevels levels(1, 30, kDemoHidden);
+  levels.Add("deep", "attn:last=2", "f");
+  ASSERT_TRUE(WriteLevelsFile(levels.file, Path("large.yaml")).ok());
+  EXPECT_THAT(check("large.yaml"), HasSubstr("of a model of 30 layers, this one has 12"));
+}
+
+// Safe by default: who has not measured is told so.
+TEST_F(OpenModelTest, LevelsWithoutMeasuredQualityAreWarnedOf) {
+  TestLevels levels(DemoFingerprint(), kDemoLayers, kDemoHidden);
+  levels.Add("measured", "attn:11", "f").quality = TestQuality(0.5);
+  levels.Add("guessed", "attn:10-11", "f");
+  ASSERT_TRUE(WriteLevelsFile(levels.file, Path("levels.yaml")).ok());
+  const auto log = [&](std::vector<std::string> flags) {
+    const int file = memfd_create("log", 0);
+    flags.insert(flags.end(), {"--model=" + DemoModelDir(), "--threads=1", "--kv_pages=1000"});
+    EXPECT_NE(ServerProcess::Start(flags, file), nullptr);  // and ended
+    std::string text(1 << 16, '\0');
+    text.resize(std::max<ssize_t>(0, pread(file, text.data(), text.size(), 0)));
+    close(file);
+    return text;
+  };
+  const std::string with = log({"--levels=" + Path("levels.yaml")});
+  EXPECT_THAT(with, HasSubstr("skip_level=guessed"));
+  EXPECT_THAT(with, testing::Not(HasSubstr("skip_level=measured")));
+  EXPECT_THAT(with, testing::Not(HasSubstr("skip_level=full")));
+  EXPECT_THAT(log({}), HasSubstr("there is no levels file (--levels)"));
 }
 
 }  // namespace

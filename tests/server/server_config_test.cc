@@ -86,6 +86,20 @@ TEST(ServerConfigTest, MistypedValuesNameTheLine) {
   }
 }
 
+TEST(ServerConfigTest, LevelsAreAFileOrTheConfigurationsOwnOrBoth) {
+  ServerConfig file;
+  ASSERT_TRUE(Read("levels: /models/levels.yaml", file).ok());
+  EXPECT_EQ(file.levels_file, "/models/levels.yaml");
+  ASSERT_EQ(file.levels.size(), 1u);
+  EXPECT_EQ(file.levels[0].name, "full") << "as without a configuration";
+  ServerConfig both;
+  ASSERT_TRUE(
+      Read("levels: {full: none, a: 'attn:last=25%@diag'}\nlevels_file: l.yaml", both).ok());
+  EXPECT_EQ(both.levels_file, "l.yaml");
+  ASSERT_EQ(both.levels.size(), 2u);
+  EXPECT_EQ(both.levels[1].spec, "attn:last=25%@diag");
+}
+
 TEST(ServerConfigTest, DuplicateKeysAreErrors) {
   EXPECT_EQ(ErrorOf("threads: 1\nmodel: m\nthreads: 2"), "s.yaml:3: key 'threads' appears twice");
   EXPECT_EQ(ErrorOf("levels:\n  full: none\n  full: none"), "s.yaml:3: key 'full' appears twice");

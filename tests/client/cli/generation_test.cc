@@ -70,6 +70,20 @@ TEST(GenerationTest, SummaryNamesArmAndChangesOfTheSkip) {
               HasSubstr(", arm exp/control, from token 9 attn:2-3, MAX_TOKENS"));
 }
 
+TEST(GenerationTest, SummaryNamesTheCompensation) {
+  Generation generation(kSent);
+  v1::GenerateEvent accepted = AcceptedEvent();
+  v1::AppliedSkip& skip = *accepted.mutable_accepted()->mutable_applied_skip();
+  skip.set_spec("attn:3@0123456789abcdef");
+  skip.mutable_compensation()->set_name("diag");
+  skip.mutable_compensation()->set_hash("0123456789abcdef");
+  generation.Add(accepted, kSent);
+  generation.Add(Finished(1), kSent);
+  EXPECT_THAT(generation.SummaryLine(generation.outputs().at(0)),
+              HasSubstr("skip attn-33 (attn:3@0123456789abcdef), compensation diag, MAX_TOKENS"));
+  EXPECT_EQ(generation.ToJson()["applied_skip"]["compensation"]["name"], "diag");
+}
+
 TEST(GenerationTest, RatesThatDoNotExistAreNotNumbers) {
   Generation generation(kSent);
   generation.Add(DeltaEvent("a"), kSent);

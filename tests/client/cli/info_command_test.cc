@@ -6,6 +6,7 @@
 #include "tests/client/cli/run_skipstone.h"
 #include "tests/client/scripted_server.h"
 #include "tests/server/fake_server.h"
+#include "tests/support/test_levels.h"
 
 namespace skipstone::client {
 namespace {
@@ -61,6 +62,30 @@ TEST(InfoCommandTest, JsonHoldsBothAnswers) {
   EXPECT_EQ(answer["load"]["kv_pages_free"], 1000);
   EXPECT_EQ(answer["load"]["draining"], false);
   EXPECT_EQ(answer["load"]["waiting_tokens"], 0);
+}
+
+TEST(InfoCommandTest, ShowsCompensationAndQualityOfLevels) {
+  TestLevels levels(0x5eed, 4, 8);
+  CalibratedLevel& deep = levels.Add("deep", "attn:last=2", "suffix", "diag");
+  deep.quality = TestQuality(0.5);
+  deep.decode_ms_saved = 1.25;
+  levels.Add("raw", "attn:last=1", "suffix");
+  server::FakeServer server({.levels_file = levels.file});
+  const CliResult info = RunSkipstone({"info", "--server", server.server().grpc_address()});
+  EXPECT_EQ(info.exit_code, 0);
+  EXPECT_THAT(info.out, testing::ContainsRegex("level +spec .* compensation +family *\n"));
+  EXPECT_THAT(info.out, testing::ContainsRegex("full +none .* - +- *\n"));
+  EXPECT_THAT(info.out, testing::ContainsRegex("deep +attn:2-3@[0-9a-f]+ .* diag +suffix *\n"));
+  EXPECT_THAT(info.out,
+              testing::ContainsRegex("deep +0.5 .0.4, 0.625. +70.25 .66, 75. +0.5 .0.4, 0.6. +- +"
+                                     "-0.03 .-0.07, 0.01. +- +1.25 +- *\n"));
+  EXPECT_THAT(info.out, testing::ContainsRegex("\nraw +- +- +- +- +- +- +- +- *\n"));
+  EXPECT_THAT(info.out,
+              HasSubstr("quality is not known: the levels file has no quality of: raw\n"));
+  server::FakeServer plain({.yaml = kYaml});
+  EXPECT_THAT(RunSkipstone({"info", "--server", plain.server().grpc_address()}).out,
+              testing::AllOf(HasSubstr("quality is not known: there is no levels file"),
+                             Not(HasSubstr("perplexity"))));
 }
 
 TEST(InfoCommandTest, SaysThatTheServerDrains) {
