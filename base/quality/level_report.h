@@ -47,8 +47,8 @@ std::string ToTable(const LevelReport& report);
 // {"title", "model", "notes", "rows": [{"name", "skip", "compensation", "perplexity": {"value",
 // "low", "high"}, "brier": 0.2, ...}]}: keys are the fields above, null where unset.
 std::string ToJson(const LevelReport& report);
-// One file: table and Pareto pictures (SVG) of quality (KL, else nats lost, else perplexity) against
-// decode time, prefill time and pages.
+// One file: table and Pareto pictures (SVG) of quality (KL, else nats lost, else perplexity)
+// against decode time, prefill time and pages.
 std::string ToHtml(const LevelReport& report);
 
 }  // namespace skipstone::quality

@@ -71,9 +71,9 @@ class SkipstoneLM(LM):
     def _generate(self, request):
         text, options = request.args
         until = options.get("until") or []
+        temperature = options.get("temperature", 0) if options.get("do_sample") else 0
         response = self.stub.Generate(pb.GenerateRequest(
-            text=text, skip=self.skip,
-            sampling={"temperature": options.get("temperature", 0) if options.get("do_sample") else 0},
+            text=text, skip=self.skip, sampling={"temperature": temperature},
             stopping={"max_tokens": options.get("max_gen_toks", MAX_TOKENS),
                       "stop_strings": [until] if isinstance(until, str) else until}),
             timeout=self.timeout)

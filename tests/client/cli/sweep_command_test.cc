@@ -61,6 +61,7 @@ class SweepCommandTest : public testing::Test {
 
   std::vector<std::string> All(const std::string& out) const {
     return {"--text=" + text_,
+            "--choices=" + choices_,
             "--window=5",
             "--last_words=" + last_words_,
             "--prompts=" + prompts_,
