@@ -320,8 +320,7 @@ absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const P
   return ids;
 }
 
-std::optional<v1::Compensation> CompensationOf(const Level& level) {
-  if (!level.skip.HasMaps()) return std::nullopt;
+v1::Compensation CompensationOf(const Level& level) {
   v1::Compensation compensation;
   compensation.set_name(level.compensation);
   compensation.set_hash(absl::StrFormat("%016x", level.skip.maps_hash()));
@@ -343,9 +342,7 @@ v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
       windowed->set_tokens(window);
     }
   }
-  if (const auto compensation = CompensationOf(level)) {
-    *applied.mutable_compensation() = *compensation;
-  }
+  if (level.skip.HasMaps()) *applied.mutable_compensation() = CompensationOf(level);
   applied.set_experiment(experiment);
   applied.set_arm(arm);
   return applied;

@@ -45,8 +45,8 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,
                                               int* score_from);
 
-// Nothing without maps.
-std::optional<v1::Compensation> CompensationOf(const Level& level);
+// Of a level that has maps.
+v1::Compensation CompensationOf(const Level& level);
 v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
                               const std::string& arm);
 v1::Token TokenOf(GeneratedToken token);

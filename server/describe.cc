@@ -30,7 +30,7 @@ void SetLevel(const Level& from, v1::Level& to) {
   to.set_skipped_mlp(from.skip.SkippedMlp());
   to.set_windowed_attention(from.skip.WindowedAttention());
   to.set_smallest_window_tokens(from.skip.SmallestWindow());
-  if (const auto compensation = CompensationOf(from)) *to.mutable_compensation() = *compensation;
+  if (from.skip.HasMaps()) *to.mutable_compensation() = CompensationOf(from);
   if (from.quality) SetQuality(*from.quality, *to.mutable_quality());
   to.set_family(from.family);
   to.set_sheds_to_identity(from.sheds_to_identity);
