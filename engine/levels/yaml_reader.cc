@@ -1,13 +1,61 @@
 #include "engine/levels/yaml_reader.h"
 
+#include <yaml-cpp/eventhandler.h>
+
 #include <algorithm>
+#include <optional>
 #include <set>
-#include <vector>
+#include <sstream>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 
 namespace skipstone {
+namespace {
+
+// Keeps where each document begins.
+class Documents : public YAML::EventHandler {
+ public:
+  // Of the second document; nothing if there is none. The library's own LoadAll never ends where a
+  // document takes nothing of the text, as in ",}".
+  static std::optional<YAML::Mark> Second(const std::string& text) {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    Documents documents;
+    for (int i = 0; i < 2; ++i) {
+      documents.first_.reset();
+      if (!parser.HandleNextDocument(documents)) return std::nullopt;
+    }
+    return documents.first_;
+  }
+
+ private:
+  using Mark = YAML::Mark;
+  void Keep(const Mark& mark) {
+    if (!first_) first_ = mark;
+  }
+  void OnDocumentStart(const Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const Mark& mark, YAML::anchor_t) override { Keep(mark); }
+  void OnAlias(const Mark& mark, YAML::anchor_t) override { Keep(mark); }
+  void OnScalar(const Mark& mark, const std::string&, YAML::anchor_t, const std::string&) override {
+    Keep(mark);
+  }
+  void OnSequenceStart(const Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    Keep(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    Keep(mark);
+  }
+  void OnMapEnd() override {}
+
+  std::optional<Mark> first_;  // event of the document
+};
+
+}  // namespace
 
 absl::Status YamlReader::At(int line, const std::string& message) const {
   return absl::InvalidArgumentError(absl::StrFormat("%s:%d: %s", name_, line + 1, message));
@@ -70,11 +118,10 @@ absl::Status ReadYaml(
     const std::function<absl::Status(const YamlReader&, const YAML::Node&)>& visit) {
   const YamlReader reader(name);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) {
-      return reader.Error(documents[1], "a second document: the file is to be one");
+    if (const auto second = Documents::Second(text)) {
+      return reader.At(std::max(second->line, 0), "a second document: the file is to be one");
     }
-    return visit(reader, documents.empty() ? YAML::Node() : documents[0]);
+    return visit(reader, YAML::Load(text));
   } catch (const YAML::Exception& e) {
     return reader.At(std::max(e.mark.line, 0), e.msg);
   }

@@ -34,7 +34,11 @@ constexpr char kHeader[] =
 
 class Folder {
  public:
-  Folder() : path_(std::filesystem::temp_directory_path() / "skipstone-levels-fuzz-XXXXXX") {
+  // In memory where the machine has such a folder: what is written is synced.
+  Folder()
+      : path_((std::filesystem::exists("/dev/shm") ? std::filesystem::path("/dev/shm")
+                                                   : std::filesystem::temp_directory_path()) /
+              "skipstone-levels-fuzz-XXXXXX") {
     SKIPSTONE_CHECK(mkdtemp(path_.data()) != nullptr);
     std::atexit([] { std::filesystem::remove_all(Get().path_); });
   }

@@ -38,6 +38,14 @@ TEST(YamlReaderTest, ErrorsNameFileAndLine) {
             "x.yaml:3: a second document: the file is to be one");
 }
 
+// Found by levels_fuzz: the library takes these for documents without end.
+TEST(YamlReaderTest, ATextOfWhichADocumentTakesNothingIsRefused) {
+  int number = 0;
+  for (const char* text : {",}", ",", "]", "number: 1\n---\n,}"}) {
+    EXPECT_THAT(ErrorOf(text, &number), testing::StartsWith("x.yaml:")) << text;
+  }
+}
+
 TEST(YamlReaderTest, TheLibrarysExceptionsEndHere) {
   int number = 0;
   for (const char* text : {"number: 'a", "a: b: c", "\tnumber: 1", "&a [*b]", "number: *none"}) {
