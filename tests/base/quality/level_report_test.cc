@@ -130,7 +130,7 @@ TEST(LevelReportTest, ABrowserDrawsThePage) {
   const TempDir dir;
   const std::string page = dir.Write("report.html", ToHtml(Example()));
   const std::string command =
-      "timeout 60 chromium --headless --no-sandbox --disable-gpu "
+      "timeout 120 chromium --headless --no-sandbox --disable-gpu "
       "--user-data-dir=" +
       dir.path() + "/profile --dump-dom file://" + page + " > " + dir.path() + "/dom 2> " +
       dir.path() + "/log";
