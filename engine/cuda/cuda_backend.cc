@@ -118,6 +118,7 @@ SkinnyArgs CudaBackend::SkinnyOf(const RowSource& source, const DeviceWeight& we
           .type = weights_.type(),
           .outputs = weight.rows,
           .inputs = weight.cols,
+          .x_stride = weight.cols,
           .may_be_empty = recording_any_};
 }
 
@@ -252,32 +253,61 @@ void CudaBackend::GateUp(int layer, WeightId norm, WeightId gate_up) {
 void CudaBackend::Logits(WeightId norm, WeightId head) {
   const int total = static_cast<int>(step_.logits.size());
   Norm({ListKind::kLogits, 0, 0, limits_.max_logits_rows}, Bound(total), norm);
+  const auto blocks = upload_.compared_blocks();
+  if (!blocks.empty()) return ComparedLogits(blocks, weights_[head.index]);
   for (int first = 0; first < total; first += buffers_.logits_rows) {
-    LogitsChunk(first, std::min(buffers_.logits_rows, total - first), weights_[head.index]);
+    const RowSource source = {ListKind::kLogits, 0, first, buffers_.logits_rows};
+    LogitsChunk(source, Bound(std::min(buffers_.logits_rows, total - first)),
+                buffers_.normed.as<uint16_t>() + int64_t{first} * shape_.hidden,
+                weights_[head.index]);
   }
 }
 
-void CudaBackend::LogitsChunk(int first, int rows, const DeviceWeight& head) {
-  const RowSource source = {ListKind::kLogits, 0, first, buffers_.logits_rows};
+// Blocks of rows that are no range. Such a step is not recorded: its launches are its own.
+void CudaBackend::ComparedLogits(std::span<const int32_t> blocks, const DeviceWeight& head) {
+  int first = 0;
+  for (const int rows : blocks) {
+    const RowSource source = {ListKind::kCompared, 0, first, rows};
+    Note(LaunchGatherRows({.step = device_step_,
+                           .source = source,
+                           .from = buffers_.normed.as<void>(),
+                           .from_stride = shape_.hidden,
+                           .to = buffers_.gated.as<void>(),
+                           .to_stride = shape_.hidden,
+                           .width = shape_.hidden},
+                          rows, stream_.get()),
+         "gather_rows");
+    LogitsChunk(source, rows, buffers_.gated.as<void>(), head);
+    Note(LaunchDivergence({.step = device_step_,
+                           .first = first,
+                           .logits = buffers_.logits.as<float>(),
+                           .vocab = shape_.vocab,
+                           .results = results_.device_results()},
+                          rows, stream_.get()),
+         "divergence");
+    first += rows;
+  }
+}
+
+// `bound` rows of the source, of which the library takes `x`, rows one after the other.
+void CudaBackend::LogitsChunk(const RowSource& source, int bound, const void* x,
+                              const DeviceWeight& head) {
   float* logits = buffers_.logits.as<float>();
-  const int bound = Bound(rows);
   if (Skinny(bound)) {
     Note(LaunchSkinnyLogits(SkinnyOf(source, head, buffers_.normed.as<void>()), logits, bound,
                             stream_.get()),
          "skinny_logits");
   } else {
     const LtShape shape{.type = weights_.type(),
-                        .rows = rows,
+                        .rows = bound,
                         .outputs = head.rows,
                         .inputs = head.cols,
                         .y_stride = head.rows,
                         .f32_output = true};
-    products_->RunLogits(shape, head.memory.as<void>(),
-                         buffers_.normed.as<uint16_t>() + int64_t{first} * shape_.hidden, logits,
-                         stream_.get(), error_);
+    products_->RunLogits(shape, head.memory.as<void>(), x, logits, stream_.get(), error_);
   }
   Note(LaunchSample({.step = device_step_,
-                     .first = first,
+                     .source = source,
                      .logits = logits,
                      .scratch = buffers_.adjusted.as<float>(),
                      .tables = slots_.tables(),
@@ -287,13 +317,37 @@ void CudaBackend::LogitsChunk(int first, int rows, const DeviceWeight& head) {
        "sample");
 }
 
-void CudaBackend::AddMaps(int, Sublayer, WeightId, std::span<const MapWeights>) {
-  SKIPSTONE_CHECK(false);  // nothing loads maps for this backend yet
+void CudaBackend::AddMaps(int layer, Sublayer sublayer, WeightId norm,
+                          std::span<const MapWeights> maps) {
+  const LayerRows& rows = step_.layers[layer];
+  const bool attention = sublayer == Sublayer::kAttention;
+  map_adder_.Run({.step = device_step_,
+                  .kind = attention ? ListKind::kAttentionMap : ListKind::kMlpMap,
+                  .layer = layer,
+                  .lists = attention ? rows.attention_maps : rows.mlp_maps,
+                  .maps = maps,
+                  .norm = norm.index,
+                  .bound = Bound(0)},
+                 {.residual = buffers_.residual.as<float>(),
+                  .normed = buffers_.normed.as<void>(),
+                  .inner = buffers_.gated.as<void>()},
+                 *products_, stream_.get(), error_);
 }
 
-void CudaBackend::ReadResidual(int, int, float*) { SKIPSTONE_CHECK(false); }
+void CudaBackend::ReadResidual(int first, int count, float* out) {
+  SKIPSTONE_CHECK(first >= 0 && count >= 0 && first + count <= limits_.max_rows);
+  CopyNow(out, ResidualRow(first), ResidualBytes(count), cudaMemcpyDeviceToHost);
+}
 
-void CudaBackend::WriteResidual(int, int, const float*) { SKIPSTONE_CHECK(false); }
+void CudaBackend::WriteResidual(int first, int count, const float* in) {
+  SKIPSTONE_CHECK(first >= 0 && count >= 0 && first + count <= limits_.max_rows);
+  CopyNow(ResidualRow(first), in, ResidualBytes(count), cudaMemcpyHostToDevice);
+}
+
+void CudaBackend::CopyNow(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
+  Note(cudaMemcpyAsync(to, from, bytes, kind, stream_.get()), "copy of the residual");
+  Note(cudaStreamSynchronize(stream_.get()), "copy of the residual");
+}
 
 void CudaBackend::EndStep() {
   results_.Enqueue(step_.logits, upload_.num_top(), stream_.get(), error_);
@@ -304,12 +358,13 @@ void CudaBackend::Run(const std::function<void()>& forward) {
   // One launch of the sampler, and none whose size depends on the step.
   const auto logits = std::ssize(step_.logits);
   const bool alike = small() && logits > 0 && logits <= buffers_.logits_rows &&
-                     upload_.host_header().num_prefill_tiles == 0;
+                     upload_.host_header().num_prefill_tiles == 0 &&
+                     upload_.compared_blocks().empty();
   if (!alike) return forward();
   const StepKind kind = StepKind::Of(step_, bucket_);
   if (graphs_.Launch(kind, stream_.get(), error_)) return;
   if (warmed_up_) {
-    if (!graphs_.Launch(StepKind::Any(bucket_), stream_.get(), error_)) forward();
+    if (kind.maps || !graphs_.Launch(StepKind::Any(bucket_), stream_.get(), error_)) forward();
     return;
   }
   // The step itself runs first, as kernels are loaded when they are first launched.

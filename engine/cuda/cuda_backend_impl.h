@@ -12,6 +12,7 @@
 #include "engine/cuda/device/device.h"
 #include "engine/cuda/kernels/skinny_matmul.h"
 #include "engine/cuda/products/device_weights.h"
+#include "engine/cuda/products/map_adder.h"
 #include "engine/cuda/products/row_products.h"
 #include "engine/cuda/step/slot_uploads.h"
 #include "engine/cuda/step/step_buffers.h"
@@ -35,6 +36,7 @@ class CudaBackend final : public Backend {
         heads_{shape.heads, shape.kv_heads, shape.head_dim},
         stream_(std::move(device.stream)),
         weights_(std::min(options.threads, kMostLoaders), options.weight_type),
+        map_adder_(shape_, weights_),
         probe_(stream_.get(), weights_, options.tuning_cache),
         split_(DecodeSplit::For(shape, device.multiprocessors)) {}
 
@@ -88,7 +90,13 @@ class CudaBackend final : public Backend {
   RowProduct ProductOf(const RowSource& source, const RowList& rows,
                        const DeviceWeight& weight) const;
   void QkvByLibrary(int layer, const DeviceWeight& weight);
-  void LogitsChunk(int first, int rows, const DeviceWeight& head);
+  void ComparedLogits(std::span<const int32_t> blocks, const DeviceWeight& head);
+  void LogitsChunk(const RowSource& source, int bound, const void* x, const DeviceWeight& head);
+  float* ResidualRow(int row) const {
+    return buffers_.residual.as<float>() + int64_t{row} * shape_.hidden;
+  }
+  int64_t ResidualBytes(int rows) const { return int64_t{rows} * shape_.hidden * 4; }
+  void CopyNow(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind);
   void Note(cudaError_t error, const char* what) { error_.Note(error, what); }
 
   const ModelShape shape_;
@@ -96,6 +104,7 @@ class CudaBackend final : public Backend {
   const HeadShape heads_;
   Stream stream_;
   DeviceWeights weights_;
+  MapAdder map_adder_;
   CudaProbe probe_;
   DecodeSplit split_;
   StepLimits limits_;

@@ -6,18 +6,25 @@
 #include <cstdint>
 
 #include "engine/cuda/kernels/attention_work.h"
+#include "engine/cuda/kernels/row_view.h"
 
 namespace skipstone::cuda {
 
-// Rows [begin, begin + count), or the `count` row numbers at word `index`; 0: a range.
-struct DeviceRowList {
-  int32_t begin;
-  int32_t count;
-  int32_t index;
+enum class ListKind : int32_t {
+  kKv,
+  kQuery,
+  kMlp,
+  kAll,
+  kLogits,
+  kCompared,
+  kAttentionMap,
+  kMlpMap
 };
-
-enum class ListKind : int32_t { kKv, kQuery, kMlp, kAll, kLogits };
 inline constexpr int kListsPerLayer = 3;
+inline constexpr int kMapListsPerLayer = 2;
+
+// Of logits that exist as another row's reference only.
+inline constexpr int32_t kNotReduced = -2;
 
 struct DeviceLogitsRow {
   int32_t slot;
@@ -38,6 +45,7 @@ struct DeviceLogitsResult {
   int32_t sampled;
   float sampled_logprob;
   float target_logprob;
+  float kl;
 };
 
 struct DevicePageUpdate {
@@ -45,42 +53,6 @@ struct DevicePageUpdate {
   int32_t layer;
   int32_t block;
   int32_t page;
-};
-
-// Rows of a list, resolved.
-struct RowView {
-  int32_t begin;
-  int32_t count;
-  const int32_t* index;
-  SKIPSTONE_DEVICE int32_t operator[](int32_t i) const { return index ? index[i] : begin + i; }
-
-  // The tile from its first row in the list to its last one; empty if it has none.
-  SKIPSTONE_DEVICE PrefillTile Clip(const PrefillTile& tile) const {
-    const int32_t low = EntriesBelow(tile.row);
-    const int32_t high = EntriesBelow(tile.row + tile.count);
-    if (low == high) return {tile.row, 0, tile.set};
-    return {(*this)[low], (*this)[high - 1] + 1 - (*this)[low], tile.set};
-  }
-
-  SKIPSTONE_DEVICE bool Has(int32_t row) const {
-    const int32_t i = EntriesBelow(row);
-    return i < count && (*this)[i] == row;
-  }
-
-  SKIPSTONE_DEVICE int32_t EntriesBelow(int32_t row) const {
-    if (index == nullptr) return row < begin ? 0 : row - begin < count ? row - begin : count;
-    int32_t low = 0;
-    int32_t high = count;
-    while (low < high) {
-      const int32_t middle = (low + high) / 2;
-      if (index[middle] < row) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
-  }
 };
 
 // Behind it lies a DecodePlan for each layer.
@@ -95,6 +67,11 @@ struct StepHeader {
   int32_t slots;
   int32_t lists;  // DeviceRowList [num_layers][kListsPerLayer]
   int32_t logits;
+  // Where rows are compared: which logits rows exist one after the other, and the place of each
+  // one's reference within its block (logits_blocks.h); -1: none, or kNotReduced.
+  int32_t compared_rows;
+  int32_t references;
+  int32_t maps;  // DeviceMapLists [num_layers][kMapListsPerLayer]; 0: no row has a map
   int32_t prefill_tiles;
   int32_t windows;  // of the tiles' sets, [set][num_layers]; 0: none has one
   int32_t page_updates;
@@ -112,24 +89,46 @@ struct StepHeader {
   SKIPSTONE_DEVICE const DecodePlan& PlanOf(int32_t layer) const {
     return reinterpret_cast<const DecodePlan*>(this + 1)[layer];
   }
+  SKIPSTONE_DEVICE RowView ViewOf(const DeviceRowList& list) const {
+    return {list.begin, list.count, list.index == 0 ? nullptr : At<int32_t>(list.index)};
+  }
+  // kAttentionMap or kMlpMap.
+  SKIPSTONE_DEVICE DeviceMapLists MapListsOf(ListKind kind, int32_t layer) const {
+    if (maps == 0) return {0, 0};
+    return At<DeviceMapLists>(maps)[layer * kMapListsPerLayer + (kind == ListKind::kMlpMap)];
+  }
 };
 
 // Which rows a launch covers.
 struct RowSource {
   ListKind kind;
   int32_t layer;
-  int32_t first;  // kLogits: rows [first, first + limit) of those that need logits
+  // kLogits: rows [first, first + limit) of those that need logits. kCompared: the same of
+  // compared_rows, which are so many. Maps: the rows of map `first`; none if they are more.
+  int32_t first;
   int32_t limit;
 
   SKIPSTONE_DEVICE RowView Of(const StepHeader* step) const {
     if (kind == ListKind::kAll) return {0, step->num_rows, nullptr};
+    if (kind == ListKind::kAttentionMap || kind == ListKind::kMlpMap) return OfMap(step);
+    if (kind == ListKind::kCompared) {
+      return {0, limit, step->At<int32_t>(step->compared_rows) + first};
+    }
     if (kind == ListKind::kLogits) {
       const int32_t left = step->num_logits - first;
       return {first, left < 0 ? 0 : left < limit ? left : limit, nullptr};
     }
-    const DeviceRowList& list =
-        step->At<DeviceRowList>(step->lists)[layer * kListsPerLayer + static_cast<int32_t>(kind)];
-    return {list.begin, list.count, list.index == 0 ? nullptr : step->At<int32_t>(list.index)};
+    return step->ViewOf(
+        step->At<DeviceRowList>(step->lists)[layer * kListsPerLayer + static_cast<int32_t>(kind)]);
+  }
+
+  SKIPSTONE_DEVICE RowView OfMap(const StepHeader* step) const {
+    const DeviceMapLists lists = step->MapListsOf(kind, layer);
+    for (int32_t i = 0; i < lists.count; ++i) {
+      const DeviceMapList& list = step->At<DeviceMapList>(lists.lists)[i];
+      if (list.map == first && list.rows.count <= limit) return step->ViewOf(list.rows);
+    }
+    return {0, 0, nullptr};
   }
 };
 

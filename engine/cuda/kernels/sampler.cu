@@ -173,13 +173,19 @@ __device__ float LogSum(const float* logits, int vocab, FiniteCheck& check,
 __global__ void __launch_bounds__(kMaxSampleThreads) SampleKernel(SampleArgs args) {
   __shared__ SelectScratch scratch;
   WaitForPrevious();
-  const int row = args.first + blockIdx.x;
-  if (row >= args.step->num_logits) return;
+  const RowView rows = args.source.Of(args.step);
+  if (static_cast<int>(blockIdx.x) >= rows.count) return;
+  const bool compared = args.source.kind == ListKind::kCompared;
+  if (compared && args.step->At<int32_t>(args.step->references)[args.source.first + blockIdx.x] ==
+                      kNotReduced) {
+    return;
+  }
+  const int row = rows[blockIdx.x];
   const DeviceLogitsRow want = args.step->At<DeviceLogitsRow>(args.step->logits)[row];
   const int vocab = args.tables.vocab;
   const float* logits = args.logits + static_cast<int64_t>(blockIdx.x) * vocab;
   FiniteCheck check;
-  DeviceLogitsResult result = {1, -1, 0, 0};
+  DeviceLogitsResult result = {1, -1, 0, 0, 0};
   if (want.sample != 0) {
     const SlotSampling state = args.tables.slots[want.slot];
     const float* adjusted = Adjust(args.tables, want.slot, state, logits,

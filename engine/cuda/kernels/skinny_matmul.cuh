@@ -66,11 +66,11 @@ __device__ __forceinline__ void AddSlice(const WeightSlice& slice, const T* cons
   }
 }
 
+// One tile, by the whole block.
 template <class T, int kRowTiles, class Epilogue>
-__global__ void __launch_bounds__(kSkinnyThreads)
-    SkinnyMatMulKernel(SkinnyArgs args, Epilogue epilogue) {
+__device__ __forceinline__ void SkinnyTile(const SkinnyArgs& args, const Epilogue& epilogue,
+                                           int tile) {
   __shared__ float4 partial[kSkinnyWarps][kRowTiles][32];
-  const int tile = blockIdx.x;
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int g = lane / 4;
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kSkinnyThreads)
   for (int i = 0; i < kRowTiles; ++i) {
     const int at = 8 * i + g;
     x[i] = at < rows.count
-               ? static_cast<const T*>(args.x) + static_cast<int64_t>(rows[at]) * args.inputs
+               ? static_cast<const T*>(args.x) + static_cast<int64_t>(rows[at]) * args.x_stride
                : nullptr;
   }
   float sum[kRowTiles][4] = {};
@@ -124,6 +124,33 @@ __global__ void __launch_bounds__(kSkinnyThreads)
   if (i + 1 < rows.count)
     epilogue.Store(args.step, tile, g, rows[i + 1], i + 1, {total.y, total.w});
 }
+
+template <class T, int kRowTiles, class Epilogue>
+__global__ void __launch_bounds__(kSkinnyThreads)
+    SkinnyMatMulKernel(SkinnyArgs args, Epilogue epilogue) {
+  SkinnyTile<T, kRowTiles>(args, epilogue, blockIdx.x);
+}
+
+// Tiles of 16 consecutive outputs, the last one shorter.
+struct PlainTile {
+  RowSource source;
+  int outputs;
+
+  __device__ int WeightRow(int tile, int r) const { return min(16 * tile + r, outputs - 1); }
+  __device__ RowView Rows(const StepHeader* step, int) const { return source.Of(step); }
+};
+
+// residual [row][outputs]
+struct AddToResidual : PlainTile {
+  float* residual;
+
+  __device__ void Store(const StepHeader*, int tile, int g, int row, int, float2 y) const {
+    float* to = residual + static_cast<int64_t>(row) * outputs;
+    const int output = 16 * tile + g;
+    if (output < outputs) to[output] += y.x;
+    if (output + 8 < outputs) to[output + 8] += y.y;
+  }
+};
 
 template <class T, class Epilogue>
 cudaError_t LaunchSkinny(const SkinnyArgs& args, const Epilogue& epilogue, int rows,

@@ -12,7 +12,7 @@ namespace skipstone::cuda {
 // them keep the loads of the inputs well below those of the weights.
 inline constexpr int kSkinnyRows = 16;
 
-// x W^T for the rows of `source`, W [outputs, inputs] and x [row][inputs] of `type`.
+// x W^T for the rows of `source`, W [outputs, inputs] and x [row][x_stride] of `type`.
 struct SkinnyArgs {
   const StepHeader* step;
   RowSource source;  // not used by LaunchSkinnyQkv
@@ -20,7 +20,8 @@ struct SkinnyArgs {
   const void* x;
   DType type;
   int outputs;
-  int inputs;  // multiple of 8
+  int inputs;    // multiple of 8
+  int x_stride;  // elements, multiple of 8
   // Looks for rows before it reads any weights: worth a microsecond only where there may be none.
   bool may_be_empty;
 };

@@ -6,25 +6,6 @@
 namespace skipstone::cuda {
 namespace {
 
-struct PlainTile {
-  RowSource source;
-  int outputs;
-
-  __device__ int WeightRow(int tile, int r) const { return min(16 * tile + r, outputs - 1); }
-  __device__ RowView Rows(const StepHeader* step, int) const { return source.Of(step); }
-};
-
-struct AddToResidual : PlainTile {
-  float* residual;
-
-  __device__ void Store(const StepHeader*, int tile, int g, int row, int, float2 y) const {
-    float* to = residual + static_cast<int64_t>(row) * outputs;
-    const int output = 16 * tile + g;
-    if (output < outputs) to[output] += y.x;
-    if (output + 8 < outputs) to[output + 8] += y.y;
-  }
-};
-
 struct StoreLogits : PlainTile {
   float* logits;
 

@@ -92,13 +92,24 @@ cudaError_t LaunchSwiGlu(const SwiGluArgs& args, int rows, cudaStream_t stream);
 // operations and the same random numbers. A slot that samples moves on.
 struct SampleArgs {
   const StepHeader* step;
-  int first;            // logits row of logits[0]
-  const float* logits;  // [i][vocab]
+  RowSource source;     // kLogits, or kCompared: then but for rows that are not reduced
+  const float* logits;  // [i][vocab], of the source's i-th row
   float* scratch;       // [i][vocab], for adjusted logits
   SlotTables tables;
   DeviceLogitsResult* results;  // [logits row]
   DeviceTokenLogprob* top;      // of all rows, each at its top_first
 };
 cudaError_t LaunchSample(const SampleArgs& args, int rows, cudaStream_t stream);
+
+// For those of compared_rows [first, first + rows) that have a reference there: how far the row's
+// distribution is from it. After LaunchSample.
+struct DivergenceArgs {
+  const StepHeader* step;
+  int first;
+  const float* logits;  // [i][vocab], of compared row first + i
+  int vocab;
+  DeviceLogitsResult* results;  // [logits row]
+};
+cudaError_t LaunchDivergence(const DivergenceArgs& args, int rows, cudaStream_t stream);
 
 }  // namespace skipstone::cuda

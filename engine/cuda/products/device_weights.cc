@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "engine/backend/random_fill.h"
@@ -52,6 +53,20 @@ bool Convert(const Tensor& tensor, int64_t first, int64_t count, DType type, uin
   return fits;
 }
 
+constexpr int64_t ToEight(int64_t n) { return (n + 7) / 8 * 8; }
+
+// With zeros behind each row.
+std::vector<char> Padded(const Tensor& tensor, int64_t cols) {
+  const size_t from_bytes = tensor.cols * SizeOf(tensor.type);
+  const size_t to_bytes = cols * SizeOf(tensor.type);
+  std::vector<char> out(tensor.rows * to_bytes);
+  for (int64_t row = 0; row < tensor.rows; ++row) {
+    std::memcpy(out.data() + row * to_bytes,
+                static_cast<const char*>(tensor.data) + row * from_bytes, from_bytes);
+  }
+  return out;
+}
+
 std::vector<float> ToFloats(const Tensor& tensor) {
   std::vector<float> out(tensor.cols);
   for (size_t i = 0; i < out.size(); ++i) {
@@ -76,11 +91,13 @@ absl::Status DeviceWeights::Check(std::span<const Tensor> group) const {
           NameOf(group[0].type), group[0].cols, NameOf(tensor.type), tensor.cols));
     }
   }
-  if (group[0].cols % 8 != 0) {
+  const bool vector = group[0].rows == 1 && group.size() == 1;
+  const auto random = [](const Tensor& tensor) { return tensor.data == nullptr; };
+  if (group[0].cols % 8 != 0 && (vector || absl::c_any_of(group, random))) {
     return absl::UnimplementedError(absl::StrFormat(
-        "a matrix of %d inputs: the CUDA backend serves multiples of 8", group[0].cols));
+        "a weight of %d inputs: the CUDA backend serves multiples of 8", group[0].cols));
   }
-  if ((group[0].rows == 1 && group.size() == 1) || converts_) return absl::OkStatus();
+  if (vector || converts_) return absl::OkStatus();
   if (group[0].type == DType::kF32) {
     return absl::UnimplementedError("f32 weights: the CUDA backend serves bf16 and f16");
   }
@@ -95,13 +112,12 @@ absl::Status DeviceWeights::Check(std::span<const Tensor> group) const {
 absl::StatusOr<int> DeviceWeights::Add(std::span<const Tensor> group, cudaStream_t stream) {
   SKIPSTONE_RETURN_IF_ERROR(Check(group));
   DeviceWeight weight;
-  weight.cols = static_cast<int>(group[0].cols);
+  weight.cols = static_cast<int>(ToEight(group[0].cols));
   for (const Tensor& tensor : group) weight.rows += static_cast<int>(tensor.rows);
   weight.is_vector = weight.rows == 1;
-  const int64_t element = weight.is_vector ? sizeof(float) : sizeof(uint16_t);
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      weight.memory,
-      DeviceMemory::Allocate(int64_t{weight.rows} * weight.cols * element, "weights"));
+  const int64_t row_bytes = weight.cols * (weight.is_vector ? sizeof(float) : sizeof(uint16_t));
+  const int64_t rows = weight.is_vector ? 1 : ToEight(weight.rows);
+  SKIPSTONE_ASSIGN_OR_RETURN(weight.memory, DeviceMemory::Allocate(rows * row_bytes, "weights"));
   char* to = weight.memory.as<char>();
   if (weight.is_vector) {
     const std::vector<float> floats = ToFloats(group[0]);
@@ -114,15 +130,21 @@ absl::StatusOr<int> DeviceWeights::Add(std::span<const Tensor> group, cudaStream
     if (!converts_) type_ = group[0].type;
     has_type_ = true;
     for (const Tensor& tensor : group) {
-      if (tensor.data != nullptr) {
+      if (tensor.data != nullptr && tensor.cols == weight.cols) {
         SKIPSTONE_RETURN_IF_ERROR(UploadMatrix(tensor, to, stream));
+      } else if (tensor.data != nullptr) {
+        const std::vector<char> padded = Padded(tensor, weight.cols);
+        const Tensor wider{padded.data(), tensor.type, tensor.rows, weight.cols};
+        SKIPSTONE_RETURN_IF_ERROR(UploadMatrix(wider, to, stream));
       } else {
         const RandomMatrix matrix{tensor.type, tensor.seed, tensor.cols};
         SKIPSTONE_RETURN_IF_ERROR(ToStatus(
             LaunchRandomFill(matrix, tensor.rows * tensor.cols, to, stream), "random weights"));
       }
-      to += tensor.rows * tensor.cols * element;
+      to += tensor.rows * row_bytes;
     }
+    SKIPSTONE_RETURN_IF_ERROR(
+        ToStatus(cudaMemsetAsync(to, 0, (rows - weight.rows) * row_bytes, stream), "weights"));
   }
   weights_.push_back(std::move(weight));
   return static_cast<int>(weights_.size()) - 1;

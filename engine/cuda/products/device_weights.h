@@ -16,7 +16,8 @@
 namespace skipstone::cuda {
 
 // A group of matrices that share their input, one below the other: [rows, cols] of the model's
-// type. A lone row is a vector, f32.
+// type, with zeros up to a multiple of 8 columns, which `cols` counts, and of 8 rows, which `rows`
+// does not. A lone row is a vector, f32.
 struct DeviceWeight {
   DeviceMemory memory;
   int rows = 0;
@@ -37,8 +38,9 @@ class DeviceWeights {
         has_type_(converts_),
         type_(type.value_or(DType::kBF16)) {}
 
-  // Returns the weight's number. UNIMPLEMENTED names what is not served: inputs that are no
-  // multiple of 8 and, unless a type was given, f32 matrices and two types in one model.
+  // Returns the weight's number. UNIMPLEMENTED names what is not served: vectors and random
+  // matrices whose inputs are no multiple of 8 and, unless a type was given, f32 matrices and two
+  // types in one model.
   // INVALID_ARGUMENT for a group that does not match, and for a number that is too large for the
   // type.
   absl::StatusOr<int> Add(std::span<const Tensor> group, cudaStream_t stream);
@@ -46,6 +48,8 @@ class DeviceWeights {
   absl::Status Finish(cudaStream_t stream);
 
   const DeviceWeight& operator[](int i) const { return weights_[i]; }
+  // Of an optional vector: null for -1.
+  const float* VectorOf(int i) const { return i < 0 ? nullptr : weights_[i].vector(); }
   int64_t bytes() const;
   // Of all matrices.
   DType type() const { return type_; }

@@ -7,16 +7,10 @@
 
 #include "base/status.h"
 #include "engine/cuda/device/device_error.h"
+#include "engine/cuda/step/step_writer.h"
 
 namespace skipstone::cuda {
 namespace {
-
-// Enough rows that a pass over the head's weights is paid for, within 64 MiB of logits.
-int LogitsRows(const ModelShape& shape, const StepLimits& limits) {
-  constexpr int kRows = 256;
-  constexpr int kElements = 1 << 24;
-  return std::min({limits.max_logits_rows, kRows, std::max(1, kElements / shape.vocab)});
-}
 
 int64_t Blocks(const ModelShape& shape, const StepLimits& limits) {
   return (shape.max_context + limits.page_tokens - 1) / limits.page_tokens;
@@ -32,7 +26,8 @@ struct Use {
 std::vector<Use> UsesOf(const ModelShape& s, const StepLimits& limits, const DecodeSplit& split) {
   const int64_t rows = limits.max_rows;
   const int64_t qkv = s.q_size() + 2 * s.kv_size();
-  const int64_t logits = int64_t{4} * LogitsRows(s, limits) * s.vocab;
+  const int logits_rows = StepWriter::LogitsRows(s, limits);
+  const int64_t logits = int64_t{4} * logits_rows * s.vocab;
   const int64_t partials = int64_t{split.max_partials()} * s.heads;
   using B = StepBuffers;
   return {{&B::page_table, int64_t{4} * limits.max_slots * s.num_layers * Blocks(s, limits),
@@ -43,7 +38,8 @@ std::vector<Use> UsesOf(const ModelShape& s, const StepLimits& limits, const Dec
           {&B::qkv, rows * qkv * 2, "activations"},
           {&B::attended, rows * s.q_size() * 2, "activations"},
           {&B::gate_up, rows * s.ffn * 4, "activations"},
-          {&B::gated, rows * s.ffn * 2, "activations"},
+          {&B::gated, std::max<int64_t>(rows, logits_rows) * std::max(s.ffn, s.hidden) * 2,
+           "activations"},
           {&B::logits, logits, "logits"},
           {&B::adjusted, logits, "logits"},
           {&B::partial_values, partials * s.head_dim * 4, "attention"},
@@ -79,7 +75,7 @@ absl::StatusOr<StepBuffers> StepBuffers::Allocate(const ModelShape& shape, const
       made.pages,
       DeviceMemory::Allocate(limits.num_pages * PageBytes(shape, limits.page_tokens), "K/V pages"));
   SKIPSTONE_RETURN_IF_ERROR(FillRope(shape, made.rope));
-  made.logits_rows = LogitsRows(shape, limits);
+  made.logits_rows = StepWriter::LogitsRows(shape, limits);
   made.pages_view = {.pages = made.pages.as<void>(),
                      .table = made.page_table.as<int32_t>(),
                      .num_layers = shape.num_layers,

@@ -14,14 +14,16 @@ namespace skipstone::cuda {
 // Activations are of the weights' 16-bit type, but for the residual and the logits.
 struct StepBuffers {
   DeviceMemory pages;
-  DeviceMemory page_table;      // int32 [slot][layer][block]
-  DeviceMemory rope;            // float2 [position][head_dim / 2]
-  DeviceMemory residual;        // f32 [row][hidden]
-  DeviceMemory normed;          // [row][hidden]
-  DeviceMemory qkv;             // [row][q, k, v]
-  DeviceMemory attended;        // [row][q_size]
-  DeviceMemory gate_up;         // [row][gate ffn, up ffn]
-  DeviceMemory gated;           // [row][ffn]
+  DeviceMemory page_table;  // int32 [slot][layer][block]
+  DeviceMemory rope;        // float2 [position][head_dim / 2]
+  DeviceMemory residual;    // f32 [row][hidden]
+  DeviceMemory normed;      // [row][hidden]
+  DeviceMemory qkv;         // [row][q, k, v]
+  DeviceMemory attended;    // [row][q_size]
+  DeviceMemory gate_up;     // [row][gate ffn, up ffn]
+  // [row][ffn]. What a sublayer that is left out does not need: rows of a map between its products,
+  // [row][up to hidden], and of the head's input where they are no range, [logits_rows][hidden].
+  DeviceMemory gated;
   DeviceMemory logits;          // f32 [logits_rows][vocab]
   DeviceMemory adjusted;        // f32 [logits_rows][vocab]
   DeviceMemory partial_values;  // f32 [partial][head][head_dim]

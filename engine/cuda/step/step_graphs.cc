@@ -9,8 +9,10 @@ StepKind StepKind::Of(const StepInput& step, int rows) {
   bool all = true;
   for (const LayerRows& layer : step.layers) {
     const int empty = (layer.kv_rows.empty() ? 2 : 0) + (layer.mlp_rows.empty() ? 1 : 0);
-    kind.sublayers = Mix64(kind.sublayers ^ static_cast<uint64_t>(empty));
-    all = all && empty == 0;
+    const int maps = (layer.attention_maps.empty() ? 0 : 2) + (layer.mlp_maps.empty() ? 0 : 1);
+    kind.sublayers = Mix64(kind.sublayers ^ static_cast<uint64_t>(4 * maps + empty));
+    kind.maps = kind.maps || maps != 0;
+    all = all && empty == 0 && maps == 0;
   }
   return all ? All(rows) : kind;
 }

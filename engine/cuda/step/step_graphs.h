@@ -15,15 +15,16 @@
 namespace skipstone::cuda {
 
 // The launches of a small step with rows that need logits follow from the rows they cover and from
-// which sublayers have rows.
+// which sublayers have rows, and which have rows of maps.
 struct StepKind {
   int rows = 0;            // of the bucket
   uint64_t sublayers = 0;  // a hash of those that have rows
+  bool maps = false;       // some have rows of maps
 
   static StepKind Of(const StepInput& step, int rows);
-  // All sublayers have rows.
+  // All sublayers have rows, and none of maps.
   static StepKind All(int rows) { return {rows, 0}; }
-  // Those of All, but any sublayer may be without rows: its kernels leave then.
+  // Those of All, but any sublayer may be without rows: its kernels leave then. It has no maps.
   static StepKind Any(int rows) { return {rows, 1}; }
   auto operator<=>(const StepKind&) const = default;
 };

@@ -80,6 +80,7 @@ void ResultDownload::Wait(std::vector<LogitsResult>* results, DeviceError& error
     to.finite = from.finite != 0;
     if (row.sample) to.sampled = {from.sampled, from.sampled_logprob};
     if (row.target >= 0) to.target = {row.target, from.target_logprob};
+    if (row.reference >= 0) to.kl = from.kl;
     for (int n = 0; n < row.top_n && n < vocab_; ++n, ++top) {
       to.top.push_back({top->id, top->logprob});
     }

@@ -28,6 +28,7 @@ class StepUpload {
   const StepHeader& host_header() const { return *current_; }
   int64_t max_deltas() const { return writer_.max_deltas(); }
   int32_t num_top() const { return writer_.num_top(); }
+  std::span<const int32_t> compared_blocks() const { return writer_.compared_blocks(); }
 
  private:
   StepWriter writer_;

@@ -4,12 +4,15 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "engine/backend/logits_blocks.h"
 
 namespace skipstone::cuda {
 namespace {
 
 template <class T>
 constexpr int64_t kWordsOf = sizeof(T) / sizeof(int32_t);
+// Of a logits row: it is there once, and as a reference once more for each row compared.
+constexpr int64_t kWordsOfCompared = 2 * 2;
 
 // True if the same rows attend in both layers and each has the same window in both.
 bool AttendAlike(const StepInput& step, int a, int b) {
@@ -25,17 +28,23 @@ bool AttendAlike(const StepInput& step, int a, int b) {
 }  // namespace
 
 StepWriter::StepWriter(const ModelShape& shape, const StepLimits& limits, const DecodeSplit& split)
-    : split_(split), num_layers_(shape.num_layers), vocab_(shape.vocab) {
+    : split_(split),
+      num_layers_(shape.num_layers),
+      vocab_(shape.vocab),
+      logits_rows_(LogitsRows(shape, limits)) {
   const int64_t rows = limits.max_rows;
   // A page per row and layer, and what sequences that find their prompt cached bring along.
   max_deltas_ = rows * num_layers_ + 4096;
-  // A sequence, and so a slot, has one set of windows.
+  // A row has one map of a sublayer, and a sequence, and so a slot, too.
+  const int64_t of_maps = kMapListsPerLayer * (kWordsOf<DeviceMapLists> +
+                                               limits.max_slots * kWordsOf<DeviceMapList> + rows);
+  // A sequence has one set of windows.
   const int64_t of_layer =
       kListsPerLayer * (kWordsOf<DeviceRowList> + rows) + kWordsOf<DecodePlan> +
-      split_.MaxItems(limits.max_rows) * kWordsOf<DecodeItem> + limits.max_slots;
+      split_.MaxItems(limits.max_rows) * kWordsOf<DecodeItem> + limits.max_slots + of_maps;
   max_words_ = kWordsOf<StepHeader> + 3 * rows + num_layers_ * of_layer +
-               limits.max_logits_rows * kWordsOf<DeviceLogitsRow> + rows * kWordsOf<PrefillTile> +
-               max_deltas_ * kWordsOf<DevicePageUpdate>;
+               limits.max_logits_rows * (kWordsOf<DeviceLogitsRow> + kWordsOfCompared) +
+               rows * kWordsOf<PrefillTile> + max_deltas_ * kWordsOf<DevicePageUpdate>;
 }
 
 template <class T>
@@ -71,6 +80,25 @@ int32_t StepWriter::AppendLists(std::span<const LayerRows> layers) {
   return Append<DeviceRowList>(lists);
 }
 
+int32_t StepWriter::AppendMapLists(std::span<const LayerRows> layers) {
+  const auto none = [](const LayerRows& layer) {
+    return layer.attention_maps.empty() && layer.mlp_maps.empty();
+  };
+  if (std::ranges::all_of(layers, none)) return 0;
+  std::vector<DeviceMapLists> of_sublayers;
+  std::vector<DeviceMapList> lists;
+  for (const LayerRows& layer : layers) {
+    for (const std::span<const RowList> maps : {layer.attention_maps, layer.mlp_maps}) {
+      lists.clear();
+      for (int32_t map = 0; map < std::ssize(maps); ++map) {
+        if (!maps[map].empty()) lists.push_back({map, AppendList(maps[map])});
+      }
+      of_sublayers.push_back({static_cast<int32_t>(lists.size()), Append<DeviceMapList>(lists)});
+    }
+  }
+  return Append<DeviceMapLists>(of_sublayers);
+}
+
 int32_t StepWriter::AppendLogits(std::span<const LogitsRow> rows) {
   std::vector<DeviceLogitsRow> out;
   out.reserve(rows.size());
@@ -82,6 +110,29 @@ int32_t StepWriter::AppendLogits(std::span<const LogitsRow> rows) {
     num_top_ += std::max(0, top_n);
   }
   return Append<DeviceLogitsRow>(out);
+}
+
+void StepWriter::AppendCompared(std::span<const LogitsRow> rows, StepHeader* header) {
+  compared_blocks_.clear();
+  const auto compared = [](const LogitsRow& row) { return row.reference >= 0; };
+  if (std::ranges::none_of(rows, compared)) return;
+  std::vector<int32_t> order, references;
+  for (const LogitsBlock& block : BlocksOf(rows, logits_rows_)) {
+    compared_blocks_.push_back(static_cast<int32_t>(block.size()));
+    for (const LogitsEntry& entry : block) {
+      order.push_back(entry.row);
+      references.push_back(entry.reduced ? entry.reference : kNotReduced);
+    }
+  }
+  header->compared_rows = Append<int32_t>(order);
+  header->references = Append<int32_t>(references);
+}
+
+int StepWriter::LogitsRows(const ModelShape& shape, const StepLimits& limits) {
+  constexpr int kRows = 256;
+  constexpr int kElements = 1 << 24;
+  const int most = std::min(kRows, std::max(2, kElements / shape.vocab));
+  return std::clamp(limits.max_logits_rows, 2, most);
 }
 
 // Rows that are alone are for the decode attention, the others make tiles.
@@ -148,7 +199,9 @@ int64_t StepWriter::Write(const StepInput& step, void* to) {
   header.positions = Append(step.positions);
   header.slots = Append(step.slots);
   header.lists = AppendLists(step.layers);
+  header.maps = AppendMapLists(step.layers);
   header.logits = AppendLogits(step.logits);
+  AppendCompared(step.logits, &header);
   header.prefill_tiles = Append<PrefillTile>(tiles_);
   // Decode items carry their gaps.
   if (!tiles_.empty() && !step.windows.empty()) header.windows = Append(step.windows);

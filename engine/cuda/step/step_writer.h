@@ -25,15 +25,22 @@ class StepWriter {
 
   // Returns the bytes written to `to`, of which max_bytes() may be used.
   int64_t Write(const StepInput& step, void* to);
-  // Alternatives of all rows of the step written last.
+  // Logits of so many rows exist at a time: enough that a pass over the head's weights is paid for,
+  // within 64 MiB; two at least, a row and what it is compared with.
+  static int LogitsRows(const ModelShape& shape, const StepLimits& limits);
+  // Of the step written last: alternatives of all rows.
   int32_t num_top() const { return num_top_; }
+  // And the sizes of the blocks of compared_rows; empty if no row has a reference.
+  std::span<const int32_t> compared_blocks() const { return compared_blocks_; }
 
  private:
   template <class T>
   int32_t Append(std::span<const T> values);
   int32_t AppendLists(std::span<const LayerRows> layers);
   DeviceRowList AppendList(const RowList& list);
+  int32_t AppendMapLists(std::span<const LayerRows> layers);
   int32_t AppendLogits(std::span<const LogitsRow> rows);
+  void AppendCompared(std::span<const LogitsRow> rows, StepHeader* header);
   void SortRuns(const StepInput& step);
   void WriteDecodePlans(const StepInput& step);
   DecodePlan AppendDecodePlan(const StepInput& step, int layer);
@@ -41,6 +48,7 @@ class StepWriter {
   DecodeSplit split_;
   int num_layers_ = 0;
   int vocab_ = 0;
+  int logits_rows_ = 0;
   int64_t max_words_ = 0;
   int64_t max_deltas_ = 0;
   int32_t* words_ = nullptr;  // of the step being written
@@ -52,6 +60,7 @@ class StepWriter {
   std::vector<DecodeSplit::Row> decode_rows_;
   std::vector<DecodeItem> items_;
   std::vector<PrefillTile> tiles_;
+  std::vector<int32_t> compared_blocks_;
 };
 
 }  // namespace skipstone::cuda

@@ -1,5 +1,6 @@
 #include "engine/cuda/products/device_weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -18,10 +19,15 @@ class DeviceWeightsTest : public testing::Test {
     stream_ = *Stream::Create();
   }
 
+  // Without the zeros behind the last row, which are checked.
   static std::vector<uint16_t> Read(const DeviceWeight& weight) {
     std::vector<uint16_t> out(weight.memory.bytes() / sizeof(uint16_t));
     SKIPSTONE_CHECK(cudaMemcpy(out.data(), weight.memory.as<void>(), weight.memory.bytes(),
                                cudaMemcpyDeviceToHost) == cudaSuccess);
+    EXPECT_EQ(out.size(), static_cast<size_t>((weight.rows + 7) / 8 * 8 * weight.cols));
+    const auto end = out.begin() + int64_t{weight.rows} * weight.cols;
+    EXPECT_EQ(std::count(end, out.end(), 0), out.end() - end);
+    out.erase(end, out.end());
     return out;
   }
 
@@ -45,7 +51,7 @@ TEST_F(DeviceWeightsTest, CopiesAGroupByEveryNumberOfThreads) {
     ASSERT_TRUE(weights.Add(group, stream_.get()).ok());
     ASSERT_TRUE(weights.Finish(stream_.get()).ok());
     EXPECT_TRUE(Read(weights[0]) == values) << threads << " threads";
-    EXPECT_EQ(weights.bytes(), static_cast<int64_t>(values.size() * sizeof(uint16_t)));
+    EXPECT_EQ(weights.bytes(), int64_t{9008} * kCols * 2);
   }
 }
 
@@ -59,6 +65,26 @@ TEST_F(DeviceWeightsTest, MakesRandomMatricesBesideOthers) {
   ASSERT_TRUE(weights.Add(group, stream_.get()).ok());
   ASSERT_TRUE(weights.Finish(stream_.get()).ok());
   EXPECT_EQ(Read(weights[0]), expected);
+}
+
+// A map's rank may be any.
+TEST_F(DeviceWeightsTest, FillsRowsUpToEightColumns) {
+  std::vector<uint16_t> values(5 * 11);
+  std::vector<uint16_t> expected(5 * 16, 0);
+  for (int i = 0; i < std::ssize(values); ++i) {
+    values[i] = static_cast<uint16_t>(0x3c00 + i);
+    expected[i / 11 * 16 + i % 11] = values[i];
+  }
+  const Tensor matrix{values.data(), DType::kF16, 5, 11};
+  DeviceWeights weights(1);
+  ASSERT_TRUE(weights.Add({&matrix, 1}, stream_.get()).ok());
+  ASSERT_TRUE(weights.Finish(stream_.get()).ok());
+  EXPECT_EQ(weights[0].cols, 16);
+  EXPECT_EQ(weights[0].rows, 5);
+  EXPECT_EQ(Read(weights[0]), expected);
+  const Tensor random{nullptr, DType::kF16, 5, 11, /*seed=*/7};
+  EXPECT_EQ(weights.Add({&random, 1}, stream_.get()).status().code(),
+            absl::StatusCode::kUnimplemented);
 }
 
 // Rounded to the nearest, ties to even; 0xffff stands for NaN.

@@ -138,7 +138,8 @@ TEST_P(ProductKernelsTest, SkinnyAddsToTheResidual) {
                                .x = in.get(),
                                .type = type(),
                                .outputs = outputs,
-                               .inputs = inputs},
+                               .inputs = inputs,
+                               .x_stride = inputs},
                               out.get(), rows.size() <= 8 ? 8 : 16, stream_.get()),
               cudaSuccess);
     std::vector<double> expected(kRows * outputs, 2.0);
@@ -163,6 +164,7 @@ TEST_P(ProductKernelsTest, SkinnyWithoutRowsReadsNoWeights) {
                         .type = type(),
                         .outputs = 32,
                         .inputs = 64,
+                        .x_stride = 64,
                         .may_be_empty = true};
   ASSERT_EQ(LaunchSkinnyAdd(args, residual.get(), 8, stream_.get()), cudaSuccess);
   EXPECT_EQ(residual.Read(), before);
@@ -183,7 +185,8 @@ TEST_P(ProductKernelsTest, SkinnySwiGlu) {
                                   .x = in.get(),
                                   .type = type(),
                                   .outputs = outputs,
-                                  .inputs = inputs},
+                                  .inputs = inputs,
+                                  .x_stride = inputs},
                                  out.get(), static_cast<int>(rows.size()), stream_.get()),
               cudaSuccess);
     std::vector<double> expected(kRows * ffn, 0.0);

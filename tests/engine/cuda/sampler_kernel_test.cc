@@ -49,7 +49,7 @@ class SamplerKernelTest : public KernelTest {
     const DeviceArray<float> device_logits(logits);
     const DeviceArray<float> scratch(std::vector<float>(logits.size()));
     EXPECT_EQ(LaunchSample({.step = step,
-                            .first = 0,
+                            .source = {ListKind::kLogits, 0, 0, kSlots},
                             .logits = device_logits.get(),
                             .scratch = scratch.get(),
                             .tables = tables_.tables(),
