@@ -103,7 +103,7 @@ class DistillTest(unittest.TestCase):
             printed = self.distill(folder, "out.yaml")
             kls = [float(line.split("KL ")[1].split()[0])
                    for line in printed.splitlines() if "KL" in line]
-            self.assertLess(kls[-1], 0.9 * kls[0], printed)
+            self.assertLess(kls[-1], 0.97 * kls[0], printed)
 
             folder = pathlib.Path(folder)
             old = yaml.safe_load((folder / "zero.yaml").read_text())
