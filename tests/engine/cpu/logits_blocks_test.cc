@@ -1,4 +1,4 @@
-#include "engine/cpu/logits_blocks.h"
+#include "engine/backend/logits_blocks.h"
 
 #include <algorithm>
 #include <random>
