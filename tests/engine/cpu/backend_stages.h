@@ -295,7 +295,7 @@ TEST_P(BackendStagesTest, AddsMapsOfEveryFormAndType) {
       {.bias = true, .scale = true},
       {.rank = 1},
       {.bias = true, .rank = 3},
-      {.bias = true, .scale = true, .rank = 16},
+      {.bias = true, .scale = true, .rank = 40},
       {.full = true},
       {.bias = true, .scale = true, .full = true},
   };
