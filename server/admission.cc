@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "server/convert.h"
+#include "server/describe.h"
 #include "server/logging.h"
 #include "server/policy.h"
 #include "server/rpc.h"

@@ -320,34 +320,6 @@ absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const P
   return ids;
 }
 
-v1::Compensation CompensationOf(const Level& level) {
-  v1::Compensation compensation;
-  compensation.set_name(level.compensation);
-  compensation.set_hash(absl::StrFormat("%016x", level.skip.maps_hash()));
-  return compensation;
-}
-
-v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
-                              const std::string& arm) {
-  v1::AppliedSkip applied;
-  applied.set_level(level.name);
-  applied.set_spec(level.skip.ToString());
-  applied.set_skip_id(level.skip.id());
-  for (int layer = 0; layer < level.skip.num_layers(); ++layer) {
-    if (!level.skip.KeepsAttention(layer)) applied.mutable_layers()->add_attention(layer);
-    if (!level.skip.KeepsMlp(layer)) applied.mutable_layers()->add_mlp(layer);
-    if (const int window = level.skip.Window(layer); window > 0) {
-      v1::WindowedLayer* windowed = applied.mutable_layers()->add_windowed();
-      windowed->set_layer(layer);
-      windowed->set_tokens(window);
-    }
-  }
-  if (level.skip.HasMaps()) *applied.mutable_compensation() = CompensationOf(level);
-  applied.set_experiment(experiment);
-  applied.set_arm(arm);
-  return applied;
-}
-
 v1::Token TokenOf(GeneratedToken from) {
   v1::Token to;
   to.set_id(from.token.id);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <limits>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,10 +44,6 @@ absl::StatusOr<EngineRequest> EngineRequestOf(const v1::GenerateRequest& request
 absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const PromptRules& rules,
                                               int* score_from);
 
-// Of a level that has maps.
-v1::Compensation CompensationOf(const Level& level);
-v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
-                              const std::string& arm);
 v1::Token TokenOf(GeneratedToken token);
 // `with_tokens`: keep the generated tokens, not only their text.
 void SetDelta(OutputDelta from, bool with_tokens, v1::Delta* to);

@@ -1,11 +1,21 @@
 #include "server/describe.h"
 
+#include <optional>
 #include <string>
 
-#include "server/convert.h"
+#include "absl/strings/str_format.h"
 
 namespace skipstone::server {
 namespace {
+
+// Nothing without maps.
+std::optional<v1::Compensation> CompensationOf(const Level& level) {
+  if (!level.skip.HasMaps()) return std::nullopt;
+  v1::Compensation compensation;
+  compensation.set_name(level.compensation);
+  compensation.set_hash(absl::StrFormat("%016x", level.skip.maps_hash()));
+  return compensation;
+}
 
 void Set(const Measured& from, v1::Measured* to) {
   to->set_value(from.value);
@@ -30,7 +40,7 @@ void SetLevel(const Level& from, v1::Level& to) {
   to.set_skipped_mlp(from.skip.SkippedMlp());
   to.set_windowed_attention(from.skip.WindowedAttention());
   to.set_smallest_window_tokens(from.skip.SmallestWindow());
-  if (from.skip.HasMaps()) *to.mutable_compensation() = CompensationOf(from);
+  if (const auto compensation = CompensationOf(from)) *to.mutable_compensation() = *compensation;
   if (from.quality) SetQuality(*from.quality, *to.mutable_quality());
   to.set_family(from.family);
   to.set_sheds_to_identity(from.sheds_to_identity);
@@ -39,6 +49,29 @@ void SetLevel(const Level& from, v1::Level& to) {
 }
 
 }  // namespace
+
+v1::AppliedSkip AppliedSkipOf(const Level& level, const std::string& experiment,
+                              const std::string& arm) {
+  v1::AppliedSkip applied;
+  applied.set_level(level.name);
+  applied.set_spec(level.skip.ToString());
+  applied.set_skip_id(level.skip.id());
+  for (int layer = 0; layer < level.skip.num_layers(); ++layer) {
+    if (!level.skip.KeepsAttention(layer)) applied.mutable_layers()->add_attention(layer);
+    if (!level.skip.KeepsMlp(layer)) applied.mutable_layers()->add_mlp(layer);
+    if (const int window = level.skip.Window(layer); window > 0) {
+      v1::WindowedLayer* windowed = applied.mutable_layers()->add_windowed();
+      windowed->set_layer(layer);
+      windowed->set_tokens(window);
+    }
+  }
+  if (const auto compensation = CompensationOf(level)) {
+    *applied.mutable_compensation() = *compensation;
+  }
+  applied.set_experiment(experiment);
+  applied.set_arm(arm);
+  return applied;
+}
 
 void DescribeLevels(const Levels& levels, v1::GetModelResponse& response) {
   response.set_default_level(levels.default_level().name);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "server/answer_bound.h"
 #include "server/convert.h"
+#include "server/describe.h"
 #include "server/logging.h"
 
 namespace skipstone::server {

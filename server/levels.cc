@@ -148,7 +148,7 @@ absl::Status Levels::AddCalibrated(const CalibratedLevel& level) {
 std::vector<std::string> Levels::unmeasured() const {
   std::vector<std::string> names;
   for (const Level& level : levels_) {
-    if (!level.quality && level.skip != SkipSet(num_layers_)) names.push_back(level.name);
+    if (!level.quality && !level.skips_nothing()) names.push_back(level.name);
   }
   return names;
 }

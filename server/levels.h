@@ -27,6 +27,9 @@ struct Level {
   std::optional<LevelQuality> quality;
   std::optional<double> decode_ms_saved;
   std::optional<double> pages_saved;
+
+  // It is the full model itself.
+  bool skips_nothing() const { return skip == SkipSet(skip.num_layers()); }
 };
 
 // Immutable, so thread-safe.

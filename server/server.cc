@@ -32,7 +32,8 @@ std::vector<RequestLabels> ExpectedLabels(const Serving& serving) {
 // What is known of the levels' quality: a gauge, or a warning where nothing is.
 void TellQuality(const Levels& levels, ServerMetrics& metrics) {
   for (const Level& level : levels.all()) {
-    if (level.quality) metrics.level_quality_kl_nats(level.name).Set(level.quality->kl.value);
+    if (!level.quality && !level.skips_nothing()) continue;
+    metrics.level_quality_kl_nats(level.name).Set(level.quality ? level.quality->kl.value : 0);
   }
   if (!levels.has_file()) {
     LogEvent(Severity::kWarning, "quality is not known", {{"why", levels.WhyUnmeasured()}});

@@ -10,7 +10,6 @@
 #include "google/protobuf/descriptor.h"
 #include "gtest/gtest.h"
 #include "tests/server/set_field.h"
-#include "tests/support/test_levels.h"
 
 namespace skipstone::server {
 namespace {
@@ -261,64 +260,6 @@ TEST_F(ConvertTest, ChatNeedsALegalConversation) {
   EXPECT_TRUE(absl::IsInvalidArgument(ChatIds(chat, rules_).status())) << "ends with the assistant";
   add("system");
   EXPECT_TRUE(absl::IsInvalidArgument(ChatIds(chat, rules_).status())) << "system comes first";
-}
-
-TEST_F(ConvertTest, AppliedSkipListsTheLayers) {
-  SkipSet skip(4);
-  skip.SkipAttention(2);
-  skip.SkipAttention(3);
-  skip.SkipMlp(0);
-  const v1::AppliedSkip applied = AppliedSkipOf({"deep", skip}, "e", "a");
-  EXPECT_EQ(applied.level(), "deep");
-  EXPECT_EQ(applied.spec(), "attn:2-3+mlp:0");
-  EXPECT_EQ(applied.skip_id(), skip.id());
-  EXPECT_THAT(applied.layers().attention(), ElementsAre(2, 3));
-  EXPECT_THAT(applied.layers().mlp(), ElementsAre(0));
-  EXPECT_EQ(applied.experiment() + "/" + applied.arm(), "e/a");
-}
-
-TEST_F(ConvertTest, AppliedSkipListsTheWindows) {
-  SkipSet skip(4);
-  skip.SkipAttention(3);
-  skip.WindowAttention(1, 64);
-  skip.WindowAttention(2, 24);
-  const v1::AppliedSkip applied = AppliedSkipOf({.name = "near", .skip = skip}, "", "");
-  EXPECT_EQ(applied.spec(), "attn:3+win:1/64,2/24");
-  EXPECT_EQ(applied.skip_id(), skip.id());
-  EXPECT_THAT(applied.layers().attention(), ElementsAre(3));
-  ASSERT_EQ(applied.layers().windowed_size(), 2);
-  EXPECT_EQ(applied.layers().windowed(0).layer(), 1u);
-  EXPECT_EQ(applied.layers().windowed(0).tokens(), 64u);
-  EXPECT_EQ(applied.layers().windowed(1).layer(), 2u);
-  EXPECT_EQ(applied.layers().windowed(1).tokens(), 24u);
-}
-
-TEST_F(ConvertTest, AppliedSkipTellsTheMaps) {
-  TestLevels levels(1, 4, 8);
-  const SkipSet skip = levels.Add("a", "attn:3", "f", "rank=2").skip;
-  const v1::AppliedSkip applied =
-      AppliedSkipOf({.name = "a", .skip = skip, .compensation = "rank=2"}, "", "");
-  const std::string hash = applied.compensation().hash();
-  EXPECT_EQ(applied.compensation().name(), "rank=2");
-  EXPECT_EQ(hash.size(), 16u);
-  EXPECT_EQ(applied.spec(), "attn:3@" + hash);
-  EXPECT_EQ(applied.skip_id(), skip.id()) << "of the text with the hash";
-  EXPECT_NE(applied.skip_id(), skip.WithoutMaps().id());
-  EXPECT_FALSE(AppliedSkipOf({.name = "a", .skip = skip.WithoutMaps()}, "", "").has_compensation());
-}
-
-// What a server reports can be sent back.
-TEST_F(ConvertTest, TheLayersOfAnAppliedSkipMeanTheSameSet) {
-  const auto levels = Levels::Make(ServerConfig(), 8, 4096);
-  ASSERT_TRUE(levels.ok());
-  for (const char* spec : {"none", "attn:6-7", "win:last=50%/64", "win:0-7/4096+mlp:1",
-                           "attn:7+win:1/16,2-3/64,5/24+mlp:0,7", "attn:0-7+mlp:0-6"}) {
-    v1::Skip skip;
-    skip.set_spec(spec);
-    const SkipSet set = levels->Choose(skip)->skip;
-    *skip.mutable_layers() = AppliedSkipOf({.name = "", .skip = set}, "", "").layers();
-    EXPECT_EQ(levels->Choose(skip)->skip, set) << spec;
-  }
 }
 
 TEST_F(ConvertTest, FinishedCarriesEveryNumber) {

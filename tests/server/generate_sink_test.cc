@@ -6,7 +6,7 @@
 
 #include "engine/skip/skip_grammar.h"
 #include "gtest/gtest.h"
-#include "server/convert.h"
+#include "server/describe.h"
 #include "tests/server/fake_serving.h"
 #include "tests/support/test_levels.h"
 
