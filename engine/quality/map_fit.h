@@ -61,8 +61,9 @@ class MapFit {
   // Of all samples, with the ridge of a fixed grid whose squared error on left-out folds is least
   // (of equal ones the largest). Full: ridge regression. Low rank: reduced-rank ridge regression
   // (Mukherjee and Zhu 2011), which projects the full map's outputs on their first principal
-  // directions. FAILED_PRECONDITION without samples in at least two folds, or if one was not
-  // finite.
+  // directions. Both solve 29 systems of hidden^2 numbers where there are 4 folds: 1.6 s of a core
+  // at hidden 576, 9 s at 1024, growing with its cube. FAILED_PRECONDITION without samples in at
+  // least two folds, or if one was not finite.
   absl::StatusOr<FittedMap> Solve();
 
  private:

@@ -3,17 +3,18 @@
 
   distill.py MODEL LEVELS OUT --text FILE [--level NAME ...] [--steps 300]
 
-skipstone-calibrate fits maps to states, which restores averages. This trains the same numbers so that
-the level's distribution of the next token comes near the full model's: Adam on the mean
-KL(full || level) over windows of the text, in float32. The model's weights stay as they are.
+skipstone-calibrate fits maps to states, which restores averages. This trains the same numbers so
+that the level's distribution of the next token comes near the full model's: Adam on the mean
+KL(full || level) over rows of windows of the text, in float32. The model's weights stay as they
+are.
 
 MODEL   a Hugging Face folder of a Llama model (safetensors)
-LEVELS  a levels file; maps that are left zero are a start as good as fitted ones
-OUT     the levels file to write, its maps beside it. Trained levels lose the quality measured for the
-        old maps: measure them again (skipstone sweep), and keep them only if they are better.
+LEVELS  a levels file; its maps are the start, be they zero
+OUT     the levels file to write, its maps beside it. Trained levels lose the quality measured for
+        the old maps: measure them again (skipstone sweep), and keep them only if they are better.
 
-Equal arguments give equal files at the same --threads. Needs torch, numpy and PyYAML; tokenizers too,
-unless --ids gives token ids. Not part of the product.
+Equal arguments give equal files at the same --threads. Needs torch, numpy and PyYAML; tokenizers
+too, unless --ids gives token ids. Not part of the product.
 """
 import argparse
 import json
