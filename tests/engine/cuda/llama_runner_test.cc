@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -27,6 +28,33 @@ constexpr StepLimits kLimits{.max_rows = 40,
                              .page_tokens = 4,
                              .num_pages = kSlots * 4};
 
+// Two maps of the last two layers' attention: a vector and a product.
+void AddMaps(LoadedModel& model) {
+  const int hidden = model.config.shape.hidden;
+  static const std::vector<float> vector(hidden, 0.4f);
+  static const std::vector<uint16_t> matrix(2 * hidden * 16, 0x2400);  // 2^-6
+  const auto add = [&](const Tensor& tensor) { return *model.backend->AddWeights({&tensor, 1}); };
+  for (const int layer : {2, 3}) {
+    const Tensor row{vector.data(), DType::kF32, 1, hidden};
+    model.weights.layers[layer].attention_maps = {
+        {.bias = add(row), .scale = add(row)},
+        {.bias = add(row),
+         .down = add({matrix.data(), DType::kF16, 16, hidden}),
+         .up = add({matrix.data(), DType::kF16, hidden, 16})}};
+  }
+  model.maps.resize(4);
+  model.maps[2].attention = model.maps[3].attention = {1, 2};
+}
+
+// attn:last=2 under map 1 or 2; 0: the identity.
+SkipSet Mapped(uint64_t map) {
+  SkipSet skip = *ParseSkipSet("attn:last=2", 4);
+  for (const int layer : {2, 3}) {
+    if (map > 0) skip.MapAttention(layer, map);
+  }
+  return skip;
+}
+
 std::unique_ptr<ModelRunner> Runner(std::unique_ptr<Backend> backend,
                                     const std::vector<SkipSet>& levels) {
   const auto spec = *ParseSyntheticModel(kModel);
@@ -35,6 +63,7 @@ std::unique_ptr<ModelRunner> Runner(std::unique_ptr<Backend> backend,
   model.backend = std::move(backend);
   model.synthetic = *SyntheticWeights::Make(spec, 1);
   model.weights = *LoadWeights(model.synthetic->tensors(), *model.backend);
+  AddMaps(model);
   auto runner = MakeLlamaRunner(std::move(model), {.limits = kLimits, .levels = levels});
   SKIPSTONE_CHECK(runner.ok());
   return *std::move(runner);
@@ -103,6 +132,39 @@ TEST(CudaLlamaRunnerTest, RecordedStepsServeEverySet) {
       }
     }
   }
+  EXPECT_EQ(cuda->Usage().recorded_steps, kRecorded);
+}
+
+// One recording serves all sets that have maps in the same sublayers, in any mix of them; what no
+// recording is of runs too, and a set without maps has nothing of those of others.
+TEST(CudaLlamaRunnerTest, RecordedStepsServeMaps) {
+  if (!HasCudaDevice()) GTEST_SKIP() << "no device";
+  const auto shape = ParseSyntheticModel(kModel)->config.shape;
+  const auto cuda = Runner(*MakeCudaBackend(shape), {Mapped(0), Mapped(2)});
+  constexpr int kRecorded = 8;
+  EXPECT_EQ(cuda->Usage().recorded_steps, kRecorded);
+  const auto cpu =
+      Runner(*MakeCpuBackend(shape, {.threads = 1, .memory_bytes = int64_t{1} << 30}), {});
+  std::vector<std::vector<LogitsResult>> alone;
+  for (const std::vector<SkipSet>& mix : {std::vector<SkipSet>{Mapped(0)},
+                                          {Mapped(1)},
+                                          {Mapped(2)},
+                                          {Mapped(1), Mapped(2), Mapped(0)},
+                                          {SkipSet(4), Mapped(2), Mapped(1)},
+                                          {SkipSet(4)}}) {
+    for (const int slots : {1, 8, kSlots}) {
+      const auto expected = Decode(*cpu, mix, slots);
+      const auto actual = Decode(*cuda, mix, slots);
+      for (size_t i = 0; i < actual.size(); ++i) {
+        EXPECT_NEAR(actual[i].top[0].logprob, expected[i].top[0].logprob, 0.02)
+            << mix[0].ToString() << ", " << mix.size() << " sets, " << slots << " slots, " << i;
+      }
+      if (mix.size() == 1) alone.push_back(actual);
+    }
+  }
+  // The maps are no small change.
+  EXPECT_GT(std::abs(alone[0][0].top[0].logprob - alone[3][0].top[0].logprob), 0.05);
+  EXPECT_GT(std::abs(alone[3][0].top[0].logprob - alone[6][0].top[0].logprob), 0.05);
   EXPECT_EQ(cuda->Usage().recorded_steps, kRecorded);
 }
 

@@ -37,6 +37,7 @@ class StepWriterTest : public testing::Test {
                           .positions = positions_,
                           .slots = positions_,
                           .layers = lists_,
+                          .logits = logits_,
                           .runs = runs_,
                           .sets = sets_,
                           .windows = windows_,
@@ -60,6 +61,7 @@ class StepWriterTest : public testing::Test {
   std::vector<int32_t> positions_, sets_, windows_;
   std::vector<RowRun> runs_;
   std::vector<LayerRows> lists_;
+  std::vector<LogitsRow> logits_;
   std::vector<PageUpdate> updates_;
 };
 
@@ -121,6 +123,45 @@ TEST_F(StepWriterTest, WithoutWindowsNoneTravel) {
   EXPECT_EQ(Write(), bytes + static_cast<int64_t>(kLayers * sizeof(int32_t)));
 }
 
+TEST_F(StepWriterTest, MapListsTravelWhereThereAreAny) {
+  for (int i = 0; i < 6; ++i) AddRun(100, 1, {});
+  const int64_t bytes = Write();
+  EXPECT_EQ(header().maps, 0);
+  const std::vector<int32_t> index = {0, 2, 5};
+  const RowList of_mlp[] = {{}, {.count = 3, .index = index.data()}, {.begin = 3, .count = 2}};
+  lists_[1].mlp_maps = of_mlp;
+  // A table of counts, two lists, three rows.
+  EXPECT_EQ(Write(), bytes + 4 * (2 * 2 * kLayers + 2 * 4 + 3));
+  EXPECT_EQ(header().MapListsOf(ListKind::kAttentionMap, 1).count, 0);
+  EXPECT_EQ(header().MapListsOf(ListKind::kMlpMap, 0).count, 0);
+  ASSERT_EQ(header().MapListsOf(ListKind::kMlpMap, 1).count, 2);
+  const auto rows_of = [&](int map, int limit) {
+    return RowSource{ListKind::kMlpMap, 1, map, limit}.Of(&header());
+  };
+  EXPECT_EQ(rows_of(0, 16).count, 0);
+  ASSERT_EQ(rows_of(1, 16).count, 3);
+  EXPECT_EQ(rows_of(1, 16)[2], 5);
+  EXPECT_EQ(rows_of(1, 2).count, 0);
+  EXPECT_EQ(rows_of(2, 16)[1], 4);
+}
+
+TEST_F(StepWriterTest, ComparedRowsTravelWhereThereAreAny) {
+  for (int i = 0; i < 3; ++i) AddRun(100, 1, {});
+  logits_.resize(3);
+  const int64_t bytes = Write();
+  EXPECT_TRUE(writer_.compared_blocks().empty());
+  logits_[0].reference = 2;
+  logits_[1].reference = 1;
+  EXPECT_EQ(Write(), bytes + 4 * 2 * 4);
+  ASSERT_EQ(writer_.compared_blocks().size(), 1u);
+  ASSERT_EQ(writer_.compared_blocks()[0], 4);
+  const int32_t* rows = header().At<int32_t>(header().compared_rows);
+  const int32_t* references = header().At<int32_t>(header().references);
+  EXPECT_EQ(std::vector<int32_t>(rows, rows + 4), (std::vector<int32_t>{1, 1, 2, 0}));
+  EXPECT_EQ(std::vector<int32_t>(references, references + 4),
+            (std::vector<int32_t>{kNotReduced, 0, -1, 2}));
+}
+
 // What the device's memory is sized by: a set of windows for each slot, no two layers alike, page
 // updates as many as there may be.
 TEST_F(StepWriterTest, TheLargestStepFits) {
@@ -130,6 +171,15 @@ TEST_F(StepWriterTest, TheLargestStepFits) {
     windows_.insert(windows_.end(), {0, 2048, 1024 + slot});
   }
   updates_.resize(writer_.max_deltas());
+  // A map for each row, by index, in each sublayer; rows that are all compared with themselves.
+  std::vector<int32_t> index(kRows);
+  std::vector<RowList> maps;
+  for (int row = 0; row < kRows; ++row) {
+    index[row] = row;
+    maps.push_back({.count = 1, .index = &index[row]});
+    logits_.push_back({.reference = row});
+  }
+  for (LayerRows& layer : lists_) layer.attention_maps = layer.mlp_maps = maps;
   EXPECT_LE(Write(), writer_.max_bytes());
   EXPECT_EQ(header().WindowOf(tiles()[0].set, 2, kLayers), 1024 + kSlots - 1);
 }
