@@ -5,10 +5,12 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <string_view>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/quality/level_report.h"
+#include "base/replace_file.h"
 #include "base/status.h"
 #include "client/cli/command.h"
 #include "client/cli/parallel_calls.h"
@@ -24,16 +26,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Complete or not there.
 absl::Status WriteWhole(const fs::path& path, const std::string& bytes) {
-  const fs::path unfinished = path.string() + ".new";
-  std::ofstream file(unfinished, std::ios::binary);
-  file << bytes;
-  file.close();
-  std::error_code error;
-  if (file) fs::rename(unfinished, path, error);
-  if (file && !error) return absl::OkStatus();
-  return absl::UnknownError(absl::StrFormat("--out: cannot write \"%s\"", path.string()));
+  const std::string_view piece = bytes;
+  return ReplaceFile(path.string(), {&piece, 1});
 }
 
 class SweepCommand : public Command {

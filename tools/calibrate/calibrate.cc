@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "base/replace_file.h"
 #include "base/status.h"
 #include "engine/levels/levels_file.h"
 #include "tools/calibrate/choose.h"
@@ -153,11 +154,8 @@ void DropHarmful(const std::vector<quality::LevelRow>& rows, LevelsFile* file,
 }
 
 absl::Status WriteText(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (out) return absl::OkStatus();
-  return absl::InternalError(absl::StrFormat("%s cannot be written", path));
+  const std::string_view piece = text;
+  return ReplaceFile(path, {&piece, 1});
 }
 
 std::string JournalRun(const CalibrateOptions& o, const LoadedModel& model, const Inputs& inputs) {
