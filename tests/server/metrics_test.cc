@@ -179,6 +179,7 @@ TEST_F(MetricsTest, LabelsAreThoseOfTheContract) {
       {"request_queue_time_seconds", {"outcome"}},
       {"kv_pages", {"state"}},
       {"backend_memory_bytes", {"use"}},
+      {"level_quality_kl_nats", {"level"}},
       {"build_info", {"version", "backend"}},
       {"cache_config_info", {"block_size", "num_gpu_blocks"}}};
   for (const std::string& line : LinesOf(load_->text())) {
