@@ -246,7 +246,7 @@ float SumOfExpTarget(const float* in, float max, int64_t n) {
 DivergenceSums SumsOfDivergenceTarget(const float* p, float max_p, const float* q, float max_q,
                                       int64_t n) {
   // Floats are summed in short blocks, the blocks in double.
-  constexpr int64_t kBlock = 1024;
+  constexpr int64_t kBlock = 128;
   constexpr float kNothing = -1e30f;  // its exponential is 0
   const D d;
   const int64_t lanes = hn::Lanes(d);
@@ -258,10 +258,11 @@ DivergenceSums SumsOfDivergenceTarget(const float* p, float max_p, const float* 
       const bool whole = i + lanes <= end;
       const V x = whole ? hn::LoadU(d, p + i) : LoadTail(d, p + i, end - i, kNothing);
       const V y = whole ? hn::LoadU(d, q + i) : LoadTail(d, q + i, end - i, kNothing);
-      const V ex = hn::Exp(d, hn::Sub(x, hn::Set(d, max_p)));
+      const V from_p = hn::Sub(x, hn::Set(d, max_p)), from_q = hn::Sub(y, hn::Set(d, max_q));
+      const V ex = hn::Exp(d, from_p);
       sum_p = hn::Add(sum_p, ex);
-      sum_q = hn::Add(sum_q, hn::Exp(d, hn::Sub(y, hn::Set(d, max_q))));
-      weighted = hn::MulAdd(ex, hn::Sub(x, y), weighted);
+      sum_q = hn::Add(sum_q, hn::Exp(d, from_q));
+      weighted = hn::MulAdd(ex, hn::Sub(from_p, from_q), weighted);
     }
     sums.p += hn::GetLane(hn::SumOfLanes(d, sum_p));
     sums.q += hn::GetLane(hn::SumOfLanes(d, sum_q));

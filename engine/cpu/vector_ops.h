@@ -39,8 +39,7 @@ struct Extent {
 // n >= 1.
 Extent ExtentOf(const float* in, int64_t n);
 
-// Of p and q less their maxima: sums of exp(p - max_p), of exp(q - max_q) and of exp(p - max_p) *
-// (p - q).
+// Of x = p - max_p and y = q - max_q: sums of exp(x), of exp(y) and of exp(x) * (x - y).
 struct DivergenceSums {
   double p = 0;
   double q = 0;

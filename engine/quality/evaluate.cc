@@ -43,17 +43,19 @@ Interval RatioOf(const std::vector<WindowSums>& windows, double (*of)(const Wind
 }  // namespace
 
 Interval Evaluation::Perplexity(const BootstrapOptions& options) const {
-  const Interval nll = RatioOf(windows, [](const WindowSums& w) { return w.nll; }, options);
+  const Interval nll = RatioOf(
+      windows, [](const WindowSums& w) { return w.nll; }, options);
   return {std::exp(nll.value), std::exp(nll.low), std::exp(nll.high)};
 }
 
 Interval Evaluation::Kl(const BootstrapOptions& options) const {
-  return RatioOf(windows, [](const WindowSums& w) { return w.kl; }, options);
+  return RatioOf(
+      windows, [](const WindowSums& w) { return w.kl; }, options);
 }
 
 Interval Evaluation::Agreement(const BootstrapOptions& options) const {
-  return RatioOf(windows, [](const WindowSums& w) { return static_cast<double>(w.agrees); },
-                 options);
+  return RatioOf(
+      windows, [](const WindowSums& w) { return static_cast<double>(w.agrees); }, options);
 }
 
 absl::StatusOr<std::vector<Evaluation>> Evaluate(WindowPass& pass, const Windows& windows,
@@ -76,19 +78,19 @@ absl::StatusOr<std::vector<std::vector<ContinuationScore>>> Score(
     const Progress& progress) {
   std::vector<std::vector<ContinuationScore>> scores(sets.size());
   for (size_t item = 0; item < items.size(); ++item) {
-    SKIPSTONE_RETURN_IF_ERROR(RunSets(
-        pass, items[item].tokens, sets,
-        [&](size_t set, const std::vector<TokenOutcome>& outcomes,
-            const std::vector<TokenOutcome>& full) {
-          ContinuationScore score;
-          for (size_t row = outcomes.size() - items[item].answer; row < outcomes.size(); ++row) {
-            score.loglikelihood -= outcomes[row].nll;
-            score.greedy = score.greedy && outcomes[row].correct;
-            score.full_loglikelihood -= full[row].nll;
-            score.full_agrees += full[row].correct ? 1 : 0;
-          }
-          scores[set].push_back(score);
-        }));
+    SKIPSTONE_RETURN_IF_ERROR(RunSets(pass, items[item].tokens, sets,
+                                      [&](size_t set, const std::vector<TokenOutcome>& outcomes,
+                                          const std::vector<TokenOutcome>& full) {
+                                        ContinuationScore score;
+                                        for (size_t row = outcomes.size() - items[item].answer;
+                                             row < outcomes.size(); ++row) {
+                                          score.loglikelihood -= outcomes[row].nll;
+                                          score.greedy = score.greedy && outcomes[row].correct;
+                                          score.full_loglikelihood -= full[row].nll;
+                                          score.full_agrees += full[row].correct ? 1 : 0;
+                                        }
+                                        scores[set].push_back(score);
+                                      }));
     if (progress) progress(static_cast<int>(item) + 1, static_cast<int>(items.size()));
   }
   return scores;

@@ -1,5 +1,5 @@
-// Results that took long, kept in a file as they are made, so that an interrupted run goes on to the
-// same bits.
+// Results that took long, kept in a file as they are made, so that an interrupted run goes on to
+// the same bits.
 #pragma once
 
 #include <cstdint>

@@ -27,9 +27,7 @@ constexpr RankerName kRankers[] = {{Ranker::kLast, "last"},
                                    {Ranker::kGreedyNll, "greedy-nll"}};
 
 bool ByNll(Ranker ranker) { return ranker == Ranker::kSingleNll || ranker == Ranker::kGreedyNll; }
-bool IsGreedy(Ranker ranker) {
-  return ranker == Ranker::kGreedyKl || ranker == Ranker::kGreedyNll;
-}
+bool IsGreedy(Ranker ranker) { return ranker == Ranker::kGreedyKl || ranker == Ranker::kGreedyNll; }
 
 // What some options come to, and the front's entry and the option they were made of.
 struct Partial {
@@ -141,12 +139,11 @@ class LevelSearch {
         ranked.erase(ranked.begin());
         continue;
       }
-      const size_t pool = options_.pool == 0 ? ranked.size()
-                                             : std::min<size_t>(options_.pool, ranked.size());
+      const size_t pool =
+          options_.pool == 0 ? ranked.size() : std::min<size_t>(options_.pool, ranked.size());
       std::vector<Candidate> tried(ranked.begin(), ranked.begin() + static_cast<long>(pool));
       if (options_.form) {
-        SKIPSTONE_RETURN_IF_ERROR(
-            trials_.FitCandidates(level, *options_.form, std::span(tried)));
+        SKIPSTONE_RETURN_IF_ERROR(trials_.FitCandidates(level, *options_.form, std::span(tried)));
       }
       SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Cost> costs, trials_.Measure(level, tried));
       const auto best = std::ranges::min_element(costs, {}, [&](const Cost& c) { return Of(c); });
@@ -186,9 +183,7 @@ const char* NameOf(Ranker ranker) {
   return "";
 }
 
-bool NeedsScores(Ranker ranker) {
-  return ranker >= Ranker::kGateNorm && ranker <= Ranker::kSink;
-}
+bool NeedsScores(Ranker ranker) { return ranker >= Ranker::kGateNorm && ranker <= Ranker::kSink; }
 
 absl::StatusOr<std::vector<Level>> Search(Trials& trials, const SearchOptions& options,
                                           const Scores& scores) {

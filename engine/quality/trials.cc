@@ -87,10 +87,9 @@ absl::StatusOr<const float*> Trials::FullState(int window) {
   if (!last.empty()) return last.data();
   Variant full{.skip = SkipSet(num_layers()), .end = 2 * num_layers()};
   full.observed.set(full.end);
-  SKIPSTONE_RETURN_IF_ERROR(
-      pass_.Run(windows_[window], {&full, 1}, [&](int, Point, std::span<const float> state) {
-        last.assign(state.begin(), state.end());
-      }));
+  SKIPSTONE_RETURN_IF_ERROR(pass_.Run(
+      windows_[window], {&full, 1},
+      [&](int, Point, std::span<const float> state) { last.assign(state.begin(), state.end()); }));
   return last.data();
 }
 
@@ -131,8 +130,8 @@ absl::StatusOr<std::vector<double>> Trials::MeasureWindow(int window, const Leve
   std::map<Point, std::vector<float>> states;
   Variant below{.skip = base.skip, .fitted = &base.fitted, .observed = PointsOf(candidates, 0)};
   for (const Candidate& candidate : candidates) below.end = std::max(below.end, candidate.point);
-  SKIPSTONE_RETURN_IF_ERROR(pass_.Run(
-      windows_[window], {&below, 1}, [&](int, Point point, std::span<const float> state) {
+  SKIPSTONE_RETURN_IF_ERROR(
+      pass_.Run(windows_[window], {&below, 1}, [&](int, Point point, std::span<const float> state) {
         states[point].assign(state.begin(), state.end());
       }));
   SKIPSTONE_ASSIGN_OR_RETURN(const float* const full, FullState(window));
@@ -141,9 +140,8 @@ absl::StatusOr<std::vector<double>> Trials::MeasureWindow(int window, const Leve
   for (size_t first = 0; first < candidates.size(); first += at_once) {
     const size_t count = std::min(at_once, candidates.size() - first);
     // The full model joins before the head.
-    std::vector<Variant> variants = {{.skip = SkipSet(num_layers()),
-                                      .begin = 2 * num_layers(),
-                                      .input = full}};
+    std::vector<Variant> variants = {
+        {.skip = SkipSet(num_layers()), .begin = 2 * num_layers(), .input = full}};
     for (size_t i = first; i < first + count; ++i) {
       variants.push_back({.skip = levels[i].skip,
                           .fitted = &levels[i].fitted,
@@ -247,8 +245,8 @@ absl::Status Trials::FitPoint(Point begin, Point point, const SkipSet& skip, Fit
     variants[1].observed.set(point + 1);
     if (begin > 0) variants[0].input = level.data();
     if (begin > 0) variants[1].input = full.data();
-    SKIPSTONE_RETURN_IF_ERROR(pass_.Run(
-        windows_[window], variants, [&](int variant, Point, std::span<const float> seen) {
+    SKIPSTONE_RETURN_IF_ERROR(
+        pass_.Run(windows_[window], variants, [&](int variant, Point, std::span<const float> seen) {
           (variant == 0 ? state.level : state.full)[window].assign(seen.begin(), seen.end());
         }));
   }

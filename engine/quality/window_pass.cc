@@ -116,8 +116,7 @@ void WindowPass::Impl::Map(int variant, Point point) {
   const auto found = v.fitted->find(point);
   if (found == v.fitted->end()) return;
   const std::span<float> residual = Read(variant);
-  const std::vector<float> normed =
-      RmsNorm(residual, norms[point], model.shape.norm_epsilon);
+  const std::vector<float> normed = RmsNorm(residual, norms[point], model.shape.norm_epsilon);
   AddMap(*found->second, normed, residual);
   model.backend.WriteResidual(step.FirstRow(variant), step.rows(), residual.data());
 }
@@ -131,8 +130,8 @@ absl::Status WindowPass::Impl::TakeResults() {
     const int first = step.FirstRow(variant);
     for (int row = first; row < first + step.rows(); ++row) {
       if (!results[row].finite) {
-        return absl::InternalError(absl::StrFormat("a logit of %s is not finite",
-                                                   variants[variant].skip.ToString()));
+        return absl::InternalError(
+            absl::StrFormat("a logit of %s is not finite", variants[variant].skip.ToString()));
       }
       const int32_t reference = wanted[row].reference < 0 ? row : wanted[row].reference;
       outcomes[variant].push_back(

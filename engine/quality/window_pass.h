@@ -40,18 +40,19 @@ struct Variant {
   SkipSet skip;
   const FittedMaps* fitted = nullptr;  // those of sublayers that `skip` skips without a map
   Point begin = 0;
-  Point end = -1;                // of the pass, whose state can be observed; -1: through the head
-  const float* input = nullptr;  // [rows][hidden], the state at `begin`; null: the tokens' embedding
-  int reference = -1;            // variant whose distribution this one's is compared with
-  Points observed;               // points whose state is shown, from begin on
+  Point end = -1;  // of the pass, whose state can be observed; -1: through the head
+  const float* input =
+      nullptr;         // [rows][hidden], the state at `begin`; null: the tokens' embedding
+  int reference = -1;  // variant whose distribution this one's is compared with
+  Points observed;     // points whose state is shown, from begin on
 };
 
 // What a pass needs of a model. All outlive it.
 struct PassModel {
   const ModelShape& shape;
-  const ModelTensors& tensors;           // of the host: norms
-  const Weights& weights;                // of the backend
-  const std::vector<LayerMaps>& maps;    // that `weights` holds
+  const ModelTensors& tensors;         // of the host: norms
+  const Weights& weights;              // of the backend
+  const std::vector<LayerMaps>& maps;  // that `weights` holds
   Backend& backend;
 };
 

@@ -60,17 +60,15 @@ absl::StatusOr<Level> CheapestLevel(quality::Trials& trials, const CalibrateOpti
   const Level full{.skip = SkipSet(layers)};
   SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<quality::Cost> costs,
                              trials.Measure(full, candidates));
-  const double ms_of_byte =
-      step.milliseconds / BytesOfStep(step.work, layers, options.context);
+  const double ms_of_byte = step.milliseconds / BytesOfStep(step.work, layers, options.context);
   std::vector<quality::KnapsackItem> items;
   for (size_t i = 0; i < begins.size(); ++i) {
     const size_t end = i + 1 < begins.size() ? begins[i + 1] : candidates.size();
     quality::KnapsackItem& item = items.emplace_back(quality::KnapsackItem{{}});
     for (size_t c = begins[i]; c < end; ++c) {
-      const double saved =
-          budget == Budget::kPages
-              ? PagesSaved(candidates[c], layers, options.context)
-              : ms_of_byte * BytesSaved(candidates[c], step.work, options.context);
+      const double saved = budget == Budget::kPages
+                               ? PagesSaved(candidates[c], layers, options.context)
+                               : ms_of_byte * BytesSaved(candidates[c], step.work, options.context);
       item.push_back({costs[c].kl, saved});
     }
   }

@@ -53,9 +53,8 @@ absl::StatusOr<Inputs> ReadInputs(const CalibrateOptions& o, const ModelConfig& 
   if (!second.empty()) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.second, WindowsOf(second, o.windows, o.window, bos, o.seed));
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      inputs.held_out.windows,
-      WindowsOf(held_out, o.held_out_windows, o.held_out_window, bos, o.seed));
+  SKIPSTONE_ASSIGN_OR_RETURN(inputs.held_out.windows, WindowsOf(held_out, o.held_out_windows,
+                                                                o.held_out_window, bos, o.seed));
   for (int i = 0; i < std::min(o.prompts, o.held_out_windows); ++i) {
     const std::vector<int32_t>& window = inputs.held_out.windows[i];
     const int length = std::min<int>(kPromptTokens, static_cast<int>(window.size()));
@@ -90,8 +89,7 @@ LevelsFile FileOf(const CalibrateOptions& o, const LoadedModel& model, const Inp
       const int layer = point / 2;
       const bool attention = point == quality::AttentionPoint(layer);
       const MapTensors tensors = quality::TensorsOf(*map, file.hidden);
-      level.maps.push_back(
-          {layer, attention ? Sublayer::kAttention : Sublayer::kMlp, tensors});
+      level.maps.push_back({layer, attention ? Sublayer::kAttention : Sublayer::kMlp, tensors});
       if (attention) {
         level.skip.MapAttention(layer, FingerprintOf(tensors));
       } else {
@@ -147,7 +145,8 @@ void DropHarmful(const std::vector<quality::LevelRow>& rows, LevelsFile* file,
     if (harm.empty()) {
       kept.push_back(std::move(file->levels[i]));
     } else {
-      notes->push_back(absl::StrFormat("%s is not in the levels file: %s.", rows[i + 1].name, harm));
+      notes->push_back(
+          absl::StrFormat("%s is not in the levels file: %s.", rows[i + 1].name, harm));
     }
   }
   file->levels = std::move(kept);
@@ -159,15 +158,15 @@ absl::Status WriteText(const std::string& path, const std::string& text) {
 }
 
 std::string JournalRun(const CalibrateOptions& o, const LoadedModel& model, const Inputs& inputs) {
-  return absl::StrFormat("skipstone-calibrate 1 model=%016x text=%016x windows=%d window=%d bos=%d "
-                         "seed=%d",
-                         model.fingerprint, inputs.text_hash, o.windows, o.window, o.bos, o.seed);
+  return absl::StrFormat(
+      "skipstone-calibrate 1 model=%016x text=%016x windows=%d window=%d bos=%d "
+      "seed=%d",
+      model.fingerprint, inputs.text_hash, o.windows, o.window, o.bos, o.seed);
 }
 
 }  // namespace
 
-absl::Status Calibrate(const CalibrateOptions& options, std::ostream& out,
-                       std::ostream& progress) {
+absl::Status Calibrate(const CalibrateOptions& options, std::ostream& out, std::ostream& progress) {
   const bool terminal = isatty(STDERR_FILENO) == 1;
   const Say say = [&](const std::string& text) {
     progress << (terminal ? "\r\033[K" : "") << text << (terminal ? "" : "\n") << std::flush;
@@ -186,9 +185,8 @@ absl::Status Calibrate(const CalibrateOptions& options, std::ostream& out,
       quality::Journal journal,
       quality::Journal::Open(journal_path, JournalRun(options, model->loaded, inputs)));
   SKIPSTONE_ASSIGN_OR_RETURN(const auto pass, MakePass(options, *model, options.window));
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      Choice choice,
-      Choose(options, plan, *model, *pass, inputs.choice, journal, say));
+  SKIPSTONE_ASSIGN_OR_RETURN(Choice choice,
+                             Choose(options, plan, *model, *pass, inputs.choice, journal, say));
 
   LevelsFile file = FileOf(options, model->loaded, inputs, choice);
   std::vector<ChosenLevel> measured = choice.levels;
@@ -198,9 +196,8 @@ absl::Status Calibrate(const CalibrateOptions& options, std::ostream& out,
     measured.push_back(level);
     sets.push_back(level.level.skip);
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      const std::vector<quality::LevelRow> rows,
-      Measure(options, file, measured, sets, inputs.held_out, say));
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<quality::LevelRow> rows,
+                             Measure(options, file, measured, sets, inputs.held_out, say));
   for (size_t i = 0; i < file.levels.size(); ++i) SetQuality(rows[0], rows[i + 1], &file.levels[i]);
   DropHarmful(rows, &file, &choice.notes);
   SKIPSTONE_RETURN_IF_ERROR(WriteLevelsFile(file, options.out));

@@ -9,8 +9,9 @@
 
 namespace skipstone::calibrate {
 
-// Table to `out`, progress to `progress`. Goes on from the journal of an interrupted run to the same
-// files, byte for byte on the CPU, times aside. Errors: INVALID_ARGUMENT names the flag, file or line.
+// Table to `out`, progress to `progress`. Goes on from the journal of an interrupted run to the
+// same files, byte for byte on the CPU, times aside. Errors: INVALID_ARGUMENT names the flag, file
+// or line.
 absl::Status Calibrate(const CalibrateOptions& options, std::ostream& out, std::ostream& progress);
 
 }  // namespace skipstone::calibrate

@@ -48,7 +48,8 @@ class Chooser {
     return search.attention ? search.mlp ? "sublayers" : "attn" : "mlp";
   }
   std::string FamilyOf(const std::string& compensation) const {
-    const std::string family = absl::StrFormat("%s-%s", Kind(plan_.search), NameOf(plan_.search.ranker));
+    const std::string family =
+        absl::StrFormat("%s-%s", Kind(plan_.search), NameOf(plan_.search.ranker));
     return compensation.empty() ? family : absl::StrFormat("%s-%s", family, compensation);
   }
 
@@ -102,8 +103,7 @@ class Chooser {
   absl::Status AddBudgets(Trials& trials, Choice* choice) {
     const auto add = [&](Budget budget, const char* name, const StepCost& step) -> absl::Status {
       say_(absl::StrFormat("choosing %s", name));
-      SKIPSTONE_ASSIGN_OR_RETURN(Level level,
-                                 CheapestLevel(trials, options_, plan_, budget, step));
+      SKIPSTONE_ASSIGN_OR_RETURN(Level level, CheapestLevel(trials, options_, plan_, budget, step));
       choice->levels.push_back({name, name, "", std::move(level)});
       return absl::OkStatus();
     };
@@ -148,8 +148,10 @@ class Chooser {
     search.suffix = false;
     SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(trials, search));
     for (const int size : plan_.sizes) {
-      choice->compared.push_back(
-          {absl::StrFormat("%s, %d", NameOf(ranker), size), "", "", {.skip = chain[size - 1].skip}});
+      choice->compared.push_back({absl::StrFormat("%s, %d", NameOf(ranker), size),
+                                  "",
+                                  "",
+                                  {.skip = chain[size - 1].skip}});
     }
     return absl::OkStatus();
   }
@@ -166,8 +168,7 @@ class Chooser {
 
 absl::StatusOr<Choice> Choose(const CalibrateOptions& options, const CalibratePlan& plan,
                               OpenedModel& model, quality::WindowPass& pass,
-                              const ChoiceTexts& texts, quality::Journal& journal,
-                              const Say& say) {
+                              const ChoiceTexts& texts, quality::Journal& journal, const Say& say) {
   Choice choice;
   quality::Journal none;
   Trials trials(pass, texts.choose, journal, nullptr), fitter(pass, texts.fit, none, nullptr),

@@ -84,8 +84,8 @@ class GreedyDecoder {
 }  // namespace
 
 absl::StatusOr<std::vector<std::vector<std::vector<int32_t>>>> Generate(
-    LoadedModel model, std::span<const std::vector<int32_t>> prompts,
-    std::span<const SkipSet> sets, int count) {
+    LoadedModel model, std::span<const std::vector<int32_t>> prompts, std::span<const SkipSet> sets,
+    int count) {
   const int layers = model.config.shape.num_layers;
   const int slots = static_cast<int>(prompts.size());
   const int tokens = static_cast<int>(prompts[0].size()) + count;

@@ -11,7 +11,8 @@ int main(int argc, char** argv) {
   skipstone::FlagSet flags;
   options.AddTo(flags);
   constexpr char kUsage[] =
-      "skipstone-calibrate: which sublayers a model misses least, maps that stand in for them, and\n"
+      "skipstone-calibrate: which sublayers a model misses least, maps that stand in for them, "
+      "and\n"
       "what each level costs in quality, with intervals\n"
       "  skipstone-calibrate --model DIR --text a.txt --second_text b.txt --out levels.yaml\n";
   const std::span<const char* const> args(argv, argc);

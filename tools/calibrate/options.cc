@@ -29,8 +29,7 @@ absl::StatusOr<int> SizeOf(const std::string& text, int sublayers) {
     return absl::InvalidArgumentError(
         absl::StrFormat("'%s' is neither a count nor a percentage", text));
   }
-  const int size =
-      static_cast<int>(percent ? std::floor(sublayers * number / 100 + 0.5) : number);
+  const int size = static_cast<int>(percent ? std::floor(sublayers * number / 100 + 0.5) : number);
   if (size >= 1 && size <= sublayers) return size;
   return absl::InvalidArgumentError(absl::StrFormat(
       "'%s' is %d sublayers; the model has %d that may be skipped", text, size, sublayers));
@@ -42,7 +41,8 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
   flags.Add("model", &model, "Hugging Face directory");
   flags.Add("backend", &backend, "auto, cpu or cuda");
   flags.Add("threads", InRange(&threads, 0), "0: the CPUs this process may use");
-  flags.AddList("text", &text, "UTF-8 text to choose and fit with, or token ids (*.ids); several: mixed evenly");
+  flags.AddList("text", &text,
+                "UTF-8 text to choose and fit with, or token ids (*.ids); several: mixed evenly");
   flags.AddList("second_text", &second_text,
                 "of another kind: maps that do not help there are not kept");
   flags.AddList("held_out", &held_out,
@@ -63,10 +63,11 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
             "how sublayers are chosen: last, keep-final, gate-norm, cosine, block-influence, "
             "angular, sink, single-kl, single-nll, greedy-kl or greedy-nll");
   flags.Add("compare", &compare, "rankers to report beside it, separated by ';'");
-  flags.Add("sublayers",
-            OneOf(&sublayers, {"attention", "mlp", "all"}), "what may be skipped");
-  flags.Add("suffix", &suffix, "skip only from the top: prompts then run less, prefixes are shared");
-  flags.Add("pool", InRange(&pool, 0), "candidates of a greedy step, by what each costs alone; 0: all");
+  flags.Add("sublayers", OneOf(&sublayers, {"attention", "mlp", "all"}), "what may be skipped");
+  flags.Add("suffix", &suffix,
+            "skip only from the top: prompts then run less, prefixes are shared");
+  flags.Add("pool", InRange(&pool, 0),
+            "candidates of a greedy step, by what each costs alone; 0: all");
   flags.Add("levels", &levels, "sizes of the levels, counts or percentages, separated by ';'");
   flags.Add("compensation", &compensation,
             "maps to fit: bias, diag, rank=R, full, separated by ';'; empty: none");
@@ -84,8 +85,7 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
   flags.Add("report", &report, "HTML page to write; JSON and table beside it; default: by OUT");
 }
 
-absl::StatusOr<CalibratePlan> PlanOf(const CalibrateOptions& options, int num_layers,
-                                     int hidden) {
+absl::StatusOr<CalibratePlan> PlanOf(const CalibrateOptions& options, int num_layers, int hidden) {
   CalibratePlan plan;
   const auto ranker = quality::ParseRanker(options.ranker);
   if (!ranker.ok()) return In("ranker", ranker.status());
@@ -126,8 +126,9 @@ absl::StatusOr<CalibratePlan> PlanOf(const CalibrateOptions& options, int num_la
   const auto form = quality::ParseMapForm(options.select_with, hidden);
   if (!form.ok()) return In("select_with", form.status());
   if (form->kind > quality::MapForm::Kind::kDiagonal) {
-    return absl::InvalidArgumentError("--select_with takes bias or diag: others cost a matrix of "
-                                      "sums for each candidate");
+    return absl::InvalidArgumentError(
+        "--select_with takes bias or diag: others cost a matrix of "
+        "sums for each candidate");
   }
   plan.search.form = *form;
   return plan;

@@ -56,7 +56,7 @@ struct CalibrateOptions {
 struct CalibratePlan {
   quality::SearchOptions search;
   std::vector<quality::Ranker> compared;
-  std::vector<int> sizes;                        // sublayers, ascending
+  std::vector<int> sizes;  // sublayers, ascending
   std::vector<quality::MapForm> compensations;
   std::vector<int> widths;  // of windows, for levels by a budget
 };

@@ -29,8 +29,8 @@ absl::StatusOr<std::unique_ptr<OpenedModel>> OpenForCalibration(const CalibrateO
   LoadedModel& loaded = opened->loaded;
   SKIPSTONE_ASSIGN_OR_RETURN(opened->tensors, FindTensors(loaded.config, *loaded.file));
   if (levels != nullptr) {
-    SKIPSTONE_RETURN_IF_ERROR(LoadMaps(*levels, loaded.fingerprint, *loaded.backend,
-                                       &loaded.weights, &loaded.maps));
+    SKIPSTONE_RETURN_IF_ERROR(
+        LoadMaps(*levels, loaded.fingerprint, *loaded.backend, &loaded.weights, &loaded.maps));
   }
   return opened;
 }
@@ -39,8 +39,9 @@ absl::StatusOr<std::unique_ptr<quality::WindowPass>> MakePass(const CalibrateOpt
                                                               OpenedModel& model, int window) {
   LoadedModel& loaded = model.loaded;
   if (window > loaded.config.shape.max_context) {
-    return absl::InvalidArgumentError(absl::StrFormat("windows of %d tokens: the model's context is %d",
-                                                      window, loaded.config.shape.max_context));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("windows of %d tokens: the model's context is %d", window,
+                        loaded.config.shape.max_context));
   }
   // Two at least: a set and the full model.
   const int variants = std::clamp(1 + options.step_rows / (window - 1), 2, kMostVariants);

@@ -17,8 +17,8 @@ struct OpenedModel {
   LoadedModel loaded;
   ModelTensors tensors;
 };
-// With the maps of `levels`, if there is one, which must outlive the model. Errors: of LoadModel and
-// LoadMaps; INVALID_ARGUMENT for a model that is no directory.
+// With the maps of `levels`, if there is one, which must outlive the model. Errors: of LoadModel
+// and LoadMaps; INVALID_ARGUMENT for a model that is no directory.
 absl::StatusOr<std::unique_ptr<OpenedModel>> OpenForCalibration(const CalibrateOptions& options,
                                                                 const LevelsFile* levels);
 

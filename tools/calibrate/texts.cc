@@ -55,8 +55,8 @@ absl::StatusOr<std::vector<int32_t>> IdsOf(const nlohmann::json& json, bool cont
                                            const Tokenizer& tokenizer, int vocab) {
   if (json.is_string()) {
     const auto text = json.get<std::string>();
-    return tokenizer.Encode(
-        continues ? absl::StrFormat(" %s", absl::StripAsciiWhitespace(text)) : text);
+    return tokenizer.Encode(continues ? absl::StrFormat(" %s", absl::StripAsciiWhitespace(text))
+                                      : text);
   }
   std::vector<int32_t> ids;
   for (const auto& id : json) {
@@ -68,11 +68,11 @@ absl::StatusOr<std::vector<int32_t>> IdsOf(const nlohmann::json& json, bool cont
 }
 
 absl::StatusOr<quality::Continuation> ItemOf(const std::string& line, const Tokenizer& tokenizer,
-                                             const ItemLimits& limits,
-                                             std::optional<int32_t> bos) {
+                                             const ItemLimits& limits, std::optional<int32_t> bos) {
   const auto json = nlohmann::json::parse(line, nullptr, false);
   const auto has = [&](const char* key) {
-    return json.is_object() && json.contains(key) && (json[key].is_string() || json[key].is_array());
+    return json.is_object() && json.contains(key) &&
+           (json[key].is_string() || json[key].is_array());
   };
   if (!has("context") || !has("continuation")) {
     return absl::InvalidArgumentError(
@@ -108,8 +108,8 @@ absl::StatusOr<std::vector<Text>> ReadTexts(const std::vector<std::string>& path
     auto ids = absl::EndsWith(path, ".ids") ? ParseIds(text, vocab) : tokenizer.Encode(text);
     if (!ids.ok()) return In(path, ids.status());
     if (std::ssize(*ids) < least) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "%s has %d tokens; at least %d are needed", path, ids->size(), least));
+      return absl::InvalidArgumentError(
+          absl::StrFormat("%s has %d tokens; at least %d are needed", path, ids->size(), least));
     }
     texts.push_back({path, *std::move(ids)});
   }
@@ -119,9 +119,9 @@ absl::StatusOr<std::vector<Text>> ReadTexts(const std::vector<std::string>& path
 uint64_t HashOf(const std::vector<Text>& texts) {
   uint64_t hash = Fnv1a64("");
   for (const Text& text : texts) {
-    hash = Fnv1a64({reinterpret_cast<const char*>(text.ids.data()),
-                    text.ids.size() * sizeof(text.ids[0])},
-                   Mix64(hash ^ text.ids.size()));
+    hash = Fnv1a64(
+        {reinterpret_cast<const char*>(text.ids.data()), text.ids.size() * sizeof(text.ids[0])},
+        Mix64(hash ^ text.ids.size()));
   }
   return hash;
 }
@@ -145,8 +145,8 @@ absl::StatusOr<quality::Windows> WindowsOf(const std::vector<Text>& texts, int c
     const Text& text = texts[i % num_texts];
     const int64_t room = std::ssize(text.ids) - of_text;
     if (room < 0) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "%s has %d tokens for windows of %d", text.path, text.ids.size(), tokens));
+      return absl::InvalidArgumentError(absl::StrFormat("%s has %d tokens for windows of %d",
+                                                        text.path, text.ids.size(), tokens));
     }
     const int windows_of_text = (count - i % num_texts + num_texts - 1) / num_texts;
     const int64_t stride = std::max<int64_t>(1, room / windows_of_text);

@@ -14,8 +14,8 @@
 namespace skipstone::calibrate {
 
 // A file's ids: of UTF-8 text, or those that a file *.ids holds, separated by blanks or commas, for
-// models whose tokenizer is not served. INVALID_ARGUMENT names the file: it is not UTF-8, holds what
-// is no id of the vocabulary, or has fewer than `least` tokens.
+// models whose tokenizer is not served. INVALID_ARGUMENT names the file: it is not UTF-8, holds
+// what is no id of the vocabulary, or has fewer than `least` tokens.
 struct Text {
   std::string path;
   std::vector<int32_t> ids;

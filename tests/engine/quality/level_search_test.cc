@@ -79,16 +79,15 @@ TEST_F(SearchTest, GreedyTakesTheLeastOfEachStep) {
     double least = std::numeric_limits<double>::infinity();
     for (int layer = 0; layer < model_.layers(); ++layer) {
       if (!base.skip.KeepsAttention(layer)) continue;
-      least = std::min(least,
-                       trials_->Measure(With(base, {.point = AttentionPoint(layer)}))->kl);
+      least = std::min(least, trials_->Measure(With(base, {.point = AttentionPoint(layer)}))->kl);
     }
     EXPECT_EQ(trials_->Measure(chain[step])->kl, least) << step;
   }
 }
 
 TEST_F(SearchTest, ChoosesUnderMaps) {
-  const auto chain = Chain(
-      {.ranker = Ranker::kGreedyKl, .steps = 2, .form = MapForm{MapForm::Kind::kDiagonal}});
+  const auto chain =
+      Chain({.ranker = Ranker::kGreedyKl, .steps = 2, .form = MapForm{MapForm::Kind::kDiagonal}});
   EXPECT_EQ(chain[1].fitted.size(), 2);
   EXPECT_LT(trials_->Measure(chain[1])->kl, trials_->Measure(Level{.skip = chain[1].skip})->kl);
 }

@@ -15,7 +15,8 @@ namespace skipstone::quality {
 
 struct QualityModel {
   explicit QualityModel(int threads = 2) {
-    loaded = LoadModel(SourceDir() + "/models/demo", {.backend = "cpu", .threads = threads}).value();
+    loaded =
+        LoadModel(SourceDir() + "/models/demo", {.backend = "cpu", .threads = threads}).value();
     tensors = FindTensors(loaded.config, *loaded.file).value();
   }
   std::unique_ptr<WindowPass> Pass(const WindowPass::Limits& limits) {

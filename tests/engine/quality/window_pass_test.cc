@@ -87,9 +87,11 @@ TEST_F(WindowPassTest, WhatStartsFromAStateEndsAsWhatCameFromTheTokens) {
   Variant whole{.skip = Latter(2), .reference = 0};
   whole.observed.set();
   std::map<Point, std::vector<float>> states;
-  ASSERT_TRUE(pass->Run(window_, {&whole, 1}, [&](int, Point point, std::span<const float> state) {
-                    states[point].assign(state.begin(), state.end());
-                  }).ok());
+  ASSERT_TRUE(pass->Run(window_, {&whole, 1},
+                        [&](int, Point point, std::span<const float> state) {
+                          states[point].assign(state.begin(), state.end());
+                        })
+                  .ok());
   EXPECT_EQ(std::ssize(states), 2 * model_.layers() + 1);
   const auto expected = Nlls(pass->outcomes(0));
   EXPECT_THAT(Kls(pass->outcomes(0)), testing::Each(0));
@@ -108,12 +110,15 @@ TEST_F(WindowPassTest, AVariantThatStopsHasNoOutcomes) {
   int seen = 0;
   std::vector<Variant> variants = {{.skip = Latter(1), .end = 3}, {.skip = Latter(1)}};
   variants[0].observed.set();
-  ASSERT_TRUE(pass->Run(window_, variants, [&](int variant, Point point, auto state) {
-                    EXPECT_EQ(variant, 0);
-                    EXPECT_LE(point, 3);
-                    EXPECT_EQ(state.size(), (kTokens - 1) * model_.loaded.config.shape.hidden);
-                    ++seen;
-                  }).ok());
+  ASSERT_TRUE(pass->Run(window_, variants,
+                        [&](int variant, Point point, auto state) {
+                          EXPECT_EQ(variant, 0);
+                          EXPECT_LE(point, 3);
+                          EXPECT_EQ(state.size(),
+                                    (kTokens - 1) * model_.loaded.config.shape.hidden);
+                          ++seen;
+                        })
+                  .ok());
   EXPECT_EQ(seen, 4);
   EXPECT_TRUE(pass->outcomes(0).empty());
   EXPECT_EQ(std::ssize(pass->outcomes(1)), kTokens - 1);
@@ -130,9 +135,11 @@ TEST_F(WindowPassTest, AMapUnderTrialActsBehindItsSublayer) {
   std::vector<Variant> variants = {{.skip = Latter(1), .fitted = &maps}, {.skip = Latter(1)}};
   for (Variant& variant : variants) variant.observed.set(point).set(point + 1);
   std::map<std::pair<int, Point>, std::vector<float>> states;
-  ASSERT_TRUE(pass->Run(window_, variants, [&](int variant, Point at, auto state) {
-                    states[{variant, at}].assign(state.begin(), state.end());
-                  }).ok());
+  ASSERT_TRUE(pass->Run(window_, variants,
+                        [&](int variant, Point at, auto state) {
+                          states[{variant, at}].assign(state.begin(), state.end());
+                        })
+                  .ok());
   EXPECT_EQ((states[{0, point}]), (states[{1, point}]));
   EXPECT_EQ((states[{1, point + 1}]), (states[{1, point}]));
   std::vector<float> expected = states[{0, point}];

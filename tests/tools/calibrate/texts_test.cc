@@ -91,9 +91,9 @@ TEST_F(FilesTest, TakesTokenIds) {
     ASSERT_FALSE(bad.ok()) << ids;
     EXPECT_THAT(std::string(bad.status().message()), testing::HasSubstr("bad.ids"));
   }
-  const auto items = ReadLastWords(
-      dir_.Write("ids.jsonl", R"({"context": [4, 5], "continuation": [6]})"), *tokenizer_,
-      {10, 64, 1000}, 1);
+  const auto items =
+      ReadLastWords(dir_.Write("ids.jsonl", R"({"context": [4, 5], "continuation": [6]})"),
+                    *tokenizer_, {10, 64, 1000}, 1);
   EXPECT_THAT(items.value()[0].tokens, testing::ElementsAre(1, 4, 5, 6));
 }
 
