@@ -127,8 +127,8 @@ class Chooser {
     SKIPSTONE_ASSIGN_OR_RETURN(const quality::Cost without, judge.Measure(Level{.skip = skip}));
     if (!(with.kl < without.kl)) {
       choice->notes.push_back(absl::StrFormat(
-          "%s: %s maps are not kept: KL %.3f with them, %.3f without, on the second text.", name,
-          form_name, with.kl, without.kl));
+          "%s: %s maps are not kept: KL %.3f with them, %.3f without, on %s.", name, form_name,
+          with.kl, without.kl, second == nullptr ? "the text of their fit" : "the second text"));
       return absl::OkStatus();
     }
     choice->levels.push_back({absl::StrFormat("%s-%s", name, LevelNameOf(form)),

@@ -13,8 +13,8 @@ namespace skipstone::calibrate {
 namespace {
 
 // Decode steps of each set, in turns.
-constexpr int kSteps = 8;
-constexpr int kRounds = 3;
+constexpr int kSteps = 16;
+constexpr int kRounds = 5;
 constexpr int kPrompt = 256;
 
 }  // namespace
