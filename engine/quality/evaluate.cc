@@ -84,8 +84,7 @@ absl::StatusOr<std::vector<std::vector<ContinuationScore>>> Score(
                                         ContinuationScore score;
                                         for (size_t row = outcomes.size() - items[item].answer;
                                              row < outcomes.size(); ++row) {
-                                          score.loglikelihood -= outcomes[row].nll;
-                                          score.greedy = score.greedy && outcomes[row].correct;
+                                                                        score.greedy = score.greedy && outcomes[row].correct;
                                           score.full_loglikelihood -= full[row].nll;
                                           score.full_agrees += full[row].correct ? 1 : 0;
                                         }

@@ -31,9 +31,8 @@ struct Continuation {
   int answer = 0;               // tokens of the answer, 1 to tokens.size() - 1
 };
 struct ContinuationScore {
-  double loglikelihood = 0;  // of the answer, nats
-  bool greedy = true;        // each of its tokens is the likeliest
-  double full_loglikelihood = 0;
+  bool greedy = true;             // each of its tokens is the likeliest
+  double full_loglikelihood = 0;  // of the answer under the full model, nats
   int full_agrees = 0;  // tokens of the answer that are the full model's likeliest
 };
 // [set][item].

@@ -75,11 +75,11 @@ Level With(const Level& level, const Candidate& candidate) {
   return changed;
 }
 
-Trials::Trials(WindowPass& pass, const Windows& windows, Journal& journal, Progress progress)
+Trials::Trials(WindowPass& pass, const Windows& windows, Journal& journal, Options options)
     : pass_(pass),
       windows_(windows),
       journal_(journal),
-      progress_(std::move(progress)),
+      options_(std::move(options)),
       full_(windows.size()) {}
 
 absl::StatusOr<const float*> Trials::FullState(int window) {
@@ -114,7 +114,7 @@ absl::StatusOr<std::vector<Cost>> Trials::Measure(const Level& base,
       costs[i].nll += sums[2 * i + 1];
     }
     tokens += std::ssize(windows_[window]) - 1;
-    if (progress_) progress_(window + 1, static_cast<int>(windows_.size()));
+    if (options_.progress) options_.progress(window + 1, static_cast<int>(windows_.size()));
   }
   for (Cost& cost : costs) {
     cost.kl /= static_cast<double>(tokens);
@@ -181,7 +181,7 @@ absl::StatusOr<Cost> Trials::Measure(const Level& level) {
 absl::Status Trials::FitCandidates(const Level& base, const MapForm& form,
                                    std::span<Candidate> candidates) {
   const int hidden = pass_.shape().hidden;
-  std::vector<MapFit> fits(candidates.size(), MapFit(hidden, form, kFolds));
+  std::vector<MapFit> fits(candidates.size(), MapFit(hidden, form, kFolds, options_.threads));
   Variant level{.skip = base.skip, .fitted = &base.fitted, .observed = PointsOf(candidates, 0)};
   Variant full{.skip = SkipSet(num_layers()), .observed = PointsOf(candidates, 1)};
   for (const Candidate& candidate : candidates) {
@@ -220,7 +220,7 @@ absl::StatusOr<FittedMaps> Trials::Fit(const SkipSet& skip, const MapForm& form)
   state.full.resize(windows_.size());
   Point begin = 0;
   for (const Point point : SkippedPoints(skip)) {
-    MapFit fit(pass_.shape().hidden, form, kFolds);
+    MapFit fit(pass_.shape().hidden, form, kFolds, options_.threads);
     SKIPSTONE_RETURN_IF_ERROR(FitPoint(begin, point, skip, state));
     for (int window = 0; window < std::ssize(windows_); ++window) {
       fit.Add(window % kFolds, pass_.Normed(point, state.level[window]),

@@ -43,9 +43,13 @@ using Progress = std::function<void(int done, int total)>;
 // variants of a step and where a run was interrupted.
 class Trials {
  public:
+  struct Options {
+    int threads = 1;    // of fits
+    Progress progress;  // of Measure, window by window; may be null
+  };
   // All outlive it. To measure, the full model is run once for each window and its last states are
   // kept: windows * (tokens - 1) * hidden floats.
-  Trials(WindowPass& pass, const Windows& windows, Journal& journal, Progress progress);
+  Trials(WindowPass& pass, const Windows& windows, Journal& journal, Options options);
 
   // Of the level with each of the candidates, in their order.
   absl::StatusOr<std::vector<Cost>> Measure(const Level& base,
@@ -73,7 +77,7 @@ class Trials {
   WindowPass& pass_;
   const Windows& windows_;
   Journal& journal_;
-  const Progress progress_;
+  const Options options_;
   std::vector<std::vector<float>> full_;  // by window; empty: not run yet
 };
 

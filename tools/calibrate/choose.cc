@@ -171,8 +171,13 @@ absl::StatusOr<Choice> Choose(const CalibrateOptions& options, const CalibratePl
                               const ChoiceTexts& texts, quality::Journal& journal, const Say& say) {
   Choice choice;
   quality::Journal none;
-  Trials trials(pass, texts.choose, journal, nullptr), fitter(pass, texts.fit, none, nullptr),
-      second(pass, texts.second, none, nullptr);
+  const int threads = options.threads > 0 ? options.threads : AvailableCpus();
+  const auto progress = [&say](int done, int total) {
+    say(absl::StrFormat("trying candidates, window %d of %d", done, total));
+  };
+  Trials trials(pass, texts.choose, journal, {.threads = threads, .progress = progress}),
+      fitter(pass, texts.fit, none, {.threads = threads}),
+      second(pass, texts.second, none, {.threads = threads});
   if (texts.second.empty()) {
     choice.notes.push_back("No second text was given: maps were judged on the text of their fit.");
   }

@@ -25,7 +25,7 @@ class SearchTest : public testing::Test {
   SearchTest() {
     windows_ = SomeWindows(4, 24, model_.loaded.config.shape.vocab);
     pass_ = model_.Pass({.window = 24, .variants = 8});
-    trials_ = std::make_unique<Trials>(*pass_, windows_, none_, nullptr);
+    trials_ = std::make_unique<Trials>(*pass_, windows_, none_, Trials::Options());
   }
   std::vector<Level> Chain(const SearchOptions& options, const Scores& scores = {}) {
     return Search(*trials_, options, scores).value();

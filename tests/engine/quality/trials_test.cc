@@ -16,7 +16,7 @@ std::vector<double> AllCosts(int threads, int variants, Journal& journal, int fa
   QualityModel model(threads);
   auto pass = model.Pass({.window = kTokens, .variants = variants});
   const Windows windows = SomeWindows(4, kTokens, model.loaded.config.shape.vocab);
-  auto trials = std::make_unique<Trials>(*pass, windows, journal, nullptr);
+  auto trials = std::make_unique<Trials>(*pass, windows, journal, Trials::Options());
   std::vector<Candidate> candidates;
   for (int layer = 0; layer < model.layers(); ++layer) {
     candidates.push_back({.point = AttentionPoint(layer)});
@@ -66,7 +66,7 @@ TEST(TrialsTest, TheFullModelCostsNothing) {
   auto pass = model.Pass({.window = kTokens, .variants = 2});
   const Windows windows = SomeWindows(2, kTokens, model.loaded.config.shape.vocab);
   Journal none;
-  auto trials = std::make_unique<Trials>(*pass, windows, none, nullptr);
+  auto trials = std::make_unique<Trials>(*pass, windows, none, Trials::Options());
   EXPECT_EQ(trials->Measure(Level{.skip = SkipSet(model.layers())})->kl, 0);
 }
 
@@ -75,7 +75,7 @@ TEST(TrialsTest, AWindowedLayerIsACandidate) {
   auto pass = model.Pass({.window = 64, .variants = 3});
   const Windows windows = SomeWindows(2, 64, model.loaded.config.shape.vocab);
   Journal none;
-  auto trials = std::make_unique<Trials>(*pass, windows, none, nullptr);
+  auto trials = std::make_unique<Trials>(*pass, windows, none, Trials::Options());
   const Candidate candidates[] = {{.point = AttentionPoint(1), .window = 16},
                                   {.point = AttentionPoint(1)}};
   const Level full{.skip = SkipSet(model.layers())};
