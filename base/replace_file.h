@@ -13,5 +13,8 @@ namespace skipstone {
 // write at the same time. The bytes are on the disk before the name is. UNAVAILABLE names path and
 // cause; then `path` is what it was.
 absl::Status ReplaceFile(const std::string& path, std::span<const std::string_view> pieces);
+inline absl::Status ReplaceFile(const std::string& path, std::string_view bytes) {
+  return ReplaceFile(path, std::span(&bytes, 1));
+}
 
 }  // namespace skipstone

@@ -5,7 +5,6 @@
 #include <limits>
 #include <memory>
 #include <mutex>
-#include <string_view>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -25,11 +24,6 @@ namespace skipstone::client {
 namespace {
 
 namespace fs = std::filesystem;
-
-absl::Status WriteWhole(const fs::path& path, const std::string& bytes) {
-  const std::string_view piece = bytes;
-  return ReplaceFile(path.string(), {&piece, 1});
-}
 
 class SweepCommand : public Command {
  public:
@@ -153,9 +147,9 @@ absl::Status SweepCommand::Report(const quality::LevelReport& report, Io& io) co
   io.out << (connection.json ? ToJson(report) : ToTable(report));
   if (out_.empty()) return absl::OkStatus();
   const fs::path out = out_;
-  SKIPSTONE_RETURN_IF_ERROR(WriteWhole(out / "report.txt", ToTable(report)));
-  SKIPSTONE_RETURN_IF_ERROR(WriteWhole(out / "report.json", ToJson(report)));
-  SKIPSTONE_RETURN_IF_ERROR(WriteWhole(out / "report.html", ToHtml(report)));
+  SKIPSTONE_RETURN_IF_ERROR(ReplaceFile(out / "report.txt", ToTable(report)));
+  SKIPSTONE_RETURN_IF_ERROR(ReplaceFile(out / "report.json", ToJson(report)));
+  SKIPSTONE_RETURN_IF_ERROR(ReplaceFile(out / "report.html", ToHtml(report)));
   io.err << "wrote " << (out / "report.html").string() << " and report.txt, report.json\n";
   return absl::OkStatus();
 }

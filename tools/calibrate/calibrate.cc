@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -152,11 +151,6 @@ void DropHarmful(const std::vector<quality::LevelRow>& rows, LevelsFile* file,
   file->levels = std::move(kept);
 }
 
-absl::Status WriteText(const std::string& path, const std::string& text) {
-  const std::string_view piece = text;
-  return ReplaceFile(path, {&piece, 1});
-}
-
 std::string JournalRun(const CalibrateOptions& o, const LoadedModel& model, const Inputs& inputs) {
   return absl::StrFormat(
       "skipstone-calibrate 1 model=%016x text=%016x windows=%d window=%d bos=%d "
@@ -211,9 +205,9 @@ absl::Status Calibrate(const CalibrateOptions& options, std::ostream& out, std::
       "Chosen by %s on %d windows of %d tokens, measured on %d windows of %d tokens of other text.",
       options.ranker, options.windows, options.window, options.held_out_windows,
       options.held_out_window));
-  SKIPSTONE_RETURN_IF_ERROR(WriteText(page, ToHtml(report)));
+  SKIPSTONE_RETURN_IF_ERROR(ReplaceFile(page, ToHtml(report)));
   SKIPSTONE_RETURN_IF_ERROR(
-      WriteText(std::string(absl::StripSuffix(page, ".html")) + ".json", ToJson(report)));
+      ReplaceFile(std::string(absl::StripSuffix(page, ".html")) + ".json", ToJson(report)));
   say("");
   out << ToTable(report);
   if (options.journal.empty()) std::remove(journal_path.c_str());

@@ -36,6 +36,9 @@ class Chooser {
       }
     }
     SKIPSTONE_RETURN_IF_ERROR(AddBudgets(trials, choice));
+    for (const SkipSet& set : plan_.sets) {
+      choice->compared.push_back({set.ToString(), "", "", {.skip = set}});
+    }
     for (const Ranker ranker : plan_.compared) {
       SKIPSTONE_RETURN_IF_ERROR(Compare(trials, ranker, choice));
     }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "engine/skip/skip_grammar.h"
 
 namespace skipstone::calibrate {
 namespace {
@@ -63,6 +64,7 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
             "how sublayers are chosen: last, keep-final, gate-norm, cosine, block-influence, "
             "angular, sink, single-kl, single-nll, greedy-kl or greedy-nll");
   flags.Add("compare", &compare, "rankers to report beside it, separated by ';'");
+  flags.Add("sets", &sets, "skip sets to report beside the levels, separated by ';'");
   flags.Add("sublayers", OneOf(&sublayers, {"attention", "mlp", "all"}), "what may be skipped");
   flags.Add("suffix", &suffix,
             "skip only from the top: prompts then run less, prefixes are shared");
@@ -98,6 +100,11 @@ absl::StatusOr<CalibratePlan> PlanOf(const CalibrateOptions& options, int num_la
     const auto compared = quality::ParseRanker(name);
     if (!compared.ok()) return In("compare", compared.status());
     if (*compared != *ranker) plan.compared.push_back(*compared);
+  }
+  if (!options.sets.empty()) {
+    auto sets = ParseSkipList(options.sets, num_layers);
+    if (!sets.ok()) return In("sets", sets.status());
+    plan.sets = *std::move(sets);
   }
   const int sublayers = num_layers * (plan.search.attention + plan.search.mlp);
   for (const std::string& text : Parts(options.levels)) {

@@ -34,6 +34,7 @@ struct CalibrateOptions {
   uint64_t seed = 1;
   std::string ranker = "greedy-kl";
   std::string compare = "last;gate-norm";
+  std::string sets;
   std::string sublayers = "attention";
   bool suffix = false;
   int pool = 8;
@@ -56,7 +57,8 @@ struct CalibrateOptions {
 struct CalibratePlan {
   quality::SearchOptions search;
   std::vector<quality::Ranker> compared;
-  std::vector<int> sizes;  // sublayers, ascending
+  std::vector<SkipSet> sets;  // to report beside the levels
+  std::vector<int> sizes;     // sublayers, ascending
   std::vector<quality::MapForm> compensations;
   std::vector<int> widths;  // of windows, for levels by a budget
 };

@@ -1,13 +1,7 @@
 #include "engine/cuda/products/tuning_cache.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <vector>
@@ -17,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/replace_file.h"
 #include "base/status.h"
 #include "engine/cuda/device/device_error.h"
 
@@ -75,10 +70,6 @@ std::string LastLine(std::string_view rest) {
   return absl::StrFormat("hash %016x\n", Fnv1a64(rest));
 }
 
-std::string ErrorText(const char* what, const std::string& path) {
-  return absl::StrFormat("%s %s: %s", what, path, std::strerror(errno));
-}
-
 // Nothing from a file that does not exist.
 absl::StatusOr<TunedAlgorithms> ReadTuning(const std::string& path, std::string_view device) {
   std::ifstream file(path, std::ios::binary);
@@ -88,31 +79,6 @@ absl::StatusOr<TunedAlgorithms> ReadTuning(const std::string& path, std::string_
   if (!file.eof()) return absl::InvalidArgumentError(file ? "it is too large" : "no file to read");
   text.resize(static_cast<size_t>(file.gcount()));
   return ParseTuning(text, device);
-}
-
-bool WriteAll(int file, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
-
-// By way of a file of its own name: other processes may write at the same time. After a loss of
-// power the file may be torn; its hash shows that.
-absl::Status Replace(const std::string& path, std::string_view bytes) {
-  std::string temporary = path + ".XXXXXX";
-  const int file = mkostemp(temporary.data(), O_CLOEXEC);
-  if (file < 0) return absl::UnavailableError(ErrorText("cannot create", temporary));
-  constexpr mode_t kReadableByAll = 0644;
-  bool good = fchmod(file, kReadableByAll) == 0 && WriteAll(file, bytes);
-  good = close(file) == 0 && good;
-  if (good && rename(temporary.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  absl::Status failed = absl::UnavailableError(ErrorText("cannot write", path));
-  unlink(temporary.c_str());
-  return failed;
 }
 
 }  // namespace
@@ -188,7 +154,7 @@ void TuningCache::Set(const LtShape& key, const TunedAlgorithm& algorithm) {
 void TuningCache::Save() {
   if (path_.empty() || !dirty_) return;
   dirty_ = false;
-  const absl::Status written = Replace(path_, FormatTuning(algorithms_, device_));
+  const absl::Status written = ReplaceFile(path_, FormatTuning(algorithms_, device_));
   if (written.ok()) return;
   Log(LogSeverity::kWarning, absl::StrFormat("tuning cache: %s", std::string(written.message())));
 }

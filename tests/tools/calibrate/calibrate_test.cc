@@ -118,10 +118,12 @@ TEST_F(CalibrateTest, MeetsABudgetWithWindowsAndSkips) {
   options.compensation = "";
   options.save_pages = 0.4;
   options.widths = "16";
+  options.sets = "attn:2;win:3/16";
   ASSERT_EQ(Run(options).message(), "");
   const LevelsFile file = ReadLevelsFile(options.out).value();
   ASSERT_EQ(file.levels.back().name, "pages");
   EXPECT_GE(file.levels.back().pages_saved, 0.4 - 1e-9);
+  EXPECT_THAT(out_.str(), testing::HasSubstr("win:3/16"));
 }
 
 TEST_F(CalibrateTest, BadInputsAreRefusedByName) {

@@ -42,6 +42,7 @@ TEST(CalibrateOptionsTest, ErrorsNameTheFlag) {
   }
   EXPECT_THAT(error([](O& o) { o.compensation = "rank=65"; }),
               testing::HasSubstr("--compensation"));
+  EXPECT_THAT(error([](O& o) { o.sets = "attn:1;attn:8"; }), testing::HasSubstr("--sets"));
   EXPECT_THAT(error([](O& o) { o.select_with = "full"; }), testing::HasSubstr("--select_with"));
   for (const char* widths : {"15", "20", "8", "x", "64;65"}) {
     EXPECT_THAT(error([&](O& o) { o.widths = widths; }), testing::HasSubstr("--widths")) << widths;
