@@ -7,14 +7,10 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "base/utf8.h"
 
 namespace skipstone {
 namespace {
-
-size_t Width(const std::string& text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-}
 
 bool LooksNumeric(const std::string& text) {
   if (text.empty() || text == "-") return true;
@@ -37,7 +33,7 @@ std::string Escaped(const std::string& text) {
 }
 
 struct Column {
-  size_t width = 0;
+  int width = 0;
   bool right = true;
 };
 
@@ -45,7 +41,7 @@ void PrintRow(const std::vector<std::string>& cells, const std::vector<Column>& 
               std::ostream& out) {
   std::string line;
   for (size_t i = 0; i < cells.size(); ++i) {
-    const std::string pad(columns[i].width - Width(cells[i]), ' ');
+    const std::string pad(columns[i].width - CountCharacters(cells[i]), ' ');
     if (i > 0) line += "  ";
     line += columns[i].right ? pad + cells[i] : cells[i] + pad;
   }
@@ -64,10 +60,10 @@ void Table::Print(std::ostream& out) const {
   size_t num_columns = header_.size();
   for (const auto& row : rows_) num_columns = std::max(num_columns, row.size());
   std::vector<Column> columns(num_columns);
-  for (size_t i = 0; i < header_.size(); ++i) columns[i].width = Width(header_[i]);
+  for (size_t i = 0; i < header_.size(); ++i) columns[i].width = CountCharacters(header_[i]);
   for (const auto& row : rows_) {
     for (size_t i = 0; i < row.size(); ++i) {
-      columns[i].width = std::max(columns[i].width, Width(row[i]));
+      columns[i].width = std::max(columns[i].width, CountCharacters(row[i]));
       columns[i].right = columns[i].right && LooksNumeric(row[i]);
     }
   }

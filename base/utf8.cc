@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace skipstone {
@@ -47,6 +48,11 @@ size_t BlankAt(std::string_view text, bool at_end) {
 }
 
 }  // namespace
+
+int CountCharacters(std::string_view utf8) {
+  return static_cast<int>(std::ranges::count_if(
+      utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
 
 bool IsValidUtf8(std::string_view bytes) {
   for (size_t i = 0; i < bytes.size();) {

@@ -8,6 +8,9 @@ namespace skipstone {
 
 bool IsValidUtf8(std::string_view bytes);
 
+// Unicode code points of valid UTF-8; of other bytes those that continue none.
+int CountCharacters(std::string_view utf8);
+
 // Bytes at the end of `bytes` that begin a character which more bytes could complete: 0 to 3.
 size_t IncompleteUtf8Tail(std::string_view bytes);
 

@@ -298,13 +298,10 @@ absl::StatusOr<std::vector<int32_t>> ScoreIds(const v1::ScoreItem& item, const P
       ids.insert(ids.end(), more.begin(), more.end());
     } else if (continuation.kind_case() == v1::TextOrIds::kText &&
                item.prompt().kind_case() == v1::TextOrIds::kText) {
-      // A token may span the seam: what counts as continuation begins where the whole text's
-      // tokens part from the prompt's.
       SKIPSTONE_ASSIGN_OR_RETURN(
           auto whole, TextIds(item.prompt().text() + continuation.text(),
                               "prompt.text and continuation.text", rules, ContextOf(rules)));
-      const auto seam = std::mismatch(ids.begin(), ids.end(), whole.begin(), whole.end());
-      *score_from = static_cast<int>(seam.second - whole.begin());
+      *score_from = static_cast<int>(ContinuationStart(ids, whole));
       ids = std::move(whole);
     } else if (continuation.kind_case() == v1::TextOrIds::kText) {
       return Invalid("continuation.text: the prompt is given as ids, so give ids here too");

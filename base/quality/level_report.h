@@ -26,12 +26,17 @@ struct LevelRow {
   std::optional<double> last_words;            // met by greedy tokens, 0 to 1
   std::optional<double> last_word_perplexity;  // a word
   std::optional<Interval> recall;              // last words met less the full model's, -1 to 1
-  std::optional<Interval> retention;  // generated tokens that the full model generates, 0 to 1
-  std::optional<Interval> retention_prefix;     // ... before the first that it does not, 0 to 1
-  std::optional<double> generation_perplexity;  // of its continuations, under the full model
-  std::optional<double> decode_ms;              // for each token
-  std::optional<double> prefill_ms;             // for each 1,000 tokens
-  std::optional<double> pages;                  // share of the full model's, 0 to 1
+  // Of its greedy continuations: tokens that are the full model's likeliest there, 0 to 1; those
+  // before the first that the full model's own continuation has not; perplexity under the full one.
+  std::optional<Interval> retention;
+  std::optional<Interval> retention_prefix;
+  std::optional<double> generation_perplexity;
+  // The first and the last of them for continuations that are sampled at temperature 1.
+  std::optional<Interval> sampled_agreement;
+  std::optional<double> sampled_perplexity;
+  std::optional<double> decode_ms;   // for each token
+  std::optional<double> prefill_ms;  // for each 1,000 tokens
+  std::optional<double> pages;       // share of the full model's, 0 to 1
 };
 
 struct LevelReport {

@@ -17,16 +17,13 @@ std::string RandomSalt() {
   return absl::StrFormat("sweep-%08x%08x", device(), device());
 }
 
-// One item of texts, of which the server finds the seam.
-void AddTexts(const std::string& prompt, const std::string& continuation,
-              v1::ScoreRequest& request) {
-  v1::ScoreItem& item = *request.add_items();
-  item.mutable_prompt()->set_text(prompt);
-  item.mutable_continuation()->set_text(continuation);
+// To a prompt or continuation of any message.
+void AddIds(const auto& ids, auto& to) {
+  to.mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
 }
 
-void AddIds(const std::vector<uint32_t>& ids, v1::TextOrIds& to) {
-  to.mutable_token_ids()->mutable_ids()->Add(ids.begin(), ids.end());
+uint32_t Likeliest(const v1::Token& token) {
+  return token.top().empty() ? token.id() : token.top(0).id();
 }
 
 TextResult TextResultOf(const v1::ScoreResult& scored) {
@@ -39,7 +36,7 @@ TextResult TextResultOf(const v1::ScoreResult& scored) {
       outcome.confidence = std::exp(token.top(0).logprob());
       outcome.correct = token.top(0).id() == token.id();
     }
-    result.likeliest.push_back(token.top().empty() ? token.id() : token.top(0).id());
+    result.likeliest.push_back(Likeliest(token));
   }
   result.sums = quality::SumOf(outcomes);
   return result;
@@ -63,22 +60,35 @@ absl::StatusOr<SweepResult> SweepCalls::Measure(const SweepKey& key) const {
       result = ScoreWindow(key.item, swept);
       break;
     case SweepTask::kChoices:
-      what = LineName("--choices", plan_.files.choices[key.item].line);
+      what = quality::LineName("--choices", plan_.files.choices[key.item].line);
       result = ScoreChoices(plan_.files.choices[key.item], swept);
       break;
     case SweepTask::kLastWords:
-      what = LineName("--last_words", plan_.files.last_words[key.item].line);
+      what = quality::LineName("--last_words", plan_.files.last_words[key.item].line);
       result = ScoreLastWord(plan_.files.last_words[key.item], swept);
       break;
     case SweepTask::kGeneration:
-      what = LineName("--prompts", plan_.files.prompts[key.item].line);
-      result = Continue(key.item, swept);
+      what = quality::LineName("--prompts", plan_.files.prompts[key.item].line);
+      result = ContinueTwice(key.item, swept);
       break;
   }
   if (result.ok()) return result;
   return absl::Status(
       result.status().code(),
       absl::StrFormat("%s, skip %s: %s", what, swept.name, std::string(result.status().message())));
+}
+
+// Of texts the server finds the seam and puts the beginning-of-sequence token before them.
+void SweepCalls::AddItem(const quality::TextOrIds& context, const quality::TextOrIds& continuation,
+                         v1::ScoreRequest& request) const {
+  v1::ScoreItem& item = *request.add_items();
+  if (const auto* text = std::get_if<std::string>(&context); text != nullptr) {
+    item.mutable_prompt()->set_text(*text);
+    item.mutable_continuation()->set_text(std::get<std::string>(continuation));
+    return;
+  }
+  AddIds(plan_.BehindBos(std::get<std::vector<int32_t>>(context)), *item.mutable_prompt());
+  AddIds(std::get<std::vector<int32_t>>(continuation), *item.mutable_continuation());
 }
 
 absl::StatusOr<v1::ScoreResponse> SweepCalls::Score(v1::ScoreRequest request,
@@ -120,12 +130,10 @@ absl::StatusOr<SweepResult> SweepCalls::ScoreWindow(int window, const SweptSkip&
   return TextResultOf(response.results(0));
 }
 
-absl::StatusOr<SweepResult> SweepCalls::ScoreChoices(const ChoiceItem& item,
+absl::StatusOr<SweepResult> SweepCalls::ScoreChoices(const quality::ChoiceItem& item,
                                                      const SweptSkip& swept) const {
   v1::ScoreRequest request;
-  for (const std::string& choice : item.choices) {
-    AddTexts(item.query + "\nAnswer:", " " + choice, request);
-  }
+  for (const quality::TextOrIds& choice : item.choices) AddItem(item.context, choice, request);
   SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response,
                              Score(std::move(request), swept.skip));
   ChoicesResult result;
@@ -135,27 +143,36 @@ absl::StatusOr<SweepResult> SweepCalls::ScoreChoices(const ChoiceItem& item,
   return result;
 }
 
-absl::StatusOr<SweepResult> SweepCalls::ScoreLastWord(const LastWordItem& item,
+absl::StatusOr<SweepResult> SweepCalls::ScoreLastWord(const quality::LastWordItem& item,
                                                       const SweptSkip& swept) const {
   v1::ScoreRequest request;
-  AddTexts(item.context, item.continuation, request);
+  AddItem(item.context, item.continuation, request);
   SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response,
                              Score(std::move(request), swept.skip));
   return LastWordResult{response.results(0).logprob_sum(), response.results(0).greedy()};
 }
 
-absl::StatusOr<SweepResult> SweepCalls::Continue(int prompt, const SweptSkip& swept) const {
+absl::StatusOr<SweepResult> SweepCalls::ContinueTwice(int prompt, const SweptSkip& swept) const {
+  GenerationResult result;
+  SKIPSTONE_ASSIGN_OR_RETURN(result.greedy, Continue(prompt, swept, 0));
+  SKIPSTONE_ASSIGN_OR_RETURN(result.sampled, Continue(prompt, swept, 1));
+  return result;
+}
+
+absl::StatusOr<Continuation> SweepCalls::Continue(int prompt, const SweptSkip& swept,
+                                                  float temperature) const {
   const std::vector<uint32_t>& prompt_ids = plan_.prompts[prompt];
   v1::GenerateRequest request;
-  request.mutable_token_ids()->mutable_ids()->Add(prompt_ids.begin(), prompt_ids.end());
+  AddIds(prompt_ids, request);
   *request.mutable_skip() = swept.skip;
-  request.mutable_sampling()->set_temperature(0);
+  request.mutable_sampling()->set_temperature(temperature);
+  request.mutable_sampling()->set_seed(prompt);  // the same for all skips
   request.mutable_stopping()->set_max_tokens(plan_.settings.max_tokens);
   request.mutable_output()->set_token_ids(true);
   SKIPSTONE_ASSIGN_OR_RETURN(const v1::GenerateResponse generated,
                              client_.Generate(request, options_));
   if (generated.outputs().empty()) return absl::InternalError("there is no output");
-  GenerationResult result;
+  Continuation result;
   for (const v1::Token& token : generated.outputs(0).delta().tokens()) {
     result.ids.push_back(token.id());
   }
@@ -163,9 +180,13 @@ absl::StatusOr<SweepResult> SweepCalls::Continue(int prompt, const SweptSkip& sw
   v1::ScoreRequest score;
   AddIds(prompt_ids, *score.add_items()->mutable_prompt());
   AddIds(result.ids, *score.mutable_items(0)->mutable_continuation());
+  score.set_top_logprobs(1);
   SKIPSTONE_ASSIGN_OR_RETURN(const v1::ScoreResponse response,
                              Score(std::move(score), plan_.skips[0].skip));
   result.logprob = response.results(0).logprob_sum();
+  for (const v1::Token& token : response.results(0).tokens()) {
+    result.agrees += Likeliest(token) == token.id();
+  }
   return result;
 }
 

@@ -20,9 +20,15 @@ class SweepCalls {
  private:
   absl::StatusOr<SweepResult> MeasureSpeed(int run, const SweptSkip& swept) const;
   absl::StatusOr<SweepResult> ScoreWindow(int window, const SweptSkip& swept) const;
-  absl::StatusOr<SweepResult> ScoreChoices(const ChoiceItem& item, const SweptSkip& swept) const;
-  absl::StatusOr<SweepResult> ScoreLastWord(const LastWordItem& item, const SweptSkip& swept) const;
-  absl::StatusOr<SweepResult> Continue(int prompt, const SweptSkip& swept) const;
+  absl::StatusOr<SweepResult> ScoreChoices(const quality::ChoiceItem& item,
+                                           const SweptSkip& swept) const;
+  absl::StatusOr<SweepResult> ScoreLastWord(const quality::LastWordItem& item,
+                                            const SweptSkip& swept) const;
+  absl::StatusOr<SweepResult> ContinueTwice(int prompt, const SweptSkip& swept) const;
+  absl::StatusOr<Continuation> Continue(int prompt, const SweptSkip& swept,
+                                        float temperature) const;
+  void AddItem(const quality::TextOrIds& context, const quality::TextOrIds& continuation,
+               v1::ScoreRequest& request) const;
   absl::StatusOr<v1::ScoreResponse> Score(v1::ScoreRequest request, const v1::Skip& skip) const;
 
   const Client& client_;

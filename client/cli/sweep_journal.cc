@@ -7,8 +7,8 @@
 #include <system_error>
 
 #include "absl/strings/str_format.h"
+#include "base/read_file.h"
 #include "base/status.h"
-#include "client/cli/read_file.h"
 
 namespace skipstone::client {
 namespace {

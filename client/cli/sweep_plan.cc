@@ -68,9 +68,18 @@ absl::Status ResolveSkips(const Client& client, const CallOptions& options,
   return absl::OkStatus();
 }
 
+// Without special tokens.
+absl::StatusOr<std::vector<uint32_t>> IdsOf(const Client& client, const CallOptions& options,
+                                            const quality::TextOrIds& text) {
+  if (const auto* ids = std::get_if<std::vector<int32_t>>(&text); ids != nullptr) {
+    return std::vector<uint32_t>(ids->begin(), ids->end());
+  }
+  return TextTokenizer(client, options).Tokenize(std::get<std::string>(text));
+}
+
 absl::Status CutText(const Client& client, const CallOptions& options, SweepPlan& plan) {
-  if (plan.files.text.empty()) return absl::OkStatus();
-  const auto ids = TextTokenizer(client, options).Tokenize(plan.files.text);
+  if (!plan.files.text) return absl::OkStatus();
+  const auto ids = IdsOf(client, options, *plan.files.text);
   if (!ids.ok()) return Named("--text", ids.status());
   std::optional<uint32_t> bos;
   if (plan.model.has_bos_token_id()) bos = plan.model.bos_token_id();
@@ -90,14 +99,24 @@ absl::Status CutText(const Client& client, const CallOptions& options, SweepPlan
 }
 
 absl::Status TokenizePrompts(const Client& client, const CallOptions& options, SweepPlan& plan) {
-  for (const PromptLine& prompt : plan.files.prompts) {
+  for (const quality::PromptItem& item : plan.files.prompts) {
+    if (const auto* ids = std::get_if<std::vector<int32_t>>(&item.prompt); ids != nullptr) {
+      plan.prompts.push_back(plan.BehindBos(*ids));
+      continue;
+    }
     v1::TokenizeRequest request;
-    request.set_text(prompt.text);
+    request.set_text(std::get<std::string>(item.prompt));
     const auto response = client.Tokenize(request, options);
-    if (!response.ok()) return Named(LineName("--prompts", prompt.line), response.status());
+    if (!response.ok()) {
+      return Named(quality::LineName("--prompts", item.line), response.status());
+    }
     plan.prompts.emplace_back(response->ids().begin(), response->ids().end());
   }
   return absl::OkStatus();
+}
+
+Json JsonOf(const quality::TextOrIds& value) {
+  return std::visit([](const auto& holder) { return Json(holder); }, value);
 }
 
 Json InputsOf(const SweepPlan& plan) {
@@ -106,11 +125,13 @@ Json InputsOf(const SweepPlan& plan) {
     const auto& ids = window.prompt().token_ids().ids();
     inputs["text"].push_back(std::vector<uint32_t>(ids.begin(), ids.end()));
   }
-  for (const ChoiceItem& item : plan.files.choices) {
-    inputs["choices"].push_back({item.query, item.choices, item.gold});
+  for (const quality::ChoiceItem& item : plan.files.choices) {
+    Json choices;
+    for (const quality::TextOrIds& choice : item.choices) choices.push_back(JsonOf(choice));
+    inputs["choices"].push_back({JsonOf(item.context), choices, item.characters, item.gold});
   }
-  for (const LastWordItem& item : plan.files.last_words) {
-    inputs["last_words"].push_back({item.context, item.continuation});
+  for (const quality::LastWordItem& item : plan.files.last_words) {
+    inputs["last_words"].push_back({JsonOf(item.context), JsonOf(item.continuation)});
   }
   inputs["prompts"] = plan.prompts;
   return inputs;
@@ -145,6 +166,13 @@ std::vector<SweepKey> SweepPlan::Keys() const {
     }
   }
   return keys;
+}
+
+std::vector<uint32_t> SweepPlan::BehindBos(const std::vector<int32_t>& ids) const {
+  std::vector<uint32_t> all;
+  if (model.has_bos_token_id()) all.push_back(model.bos_token_id());
+  all.insert(all.end(), ids.begin(), ids.end());
+  return all;
 }
 
 bool SweepPlan::Fits(const SweepKey& key, const SweepResult& result) const {

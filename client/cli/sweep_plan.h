@@ -40,6 +40,8 @@ struct SweepPlan {
   size_t Items(SweepTask task) const;
   // All results that there will be, in the order in which they are to be measured.
   std::vector<SweepKey> Keys() const;
+  // A context that is given as ids; of texts the server adds what stands before them.
+  std::vector<uint32_t> BehindBos(const std::vector<int32_t>& ids) const;
   // Whether the result can be one of these; a journal's may have been changed by hand.
   bool Fits(const SweepKey& key, const SweepResult& result) const;
   // Of the journal: model, levels, skips, inputs and settings.

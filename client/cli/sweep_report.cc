@@ -39,25 +39,20 @@ Numbers Difference(const Numbers& a, const Numbers& b) {
   return difference;
 }
 
-// Places where both have the same, and how many come before the first where they have not.
-struct Overlap {
+size_t EqualPlaces(const std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
   size_t equal = 0;
-  size_t prefix = 0;
-  size_t places = 0;  // of the longer one
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) equal += a[i] == b[i];
+  return equal;
+}
 
-  Overlap(const std::vector<uint32_t>& a, const std::vector<uint32_t>& b)
-      : places(std::max(a.size(), b.size())) {
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-      if (a[i] != b[i]) continue;
-      prefix += equal == i;
-      ++equal;
-    }
-  }
-  // Two that are empty agree.
-  double Share(size_t count) const {
-    return places == 0 ? 1 : static_cast<double>(count) / static_cast<double>(places);
-  }
-};
+// Of the longer one, what comes before the first place where they differ. Two that are empty agree.
+double EqualShare(const std::vector<uint32_t>& a, const std::vector<uint32_t>& b) {
+  const auto end = a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+  const auto prefix =
+      static_cast<double>(std::mismatch(a.begin(), end, b.begin()).first - a.begin());
+  const size_t places = std::max(a.size(), b.size());
+  return places == 0 ? 1 : prefix / static_cast<double>(places);
+}
 
 // Fills the row of one skip from its results and the full model's.
 class RowMaker {
@@ -121,7 +116,7 @@ void RowMaker::AddText() {
   Numbers agree;
   std::vector<quality::WindowSums> sums;
   for (size_t i = 0; i < windows.size(); ++i) {
-    agree.push_back(Overlap(windows[i]->likeliest, full[i]->likeliest).equal);
+    agree.push_back(EqualPlaces(windows[i]->likeliest, full[i]->likeliest));
     sums.push_back(windows[i]->sums);
   }
   row_.agreement = BootstrapRatio(agree, tokens, {});
@@ -135,10 +130,7 @@ void RowMaker::AddChoices() {
   Numbers correct;
   Numbers normalised[2];  // this one's and the full model's
   for (size_t i = 0; i < items.size(); ++i) {
-    quality::ChoiceOutcome outcome{.gold = items[i].gold};
-    for (const std::string& choice : items[i].choices) {
-      outcome.characters.push_back(CountCharacters(choice));
-    }
+    quality::ChoiceOutcome outcome{.characters = items[i].characters, .gold = items[i].gold};
     for (const int skip : {skip_, 0}) {
       const SweepKey key = {SweepTask::kChoices, static_cast<int>(i), skip};
       outcome.loglikelihood = std::get<ChoicesResult>(results_.at(key)).loglikelihood;
@@ -162,22 +154,38 @@ void RowMaker::AddLastWords() {
   row_.recall = BootstrapMean(met, Each(Of<LastWordResult>(SweepTask::kLastWords, 0), greedy), {});
 }
 
+// What the full model thinks of continuations; those without a token tell nothing.
+struct Opinion {
+  Numbers agrees, tokens;
+  double logprob = 0;
+
+  void Add(const Continuation& continuation) {
+    if (continuation.ids.empty()) return;
+    agrees.push_back(continuation.agrees);
+    tokens.push_back(static_cast<double>(continuation.ids.size()));
+    logprob += continuation.logprob;
+  }
+  void Tell(std::optional<Interval>& agreement, std::optional<double>& perplexity) const {
+    if (tokens.empty()) return;
+    agreement = BootstrapRatio(agrees, tokens, {});
+    perplexity = std::exp(-logprob / Sum(tokens));
+  }
+};
+
 void RowMaker::AddGeneration() {
   const auto outputs = Of<GenerationResult>(SweepTask::kGeneration, skip_);
   const auto full = Of<GenerationResult>(SweepTask::kGeneration, 0);
   if (outputs.empty()) return;
-  Numbers equal;
+  Opinion greedy, sampled;
   Numbers prefix;
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const Overlap overlap(outputs[i]->ids, full[i]->ids);
-    equal.push_back(overlap.Share(overlap.equal));
-    prefix.push_back(overlap.Share(overlap.prefix));
+    greedy.Add(outputs[i]->greedy);
+    sampled.Add(outputs[i]->sampled);
+    prefix.push_back(EqualShare(outputs[i]->greedy.ids, full[i]->greedy.ids));
   }
-  row_.retention = BootstrapMean(equal, {}, {});
+  greedy.Tell(row_.retention, row_.generation_perplexity);
+  sampled.Tell(row_.sampled_agreement, row_.sampled_perplexity);
   row_.retention_prefix = BootstrapMean(prefix, {}, {});
-  const double tokens = Sum(Each(outputs, [](const GenerationResult& o) { return o.ids.size(); }));
-  const double logprob = Sum(Each(outputs, [](const GenerationResult& o) { return o.logprob; }));
-  if (tokens > 0) row_.generation_perplexity = std::exp(-logprob / tokens);
 }
 
 std::string BaseName(const std::string& path) {
@@ -210,8 +218,8 @@ std::vector<std::string> Notes(const SweepPlan& plan) {
   }
   if (!plan.prompts.empty()) {
     notes.push_back(absl::StrFormat(
-        "Generation: up to %d greedy tokens after each of the %d "
-        "prompts of %s.",
+        "Generation: up to %d tokens, greedy and at temperature 1, after each of the %d prompts of "
+        "%s, scored under the full model.",
         settings.max_tokens, plan.prompts.size(), BaseName(plan.files.paths.prompts)));
   }
   if (settings.speed_runs > 0) {

@@ -38,7 +38,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SpeedResult, prefill_ms, decode_ms, prompt_to
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TextResult, sums, likeliest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ChoicesResult, loglikelihood)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LastWordResult, logprob, greedy)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GenerationResult, ids, logprob)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Continuation, ids, logprob, agrees)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GenerationResult, greedy, sampled)
 
 Json ToJson(const SweepKey& key, const SweepResult& result) {
   Json json = {

@@ -39,10 +39,15 @@ struct LastWordResult {
   bool greedy = false;  // each token of the word was the likeliest
 };
 
-// A prompt's greedy continuation.
-struct GenerationResult {
+// A prompt's continuation.
+struct Continuation {
   std::vector<uint32_t> ids;
-  double logprob = 0;  // of them, under the full model
+  double logprob = 0;   // of them, under the full model
+  uint32_t agrees = 0;  // of them, the full model's likeliest at their place
+};
+struct GenerationResult {
+  Continuation greedy;
+  Continuation sampled;  // at temperature 1
 };
 
 // In the order in which they are measured; indices of SweepResult.

@@ -110,6 +110,10 @@ std::string TextOf(std::span<const ChatTurn> turns, const std::string& system) {
 
 }  // namespace
 
+size_t ContinuationStart(std::span<const int32_t> text, std::span<const int32_t> both) {
+  return std::ranges::mismatch(text, both).in2 - both.begin();
+}
+
 std::string Tokenizer::Decode(std::span<const int32_t> ids) const {
   std::string bytes;
   bool at_start = true;

@@ -102,6 +102,10 @@ class Tokenizer {
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& dir,
                                                          std::optional<int32_t> bos_id);
 
+// Where what continues a text begins in the ids of both together: where they part from those of the
+// text alone, since a token may span the seam.
+size_t ContinuationStart(std::span<const int32_t> text, std::span<const int32_t> both);
+
 // The OUT_OF_RANGE of a text: "at least 4 tokens".
 absl::Status TooManyTokens(size_t at_least);
 

@@ -78,18 +78,17 @@ absl::StatusOr<std::vector<std::vector<ContinuationScore>>> Score(
     const Progress& progress) {
   std::vector<std::vector<ContinuationScore>> scores(sets.size());
   for (size_t item = 0; item < items.size(); ++item) {
-    SKIPSTONE_RETURN_IF_ERROR(RunSets(pass, items[item].tokens, sets,
-                                      [&](size_t set, const std::vector<TokenOutcome>& outcomes,
-                                          const std::vector<TokenOutcome>& full) {
-                                        ContinuationScore score;
-                                        for (size_t row = outcomes.size() - items[item].answer;
-                                             row < outcomes.size(); ++row) {
-                                                                        score.greedy = score.greedy && outcomes[row].correct;
-                                          score.full_loglikelihood -= full[row].nll;
-                                          score.full_agrees += full[row].correct ? 1 : 0;
-                                        }
-                                        scores[set].push_back(score);
-                                      }));
+    const auto take = [&](size_t set, const std::vector<TokenOutcome>& outcomes,
+                          const std::vector<TokenOutcome>& full) {
+      ContinuationScore& score = scores[set].emplace_back();
+      for (size_t row = outcomes.size() - items[item].answer; row < outcomes.size(); ++row) {
+        score.greedy = score.greedy && outcomes[row].correct;
+        score.loglikelihood -= outcomes[row].nll;
+        score.full_loglikelihood -= full[row].nll;
+        score.full_agrees += full[row].correct ? 1 : 0;
+      }
+    };
+    SKIPSTONE_RETURN_IF_ERROR(RunSets(pass, items[item].tokens, sets, take));
     if (progress) progress(static_cast<int>(item) + 1, static_cast<int>(items.size()));
   }
   return scores;

@@ -32,8 +32,9 @@ struct Continuation {
 };
 struct ContinuationScore {
   bool greedy = true;             // each of its tokens is the likeliest
+  double loglikelihood = 0;       // of the answer, nats
   double full_loglikelihood = 0;  // of the answer under the full model, nats
-  int full_agrees = 0;  // tokens of the answer that are the full model's likeliest
+  int full_agrees = 0;            // tokens of the answer that are the full model's likeliest
 };
 // [set][item].
 absl::StatusOr<std::vector<std::vector<ContinuationScore>>> Score(

@@ -52,13 +52,14 @@ absl::StatusOr<MapForm> ParseMapForm(std::string_view text, int hidden) {
   if (text == "bias") return MapForm{MapForm::Kind::kBias};
   if (text == "diag") return MapForm{MapForm::Kind::kDiagonal};
   if (text == "full") return MapForm{MapForm::Kind::kFull};
+  if (text == "value") return MapForm{MapForm::Kind::kValue};
   MapForm form{MapForm::Kind::kLowRank};
   if (text.substr(0, kRankPrefix.size()) == kRankPrefix) {
     const std::string number(text.substr(kRankPrefix.size()));
     if (absl::SimpleAtoi(number, &form.rank) && form.rank >= 1 && form.rank <= hidden) return form;
   }
   return absl::InvalidArgumentError(absl::StrFormat(
-      "map '%s': must be bias, diag, full, or rank=R with R from 1 to %d", text, hidden));
+      "map '%s': must be bias, diag, full, value, or rank=R with R from 1 to %d", text, hidden));
 }
 
 std::string NameOf(const MapForm& form) {
@@ -71,6 +72,8 @@ std::string NameOf(const MapForm& form) {
       return absl::StrFormat("%s%d", kRankPrefix, form.rank);
     case MapForm::Kind::kFull:
       return "full";
+    case MapForm::Kind::kValue:
+      return "value";
   }
   return "";
 }
@@ -88,7 +91,7 @@ MapTensors TensorsOf(const FittedMap& map, int hidden) {
 
 MapFit::MapFit(int hidden, const MapForm& form, int folds, int threads)
     : form_(form), threads_(threads), folds_(folds, Moments(hidden, ProductsOf(form))) {
-  SKIPSTONE_CHECK(folds >= 2);
+  SKIPSTONE_CHECK(folds >= 2 && form.kind != MapForm::Kind::kValue);
 }
 
 void MapFit::Add(int fold, std::span<const float> inputs, std::span<const float> targets) {

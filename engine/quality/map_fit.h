@@ -20,13 +20,14 @@
 namespace skipstone::quality {
 
 struct MapForm {
-  enum class Kind { kBias, kDiagonal, kLowRank, kFull };
+  // kValue is not fitted, it is made of the weights: see value_map.h.
+  enum class Kind { kBias, kDiagonal, kLowRank, kFull, kValue };
   Kind kind = Kind::kBias;
   int rank = 0;  // kLowRank: 1 to hidden
 
   friend bool operator==(const MapForm&, const MapForm&) = default;
 };
-// "bias", "diag", "rank=16", "full". INVALID_ARGUMENT names the text and the forms.
+// "bias", "diag", "rank=16", "full", "value". INVALID_ARGUMENT names the text and the forms.
 absl::StatusOr<MapForm> ParseMapForm(std::string_view text, int hidden);
 std::string NameOf(const MapForm& form);
 
@@ -51,7 +52,7 @@ MapTensors TensorsOf(const FittedMap& map, int hidden);
 // bias and diagonal hold vectors only. Not thread-safe.
 class MapFit {
  public:
-  // `folds` >= 2, for the choice of the ridge by cross-validation.
+  // Any form but kValue; `folds` >= 2, for the choice of the ridge by cross-validation.
   MapFit(int hidden, const MapForm& form, int folds, int threads = 1);
 
   // [rows][hidden] each. 0 <= fold < folds; a fold may get samples many times. For low rank and

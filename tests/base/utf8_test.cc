@@ -148,5 +148,11 @@ TEST(Utf8Test, ReplacesTheSameWhereverTheBytesAreCut) {
   }
 }
 
+TEST(Utf8Test, CharactersAreCodePoints) {
+  EXPECT_EQ(CountCharacters("abc"), 3);
+  EXPECT_EQ(CountCharacters("\u00e9\u6f22\U0001F600"), 3);
+  EXPECT_EQ(CountCharacters("e\u0301"), 2);
+}
+
 }  // namespace
 }  // namespace skipstone

@@ -154,14 +154,15 @@ class SweepOracleTest(unittest.TestCase):
             equal = np.array([[a == b for a, b in zip(ours, full)]
                               for ours, full in zip(greedy[skip], greedy["none"])])
             row = self.rows[skip]
-            self.assertAlmostEqual(row["retention"]["value"], equal.mean(), places=9)
             self.assertAlmostEqual(row["retention_prefix"]["value"],
                                    np.minimum.accumulate(equal, 1).mean(), places=9)
-            nll = []
+            nll, agrees = [], []
             for prompt, output in zip(PROMPTS, greedy[skip]):
                 before = self.ids(prompt)
                 logp = self.logprobs(before + output, "none")[len(before) - 1:-1]
                 nll.append(-logp[np.arange(MAX_TOKENS), output].mean())
+                agrees.append((logp.argmax(1) == output).mean())
+            self.assertAlmostEqual(row["retention"]["value"], np.mean(agrees), places=9)
             self.assertAlmostEqual(np.log(row["generation_perplexity"]), np.mean(nll), delta=5e-3)
 
     def test_pages(self):

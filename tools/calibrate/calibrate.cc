@@ -36,14 +36,15 @@ absl::StatusOr<Inputs> ReadInputs(const CalibrateOptions& o, const ModelConfig& 
   SKIPSTONE_ASSIGN_OR_RETURN(const auto tokenizer, OpenTokenizer(o.model, config.bos_id));
   const int vocab = config.shape.vocab;
   const std::optional<int32_t> bos = o.bos ? tokenizer->bos_id() : std::nullopt;
-  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<Text> texts, ReadTexts(o.text, *tokenizer, vocab, 2));
+  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<Text> texts,
+                             ReadTexts("--text", o.text, *tokenizer, vocab));
   SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Text> second,
-                             ReadTexts(o.second_text, *tokenizer, vocab, 2));
+                             ReadTexts("--second_text", o.second_text, *tokenizer, vocab));
   std::vector<Text> held_out;
   if (o.held_out.empty()) {
     held_out = SplitTail(texts, kHeldOutShare);
   } else {
-    SKIPSTONE_ASSIGN_OR_RETURN(held_out, ReadTexts(o.held_out, *tokenizer, vocab, 2));
+    SKIPSTONE_ASSIGN_OR_RETURN(held_out, ReadTexts("--held_out", o.held_out, *tokenizer, vocab));
   }
   Inputs inputs{.text_hash = HashOf(texts)};
   ChoiceTexts& choice = inputs.choice;
@@ -59,11 +60,14 @@ absl::StatusOr<Inputs> ReadInputs(const CalibrateOptions& o, const ModelConfig& 
     const int length = std::min<int>(kPromptTokens, static_cast<int>(window.size()));
     inputs.held_out.prompts.emplace_back(window.begin(), window.begin() + length);
   }
+  const ItemRules rules{
+      .tokenizer = *tokenizer, .vocab = vocab, .tokens = o.held_out_window, .bos = bos};
   if (!o.last_words.empty()) {
-    SKIPSTONE_ASSIGN_OR_RETURN(
-        inputs.held_out.last_words,
-        ReadLastWords(o.last_words, *tokenizer,
-                      {.most = o.items, .tokens = o.held_out_window, .vocab = vocab}, bos));
+    SKIPSTONE_ASSIGN_OR_RETURN(inputs.held_out.last_words,
+                               LastWordItems(o.last_words, o.items, rules));
+  }
+  if (!o.choices.empty()) {
+    SKIPSTONE_ASSIGN_OR_RETURN(inputs.held_out.choices, ChoiceItems(o.choices, o.items, rules));
   }
   return inputs;
 }
@@ -110,6 +114,7 @@ void SetQuality(const quality::LevelRow& full, const quality::LevelRow& row,
                        .perplexity = MeasuredOf(*row.perplexity),
                        .agreement = MeasuredOf(*row.agreement)};
   if (row.retention) quality.retention = MeasuredOf(*row.retention);
+  if (row.choice) quality.choice = MeasuredOf(*row.choice);
   if (row.recall) quality.recall = MeasuredOf(*row.recall);
   level->quality = quality;
   level->decode_ms_saved = *full.decode_ms - *row.decode_ms;
@@ -121,13 +126,15 @@ std::string Harm(const quality::LevelRow& plain, const quality::LevelRow& mapped
   if (mapped.kl->value >= plain.kl->value) {
     return absl::StrFormat("KL %.3f instead of %.3f", mapped.kl->value, plain.kl->value);
   }
-  if (mapped.recall && mapped.recall->high < plain.recall->low) {
-    return absl::StrFormat("recall %+.3f instead of %+.3f", mapped.recall->value,
-                           plain.recall->value);
-  }
-  if (mapped.retention && mapped.retention->high < plain.retention->low) {
-    return absl::StrFormat("retention %.3f instead of %.3f", mapped.retention->value,
-                           plain.retention->value);
+  using Row = quality::LevelRow;
+  constexpr std::pair<const char*, std::optional<quality::Interval> Row::*> kWork[] = {
+      {"recall", &Row::recall}, {"choice", &Row::choice}, {"retention", &Row::retention}};
+  for (const auto& [name, work] : kWork) {
+    const auto& with = mapped.*work;
+    const auto& without = plain.*work;
+    if (with && with->high < without->low) {
+      return absl::StrFormat("%s %.3f instead of %.3f", name, with->value, without->value);
+    }
   }
   return "";
 }

@@ -7,7 +7,9 @@
 #include "base/status.h"
 #include "engine/llama_runner.h"
 #include "engine/quality/level_search.h"
+#include "engine/quality/map_strength.h"
 #include "engine/quality/rankers.h"
+#include "engine/quality/value_map.h"
 #include "tools/calibrate/budget.h"
 #include "tools/calibrate/timing.h"
 
@@ -18,29 +20,37 @@ using quality::Level;
 using quality::Ranker;
 using quality::Trials;
 
+// On each of the texts.
+struct TextTrials {
+  Trials& choose;
+  Trials& fit;
+  Trials* second;  // null: there is none
+};
+
 class Chooser {
  public:
   Chooser(const CalibrateOptions& options, const CalibratePlan& plan, OpenedModel& model,
-          quality::WindowPass& pass, const quality::Windows& windows, const Say& say)
-      : options_(options), plan_(plan), model_(model), pass_(pass), windows_(windows), say_(say) {}
+          quality::WindowPass& pass, const TextTrials& trials, const Say& say)
+      : options_(options), plan_(plan), model_(model), pass_(pass), trials_(trials), say_(say) {}
 
-  absl::Status Run(Trials& trials, Trials& fitter, Trials* second, Choice* choice) {
-    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(trials, plan_.search));
+  absl::Status Run(const quality::Windows& windows, Choice* choice) {
+    windows_ = &windows;
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(plan_.search));
     for (const int size : plan_.sizes) {
       const std::string name = absl::StrFormat("%s-%d", Kind(plan_.search), size);
       // What was chosen under maps is offered without, too: it is measured on its own.
       const SkipSet skip = chain[size - 1].skip;
       choice->levels.push_back({name, FamilyOf(""), "", {.skip = skip}});
       for (const quality::MapForm& form : plan_.compensations) {
-        SKIPSTONE_RETURN_IF_ERROR(Compensate(fitter, second, name, skip, form, choice));
+        SKIPSTONE_RETURN_IF_ERROR(Compensate(name, skip, form, choice));
       }
     }
-    SKIPSTONE_RETURN_IF_ERROR(AddBudgets(trials, choice));
+    SKIPSTONE_RETURN_IF_ERROR(AddBudgets(choice));
     for (const SkipSet& set : plan_.sets) {
       choice->compared.push_back({set.ToString(), "", "", {.skip = set}});
     }
     for (const Ranker ranker : plan_.compared) {
-      SKIPSTONE_RETURN_IF_ERROR(Compare(trials, ranker, choice));
+      SKIPSTONE_RETURN_IF_ERROR(Compare(ranker, choice));
     }
     return absl::OkStatus();
   }
@@ -56,13 +66,13 @@ class Chooser {
     return compensation.empty() ? family : absl::StrFormat("%s-%s", family, compensation);
   }
 
-  absl::StatusOr<std::vector<Level>> Chain(Trials& trials, const quality::SearchOptions& search) {
+  absl::StatusOr<std::vector<Level>> Chain(const quality::SearchOptions& search) {
     say_(absl::StrFormat("choosing %d sublayers by %s", search.steps, NameOf(search.ranker)));
     quality::Scores scores;
     if (quality::NeedsScores(search.ranker)) {
       SKIPSTONE_ASSIGN_OR_RETURN(scores, ScoresOf(search.ranker));
     }
-    return quality::Search(trials, search, scores);
+    return quality::Search(trials_.choose, search, scores);
   }
 
   absl::StatusOr<quality::Scores> ScoresOf(Ranker ranker) {
@@ -88,7 +98,7 @@ class Chooser {
     const int layers = model_.loaded.config.shape.num_layers;
     quality::Variant full{.skip = SkipSet(layers), .end = 2 * layers};
     full.observed.set();
-    for (const std::vector<int32_t>& window : windows_) {
+    for (const std::vector<int32_t>& window : *windows_) {
       LayerStates states;
       SKIPSTONE_RETURN_IF_ERROR(pass_.Run(
           window, {&full, 1}, [&](int, quality::Point point, std::span<const float> state) {
@@ -103,10 +113,11 @@ class Chooser {
   }
 
   // Levels that save what is asked for, with windows beside skips.
-  absl::Status AddBudgets(Trials& trials, Choice* choice) {
+  absl::Status AddBudgets(Choice* choice) {
     const auto add = [&](Budget budget, const char* name, const StepCost& step) -> absl::Status {
       say_(absl::StrFormat("choosing %s", name));
-      SKIPSTONE_ASSIGN_OR_RETURN(Level level, CheapestLevel(trials, options_, plan_, budget, step));
+      SKIPSTONE_ASSIGN_OR_RETURN(Level level,
+                                 CheapestLevel(trials_.choose, options_, plan_, budget, step));
       choice->levels.push_back({name, name, "", std::move(level)});
       return absl::OkStatus();
     };
@@ -119,19 +130,31 @@ class Chooser {
     return add(Budget::kMilliseconds, "time", step);
   }
 
-  absl::Status Compensate(Trials& fitter, Trials* second, const std::string& name,
-                          const SkipSet& skip, const quality::MapForm& form, Choice* choice) {
+  absl::Status Compensate(const std::string& name, const SkipSet& skip,
+                          const quality::MapForm& form, Choice* choice) {
     const std::string form_name = NameOf(form);
     say_(absl::StrFormat("fitting %s to %s", form_name, name));
     Level fitted{.skip = skip};
-    SKIPSTONE_ASSIGN_OR_RETURN(fitted.fitted, fitter.Fit(skip, form));
-    Trials& judge = second == nullptr ? fitter : *second;
+    if (form.kind == quality::MapForm::Kind::kValue) {
+      SKIPSTONE_ASSIGN_OR_RETURN(
+          fitted.fitted, quality::ValueMaps(model_.tensors, model_.loaded.config.shape, skip));
+    } else {
+      SKIPSTONE_ASSIGN_OR_RETURN(fitted.fitted, trials_.fit.Fit(skip, form));
+    }
+    SKIPSTONE_ASSIGN_OR_RETURN(fitted, quality::ChooseStrengths(trials_.choose, std::move(fitted)));
+    if (fitted.fitted.empty()) {
+      choice->notes.push_back(
+          absl::StrFormat("%s: %s maps are not kept: none lowers the KL.", name, form_name));
+      return absl::OkStatus();
+    }
+    Trials& judge = trials_.second == nullptr ? trials_.fit : *trials_.second;
     SKIPSTONE_ASSIGN_OR_RETURN(const quality::Cost with, judge.Measure(fitted));
     SKIPSTONE_ASSIGN_OR_RETURN(const quality::Cost without, judge.Measure(Level{.skip = skip}));
     if (!(with.kl < without.kl)) {
-      choice->notes.push_back(absl::StrFormat(
-          "%s: %s maps are not kept: KL %.3f with them, %.3f without, on %s.", name, form_name,
-          with.kl, without.kl, second == nullptr ? "the text of their fit" : "the second text"));
+      choice->notes.push_back(
+          absl::StrFormat("%s: %s maps are not kept: KL %.3f with them, %.3f without, on %s.", name,
+                          form_name, with.kl, without.kl,
+                          trials_.second == nullptr ? "the text of their fit" : "the second text"));
       return absl::OkStatus();
     }
     choice->levels.push_back({absl::StrFormat("%s-%s", name, LevelNameOf(form)),
@@ -144,12 +167,12 @@ class Chooser {
     return form.rank > 0 ? absl::StrFormat("rank%d", form.rank) : NameOf(form);
   }
 
-  absl::Status Compare(Trials& trials, Ranker ranker, Choice* choice) {
+  absl::Status Compare(Ranker ranker, Choice* choice) {
     quality::SearchOptions search = plan_.search;
     search.ranker = ranker;
     search.form.reset();
     search.suffix = false;
-    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(trials, search));
+    SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<Level> chain, Chain(search));
     for (const int size : plan_.sizes) {
       choice->compared.push_back({absl::StrFormat("%s, %d", NameOf(ranker), size),
                                   "",
@@ -163,7 +186,8 @@ class Chooser {
   const CalibratePlan& plan_;
   OpenedModel& model_;
   quality::WindowPass& pass_;
-  const quality::Windows& windows_;
+  const TextTrials trials_;
+  const quality::Windows* windows_ = nullptr;  // to choose with
   const Say& say_;
 };
 
@@ -185,8 +209,10 @@ absl::StatusOr<Choice> Choose(const CalibrateOptions& options, const CalibratePl
     choice.notes.push_back("No second text was given: maps were judged on the text of their fit.");
   }
   SKIPSTONE_RETURN_IF_ERROR(
-      Chooser(options, plan, model, pass, texts.choose, say)
-          .Run(trials, fitter, texts.second.empty() ? nullptr : &second, &choice));
+      Chooser(options, plan, model, pass,
+              {.choose = trials, .fit = fitter, .second = texts.second.empty() ? nullptr : &second},
+              say)
+          .Run(texts.choose, &choice));
   return choice;
 }
 

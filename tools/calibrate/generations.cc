@@ -12,22 +12,22 @@ namespace {
 constexpr int kPageTokens = 16;
 
 // Prompts in slots of their own, each with all pages it will need.
-class GreedyDecoder {
+class Decoder {
  public:
-  GreedyDecoder(ModelRunner& runner, int num_layers, std::span<const std::vector<int32_t>> prompts,
-                int count)
-      : runner_(runner), num_layers_(num_layers), prompts_(prompts), count_(count) {
-    greedy_.temperature = 0;
-  }
+  Decoder(ModelRunner& runner, int num_layers, std::span<const std::vector<int32_t>> prompts,
+          int count)
+      : runner_(runner), num_layers_(num_layers), prompts_(prompts), count_(count) {}
 
   int Blocks() const {
     return (static_cast<int>(prompts_[0].size()) + count_ + kPageTokens - 1) / kPageTokens;
   }
 
-  absl::StatusOr<std::vector<std::vector<int32_t>>> Run(const SkipSet& skip) {
+  // `sampling`: of each prompt.
+  absl::StatusOr<std::vector<std::vector<int32_t>>> Run(
+      const SkipSet& skip, const std::vector<SamplingParams>& sampling) {
     std::vector<std::vector<int32_t>> generated(prompts_.size());
     for (int step = 0; step < count_; ++step) {
-      const StepPlan plan = PlanOf(skip, step, generated);
+      const StepPlan plan = PlanOf(skip, sampling, step, generated);
       runner_.Launch(plan);
       const StepResults results = runner_.Collect();
       SKIPSTONE_RETURN_IF_ERROR(results.status);
@@ -39,8 +39,8 @@ class GreedyDecoder {
   }
 
  private:
-  StepPlan PlanOf(const SkipSet& skip, int step,
-                  const std::vector<std::vector<int32_t>>& generated) {
+  StepPlan PlanOf(const SkipSet& skip, const std::vector<SamplingParams>& sampling, int step,
+                  const std::vector<std::vector<int32_t>>& generated) const {
     StepPlan plan;
     plan.sets.push_back(skip);
     for (int32_t slot = 0; slot < std::ssize(prompts_); ++slot) {
@@ -53,7 +53,8 @@ class GreedyDecoder {
                           .samples = true};
       if (step == 0) {
         plan.tokens.insert(plan.tokens.end(), prompts_[slot].begin(), prompts_[slot].end());
-        plan.slot_starts.push_back({.slot = slot, .sampling = &greedy_, .prompt = prompts_[slot]});
+        plan.slot_starts.push_back(
+            {.slot = slot, .sampling = &sampling[slot], .prompt = prompts_[slot]});
         AddPages(slot, &plan);
       } else {
         plan.tokens.push_back(generated[slot].back());
@@ -78,14 +79,14 @@ class GreedyDecoder {
   const int num_layers_;
   const std::span<const std::vector<int32_t>> prompts_;
   const int count_;
-  SamplingParams greedy_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::vector<std::vector<int32_t>>>> Generate(
-    LoadedModel model, std::span<const std::vector<int32_t>> prompts, std::span<const SkipSet> sets,
-    int count) {
+absl::StatusOr<std::vector<Generated>> Generate(LoadedModel model,
+                                                std::span<const std::vector<int32_t>> prompts,
+                                                std::span<const SkipSet> sets, int count,
+                                                uint64_t seed) {
   const int layers = model.config.shape.num_layers;
   const int slots = static_cast<int>(prompts.size());
   const int tokens = static_cast<int>(prompts[0].size()) + count;
@@ -98,11 +99,16 @@ absl::StatusOr<std::vector<std::vector<std::vector<int32_t>>>> Generate(
                                   .max_slots = slots,
                                   .page_tokens = kPageTokens,
                                   .num_pages = blocks * layers * slots}}));
-  GreedyDecoder decoder(*runner, layers, prompts, count);
-  std::vector<std::vector<std::vector<int32_t>>> all;
-  for (const SkipSet& skip : sets) {
-    SKIPSTONE_ASSIGN_OR_RETURN(std::vector<std::vector<int32_t>> generated, decoder.Run(skip));
-    all.push_back(std::move(generated));
+  Decoder decoder(*runner, layers, prompts, count);
+  SamplingParams greedy, sampled;
+  greedy.temperature = 0;
+  const std::vector<SamplingParams> all_greedy(slots, greedy);
+  std::vector<SamplingParams> all_sampled(slots, sampled);
+  for (int i = 0; i < slots; ++i) all_sampled[i].seed = seed + i;
+  std::vector<Generated> all(sets.size());
+  for (size_t i = 0; i < sets.size(); ++i) {
+    SKIPSTONE_ASSIGN_OR_RETURN(all[i].greedy, decoder.Run(sets[i], all_greedy));
+    SKIPSTONE_ASSIGN_OR_RETURN(all[i].sampled, decoder.Run(sets[i], all_sampled));
   }
   return all;
 }

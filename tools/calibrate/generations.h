@@ -1,4 +1,4 @@
-// What a model goes on with under a set, greedily.
+// What a model goes on with under a set.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,16 @@
 
 namespace skipstone::calibrate {
 
-// Of each prompt (>= 1 token, equal lengths), for each set: `count` tokens; an end of sequence does
-// not end it. [set][prompt][count]. Takes the model.
-absl::StatusOr<std::vector<std::vector<std::vector<int32_t>>>> Generate(
-    LoadedModel model, std::span<const std::vector<int32_t>> prompts, std::span<const SkipSet> sets,
-    int count);
+// Behind each prompt `count` tokens; an end of sequence does not end them. [prompt][count].
+struct Generated {
+  std::vector<std::vector<int32_t>> greedy;
+  std::vector<std::vector<int32_t>> sampled;  // at temperature 1
+};
+// For each set. Prompts have >= 1 token and equal lengths; what is sampled behind the i-th one
+// depends on seed + i. Takes the model.
+absl::StatusOr<std::vector<Generated>> Generate(LoadedModel model,
+                                                std::span<const std::vector<int32_t>> prompts,
+                                                std::span<const SkipSet> sets, int count,
+                                                uint64_t seed);
 
 }  // namespace skipstone::calibrate

@@ -53,29 +53,42 @@ class Measurement {
     return absl::OkStatus();
   }
 
+  absl::Status Choices(quality::WindowPass& pass) {
+    const ChoiceTask& task = held_out_.choices;
+    if (task.items.empty()) return absl::OkStatus();
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto scores,
+                               quality::Score(pass, task.answers, sets_, [&](int done, int total) {
+                                 if (done % 20 == 0)
+                                   say_(absl::StrFormat("choices, answer %d of %d", done, total));
+                               }));
+    std::vector<double> full;
+    for (size_t set = 0; set < rows_.size(); ++set) {
+      std::vector<double> correct, normalised;
+      size_t answer = 0;
+      for (const quality::ChoiceItem& item : task.items) {
+        quality::ChoiceOutcome outcome{.characters = item.characters, .gold = item.gold};
+        for (size_t i = 0; i < item.choices.size(); ++i) {
+          outcome.loglikelihood.push_back(scores[set][answer++].loglikelihood);
+        }
+        correct.push_back(quality::Correct(outcome) ? 1 : 0);
+        normalised.push_back(quality::CorrectNormalised(outcome) ? 1 : 0);
+      }
+      if (set == 0) full = normalised;
+      rows_[set].accuracy = quality::BootstrapMean(correct, {}, bootstrap()).value;
+      rows_[set].accuracy_norm = quality::BootstrapMean(normalised, {}, bootstrap()).value;
+      rows_[set].choice = quality::BootstrapMean(normalised, full, bootstrap());
+    }
+    return absl::OkStatus();
+  }
+
   // Each set's own continuations, scored by the full model.
-  absl::Status Retention(quality::WindowPass& pass,
-                         const std::vector<std::vector<std::vector<int32_t>>>& generated) {
+  absl::Status Retention(quality::WindowPass& pass, const std::vector<Generated>& generated) {
     for (size_t set = 0; set < sets_.size(); ++set) {
-      std::vector<quality::Continuation> items;
-      for (size_t i = 0; i < held_out_.prompts.size(); ++i) {
-        quality::Continuation& item = items.emplace_back();
-        item.tokens = held_out_.prompts[i];
-        const std::vector<int32_t>& tokens = generated[set][i];
-        item.tokens.insert(item.tokens.end(), tokens.begin(), tokens.end());
-        item.answer = static_cast<int>(tokens.size());
-      }
-      SKIPSTONE_ASSIGN_OR_RETURN(const auto scores,
-                                 quality::Score(pass, items, {&sets_[set], 1}, nullptr));
-      std::vector<double> agrees, tokens;
-      double nll = 0;
-      for (size_t i = 0; i < items.size(); ++i) {
-        agrees.push_back(scores[0][i].full_agrees);
-        tokens.push_back(items[i].answer);
-        nll -= scores[0][i].full_loglikelihood / static_cast<double>(items[i].answer);
-      }
-      rows_[set].retention = quality::BootstrapRatio(agrees, tokens, bootstrap());
-      rows_[set].generation_perplexity = std::exp(nll / static_cast<double>(items.size()));
+      LevelRow& row = rows_[set];
+      SKIPSTONE_RETURN_IF_ERROR(
+          Ask(pass, generated[set].greedy, row.retention, row.generation_perplexity));
+      SKIPSTONE_RETURN_IF_ERROR(
+          Ask(pass, generated[set].sampled, row.sampled_agreement, row.sampled_perplexity));
     }
     return absl::OkStatus();
   }
@@ -104,6 +117,30 @@ class Measurement {
   }
 
  private:
+  // The full model: whether it would have gone on so.
+  absl::Status Ask(quality::WindowPass& pass, const std::vector<std::vector<int32_t>>& generated,
+                   std::optional<quality::Interval>& agreement, std::optional<double>& perplexity) {
+    std::vector<quality::Continuation> items;
+    for (size_t i = 0; i < held_out_.prompts.size(); ++i) {
+      quality::Continuation& item = items.emplace_back();
+      item.tokens = held_out_.prompts[i];
+      item.tokens.insert(item.tokens.end(), generated[i].begin(), generated[i].end());
+      item.answer = static_cast<int>(generated[i].size());
+    }
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto scores,
+                               quality::Score(pass, items, {&sets_[0], 1}, nullptr));
+    std::vector<double> agrees, tokens;
+    double nll = 0, total = 0;
+    for (size_t i = 0; i < items.size(); ++i) {
+      agrees.push_back(scores[0][i].full_agrees);
+      tokens.push_back(items[i].answer);
+      nll -= scores[0][i].full_loglikelihood;
+      total += items[i].answer;
+    }
+    agreement = quality::BootstrapRatio(agrees, tokens, bootstrap());
+    perplexity = std::exp(nll / total);
+    return absl::OkStatus();
+  }
   static std::vector<double> Hits(const std::vector<ContinuationScore>& scores) {
     std::vector<double> hits;
     for (const ContinuationScore& score : scores) hits.push_back(score.greedy ? 1 : 0);
@@ -135,18 +172,20 @@ absl::StatusOr<std::vector<quality::LevelRow>> Measure(const CalibrateOptions& o
                     .compensation = names[i].compensation});
   }
   Measurement measurement(options, all, held_out, say, rows);
-  std::vector<std::vector<std::vector<int32_t>>> generated;
+  std::vector<Generated> generated;
   if (!held_out.prompts.empty()) {
     say("generating from held-out prompts");
     SKIPSTONE_ASSIGN_OR_RETURN(const auto model, OpenForCalibration(options, &levels));
-    SKIPSTONE_ASSIGN_OR_RETURN(
-        generated, Generate(std::move(model->loaded), held_out.prompts, all, options.generated));
+    SKIPSTONE_ASSIGN_OR_RETURN(generated, Generate(std::move(model->loaded), held_out.prompts, all,
+                                                   options.generated, options.seed));
   }
   {
     SKIPSTONE_ASSIGN_OR_RETURN(const auto model, OpenForCalibration(options, &levels));
     int window = static_cast<int>(held_out.windows[0].size());
-    for (const auto& item : held_out.last_words) {
-      window = std::max(window, static_cast<int>(item.tokens.size()));
+    for (const auto* items : {&held_out.last_words, &held_out.choices.answers}) {
+      for (const quality::Continuation& item : *items) {
+        window = std::max(window, static_cast<int>(item.tokens.size()));
+      }
     }
     for (const auto& prompt : held_out.prompts) {
       window = std::max(window, static_cast<int>(prompt.size()) + options.generated);
@@ -154,6 +193,7 @@ absl::StatusOr<std::vector<quality::LevelRow>> Measure(const CalibrateOptions& o
     SKIPSTONE_ASSIGN_OR_RETURN(const auto pass, MakePass(options, *model, window));
     SKIPSTONE_RETURN_IF_ERROR(measurement.Text(*pass));
     SKIPSTONE_RETURN_IF_ERROR(measurement.LastWords(*pass));
+    SKIPSTONE_RETURN_IF_ERROR(measurement.Choices(*pass));
     if (!generated.empty()) SKIPSTONE_RETURN_IF_ERROR(measurement.Retention(*pass, generated));
   }
   SKIPSTONE_RETURN_IF_ERROR(measurement.Times());

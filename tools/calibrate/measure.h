@@ -10,6 +10,7 @@
 #include "engine/quality/evaluate.h"
 #include "tools/calibrate/choose.h"
 #include "tools/calibrate/options.h"
+#include "tools/calibrate/texts.h"
 
 namespace skipstone::calibrate {
 
@@ -17,6 +18,7 @@ namespace skipstone::calibrate {
 struct HeldOut {
   quality::Windows windows;
   std::vector<quality::Continuation> last_words;
+  ChoiceTask choices;
   std::vector<std::vector<int32_t>> prompts;  // of equal length
 };
 

@@ -50,13 +50,15 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
                 "to measure the levels on; default: the last quarter of each --text");
   flags.Add("last_words", &last_words,
             "JSON lines {context, continuation}: is the continuation the likeliest (recall)");
+  flags.Add("choices", &choices,
+            "JSON lines {query, choices, gold}: is the right choice the likeliest");
   flags.Add("bos", &bos, "begin each window with the beginning-of-sequence token, if there is one");
   flags.Add("windows", InRange(&windows, 4, 100000), "windows of text to choose sublayers with");
   flags.Add("fit_windows", InRange(&fit_windows, 4, 100000), "windows of text to fit maps to");
   flags.Add("window", InRange(&window, 8, 1 << 20), "tokens of a window");
   flags.Add("held_out_windows", InRange(&held_out_windows, 2, 100000), "windows to measure with");
   flags.Add("held_out_window", InRange(&held_out_window, 8, 1 << 20), "tokens of one of them");
-  flags.Add("items", InRange(&items, 1), "lines of --last_words");
+  flags.Add("items", InRange(&items, 1), "lines of --last_words and of --choices");
   flags.Add("prompts", InRange(&prompts, 0), "texts to go on from, for retention; 0: none");
   flags.Add("generated", InRange(&generated, 1), "tokens to generate for each");
   flags.Add("seed", &seed, "where windows begin, and of the bootstrap");
@@ -71,8 +73,10 @@ void CalibrateOptions::AddTo(FlagSet& flags) {
   flags.Add("pool", InRange(&pool, 0),
             "candidates of a greedy step, by what each costs alone; 0: all");
   flags.Add("levels", &levels, "sizes of the levels, counts or percentages, separated by ';'");
-  flags.Add("compensation", &compensation,
-            "maps to fit: bias, diag, rank=R, full, separated by ';'; empty: none");
+  flags.Add(
+      "compensation", &compensation,
+      "maps: bias, diag, rank=R, full (fitted), value (of the weights), separated by ';'; empty: "
+      "none");
   flags.Add("select_with", &select_with, "bias or diag: choose sublayers under such maps");
   flags.Add("save_ms", InRange(&save_ms, 0.0),
             "a level more: the cheapest set that saves so many ms of a decode step at --context");

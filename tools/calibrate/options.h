@@ -22,6 +22,7 @@ struct CalibrateOptions {
   std::vector<std::string> second_text;
   std::vector<std::string> held_out;
   std::string last_words;
+  std::string choices;
   bool bos = true;
   int windows = 16;
   int fit_windows = 48;
@@ -29,7 +30,7 @@ struct CalibrateOptions {
   int held_out_windows = 32;
   int held_out_window = 512;
   int items = 200;
-  int prompts = 8;
+  int prompts = 16;
   int generated = 64;
   uint64_t seed = 1;
   std::string ranker = "greedy-kl";

@@ -1,115 +1,92 @@
 #include "tools/calibrate/texts.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <utility>
+#include <variant>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "base/hash.h"
 #include "base/status.h"
 
 namespace skipstone::calibrate {
 namespace {
 
-absl::Status In(const std::string& path, const absl::Status& status) {
-  return absl::Status(status.code(),
-                      absl::StrFormat("%s: %s", path, std::string(status.message())));
-}
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::NotFoundError(absl::StrFormat("%s cannot be read", path));
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
-
 absl::Status CheckIds(const std::vector<int32_t>& ids, int vocab) {
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= vocab) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%d is no id of a vocabulary of %d", id, vocab));
-    }
-  }
-  return absl::OkStatus();
+  const auto wrong = std::ranges::find_if(ids, [vocab](int32_t id) { return id >= vocab; });
+  if (wrong == ids.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%d is no id of a vocabulary of %d", *wrong, vocab));
 }
 
-absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text, int vocab) {
-  std::vector<int32_t> ids;
-  for (const auto word : absl::StrSplit(text, absl::ByAnyChar(" ,\n\r\t"), absl::SkipEmpty())) {
-    int32_t id = 0;
-    if (!absl::SimpleAtoi(word, &id)) {
-      return absl::InvalidArgumentError(absl::StrFormat("'%.20s' is no token id", word));
-    }
-    ids.push_back(id);
-  }
-  SKIPSTONE_RETURN_IF_ERROR(CheckIds(ids, vocab));
-  return ids;
-}
-
-absl::StatusOr<std::vector<int32_t>> IdsOf(const nlohmann::json& json, bool continues,
+absl::StatusOr<std::vector<int32_t>> IdsOf(const quality::TextOrIds& text,
                                            const Tokenizer& tokenizer, int vocab) {
-  if (json.is_string()) {
-    const auto text = json.get<std::string>();
-    return tokenizer.Encode(continues ? absl::StrFormat(" %s", absl::StripAsciiWhitespace(text))
-                                      : text);
-  }
-  std::vector<int32_t> ids;
-  for (const auto& id : json) {
-    if (!id.is_number_integer()) return absl::InvalidArgumentError("holds what is no token id");
-    ids.push_back(id.get<int32_t>());
-  }
+  if (const auto* utf8 = std::get_if<std::string>(&text)) return tokenizer.Encode(*utf8);
+  const auto& ids = std::get<std::vector<int32_t>>(text);
   SKIPSTONE_RETURN_IF_ERROR(CheckIds(ids, vocab));
   return ids;
 }
 
-absl::StatusOr<quality::Continuation> ItemOf(const std::string& line, const Tokenizer& tokenizer,
-                                             const ItemLimits& limits, std::optional<int32_t> bos) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  const auto has = [&](const char* key) {
-    return json.is_object() && json.contains(key) &&
-           (json[key].is_string() || json[key].is_array());
-  };
-  if (!has("context") || !has("continuation")) {
-    return absl::InvalidArgumentError(
-        "is not {\"context\": ..., \"continuation\": ...} with texts or lists of token ids");
+// Ids of both, and where the answer begins.
+struct Joined {
+  std::vector<int32_t> ids;
+  size_t answer = 0;
+};
+absl::StatusOr<Joined> Join(const quality::TextOrIds& context, const quality::TextOrIds& answer,
+                            const ItemRules& rules) {
+  SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int32_t> before,
+                             IdsOf(context, rules.tokenizer, rules.vocab));
+  if (const auto* text = std::get_if<std::string>(&context)) {
+    SKIPSTONE_ASSIGN_OR_RETURN(std::vector<int32_t> both,
+                               rules.tokenizer.Encode(*text + std::get<std::string>(answer)));
+    const size_t start = ContinuationStart(before, both);
+    return Joined{std::move(both), start};
   }
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<int32_t> before,
-                             IdsOf(json["context"], false, tokenizer, limits.vocab));
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<int32_t> answer,
-                             IdsOf(json["continuation"], true, tokenizer, limits.vocab));
-  const int room = limits.tokens - static_cast<int>(answer.size()) - (bos ? 1 : 0);
-  if (answer.empty() || before.empty() || room < 1) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<int32_t> after,
+                             IdsOf(answer, rules.tokenizer, rules.vocab));
+  Joined joined{std::move(before)};
+  joined.answer = joined.ids.size();
+  joined.ids.insert(joined.ids.end(), after.begin(), after.end());
+  return joined;
+}
+
+absl::StatusOr<quality::Continuation> ItemOf(const quality::TextOrIds& context,
+                                             const quality::TextOrIds& answer,
+                                             const ItemRules& rules) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const Joined joined, Join(context, answer, rules));
+  const auto answered = static_cast<int>(joined.ids.size() - joined.answer);
+  const int room = rules.tokens - answered - (rules.bos ? 1 : 0);
+  if (answered == 0 || joined.answer == 0 || room < 1) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "context of %d and continuation of %d tokens: at least one of each is needed, and room in "
         "%d",
-        before.size(), answer.size(), limits.tokens));
+        joined.answer, answered, rules.tokens));
   }
-  quality::Continuation item;
-  if (bos) item.tokens.push_back(*bos);
-  const auto kept = std::min<std::ptrdiff_t>(std::ssize(before), room);
-  item.tokens.insert(item.tokens.end(), before.end() - kept, before.end());
-  item.tokens.insert(item.tokens.end(), answer.begin(), answer.end());
-  item.answer = static_cast<int>(answer.size());
+  quality::Continuation item{.answer = answered};
+  if (rules.bos) item.tokens.push_back(*rules.bos);
+  const auto first = static_cast<std::ptrdiff_t>(joined.answer) -
+                     std::min(static_cast<std::ptrdiff_t>(joined.answer), std::ptrdiff_t{room});
+  item.tokens.insert(item.tokens.end(), joined.ids.begin() + first, joined.ids.end());
   return item;
+}
+
+absl::Status At(const char* flag, int line, const absl::Status& status) {
+  return absl::Status(status.code(),
+                      quality::LineName(flag, line) + ": " + std::string(status.message()));
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<Text>> ReadTexts(const std::vector<std::string>& paths,
-                                            const Tokenizer& tokenizer, int vocab, int least) {
+absl::StatusOr<std::vector<Text>> ReadTexts(const std::string& flag,
+                                            const std::vector<std::string>& paths,
+                                            const Tokenizer& tokenizer, int vocab) {
   std::vector<Text> texts;
   for (const std::string& path : paths) {
-    SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-    auto ids = absl::EndsWith(path, ".ids") ? ParseIds(text, vocab) : tokenizer.Encode(text);
-    if (!ids.ok()) return In(path, ids.status());
-    if (std::ssize(*ids) < least) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s has %d tokens; at least %d are needed", path, ids->size(), least));
+    SKIPSTONE_ASSIGN_OR_RETURN(const quality::TextOrIds text, quality::ReadTask(flag, path));
+    auto ids = IdsOf(text, tokenizer, vocab);
+    if (!ids.ok()) {
+      return absl::Status(
+          ids.status().code(),
+          absl::StrFormat("%s: \"%s\": %s", flag, path, std::string(ids.status().message())));
     }
     texts.push_back({path, *std::move(ids)});
   }
@@ -159,21 +136,29 @@ absl::StatusOr<quality::Windows> WindowsOf(const std::vector<Text>& texts, int c
   return windows;
 }
 
-absl::StatusOr<std::vector<quality::Continuation>> ReadLastWords(const std::string& path,
-                                                                 const Tokenizer& tokenizer,
-                                                                 const ItemLimits& limits,
-                                                                 std::optional<int32_t> bos) {
-  std::ifstream in(path);
-  if (!in) return absl::NotFoundError(absl::StrFormat("%s cannot be read", path));
+absl::StatusOr<std::vector<quality::Continuation>> LastWordItems(const std::string& path, int most,
+                                                                 const ItemRules& rules) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto words, quality::ReadLastWords("--last_words", path, most));
   std::vector<quality::Continuation> items;
-  std::string line;
-  for (int number = 1; std::ssize(items) < limits.most && std::getline(in, line); ++number) {
-    auto item = ItemOf(line, tokenizer, limits, bos);
-    if (!item.ok()) return In(absl::StrFormat("%s:%d", path, number), item.status());
+  for (const quality::LastWordItem& word : words) {
+    auto item = ItemOf(word.context, word.continuation, rules);
+    if (!item.ok()) return At("--last_words", word.line, item.status());
     items.push_back(*std::move(item));
   }
-  if (!items.empty()) return items;
-  return absl::InvalidArgumentError(absl::StrFormat("%s holds no item", path));
+  return items;
+}
+
+absl::StatusOr<ChoiceTask> ChoiceItems(const std::string& path, int most, const ItemRules& rules) {
+  ChoiceTask task;
+  SKIPSTONE_ASSIGN_OR_RETURN(task.items, quality::ReadChoices("--choices", path, most));
+  for (const quality::ChoiceItem& question : task.items) {
+    for (const quality::TextOrIds& choice : question.choices) {
+      auto item = ItemOf(question.context, choice, rules);
+      if (!item.ok()) return At("--choices", question.line, item.status());
+      task.answers.push_back(*std::move(item));
+    }
+  }
+  return task;
 }
 
 }  // namespace skipstone::calibrate

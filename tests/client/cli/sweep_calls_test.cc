@@ -43,7 +43,7 @@ class SweepCallsTest : public testing::Test {
 };
 
 TEST_F(SweepCallsTest, AWindowIsScoredUnderItsSkip) {
-  files_.text = "1 2 3 4 5 6 7 8";
+  files_.text = std::string("1 2 3 4 5 6 7 8");
   for (const auto& [skip, spec] : {std::pair(0, "none"), {1, kHalf}}) {
     const auto result = Measure<TextResult>({SweepTask::kText, 1, skip});
     EXPECT_EQ(result.sums.tokens, 3);
@@ -90,7 +90,7 @@ TEST(SweepCallsScriptedTest, ConfidenceIsTheLikeliestTokens) {
 
 TEST(SweepCallsScriptedTest, ChoicesFollowTheQuestion) {
   SweepPlan plan;
-  plan.files.choices = {{1, "Question: why?", {"so", "because"}, 1}};
+  plan.files.choices = {{1, "Question: why?\nAnswer:", {" so", " because"}, {2, 7}, 1}};
   plan.skips = {{.name = "half"}};
   plan.skips[0].skip.set_level("half");
   const auto result = Scripted<ChoicesResult>(
@@ -103,6 +103,20 @@ TEST(SweepCallsScriptedTest, ChoicesFollowTheQuestion) {
       });
   // With the blank in front.
   EXPECT_THAT(result.loglikelihood, testing::ElementsAre(-3, -8));
+}
+
+TEST(SweepCallsScriptedTest, ItemsOfIdsGoOutAsTheyAre) {
+  using Ids = std::vector<int32_t>;
+  SweepPlan plan;
+  plan.model.set_bos_token_id(1);
+  plan.files.last_words = {{1, Ids{5, 6}, Ids{7}}};
+  plan.skips.resize(1);
+  Scripted<LastWordResult>(
+      plan, {SweepTask::kLastWords, 0, 0}, [](const auto& request, auto& response) {
+        EXPECT_THAT(request.items(0).prompt().token_ids().ids(), testing::ElementsAre(1, 5, 6));
+        EXPECT_THAT(request.items(0).continuation().token_ids().ids(), testing::ElementsAre(7));
+        response.add_results();
+      });
 }
 
 TEST(SweepCallsScriptedTest, LastWordsAreMetIfGreedyDecodingGivesThem) {
@@ -137,12 +151,17 @@ TEST(SweepCallsScriptedTest, AnswersThatLackItemsAreErrors) {
 TEST_F(SweepCallsTest, ContinuationsAreScoredByTheFullModel) {
   files_.prompts = {{1, "1 2 3"}};
   const auto result = Measure<GenerationResult>({SweepTask::kGeneration, 0, 1});
-  const Ids output = FakeOutput({1, 2, 3}, kHalf, 6);
-  EXPECT_THAT(result.ids, ElementsAreArray(output));
-  Ids all = {1, 2, 3};
-  all.insert(all.end(), output.begin(), output.end());
-  EXPECT_NEAR(result.logprob, FakeLogprobSum(all, "none") - FakeLogprobSum({1, 2, 3}, "none"),
-              1e-5);
+  EXPECT_THAT(result.greedy.ids, ElementsAreArray(FakeOutput({1, 2, 3}, kHalf, 6)));
+  EXPECT_EQ(result.sampled.ids.size(), 6);
+  for (const Continuation* continuation : {&result.greedy, &result.sampled}) {
+    Ids all = {1, 2, 3};
+    all.insert(all.end(), continuation->ids.begin(), continuation->ids.end());
+    EXPECT_NEAR(continuation->logprob,
+                FakeLogprobSum(all, "none") - FakeLogprobSum({1, 2, 3}, "none"), 1e-5);
+    EXPECT_LE(continuation->agrees, 6);
+  }
+  // What the full model generates is its own likeliest.
+  EXPECT_EQ(Measure<GenerationResult>({SweepTask::kGeneration, 0, 0}).greedy.agrees, 6);
 }
 
 TEST_F(SweepCallsTest, TimesAreTheServersAndNoPrefixIsCached) {
@@ -161,7 +180,7 @@ TEST_F(SweepCallsTest, TimesAreTheServersAndNoPrefixIsCached) {
 }
 
 TEST_F(SweepCallsTest, ErrorsNameItemAndSkip) {
-  files_.choices = {{7, "1 2", {"3", " "}, 0}};
+  files_.choices = {{7, "1 2", {"3", " "}, {1, 1}, 0}};
   const auto result = TryMeasure({SweepTask::kChoices, 0, 1});
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(result.status().message()),

@@ -114,7 +114,7 @@ TEST_F(SweepCommandTest, NumbersAreThoseOfTheModel) {
   EXPECT_EQ(rows[0]["last_words"], 0);
   EXPECT_EQ(rows[0]["recall"]["value"], 0);
   EXPECT_EQ(rows[0]["retention"], json({{"value", 1}, {"low", 1}, {"high", 1}}));
-  EXPECT_LT(rows[1]["retention"]["value"].get<double>(), 1);
+  EXPECT_LT(rows[1]["retention_prefix"]["value"].get<double>(), 1);
   EXPECT_EQ(rows[1]["pages"], 0.5);
   EXPECT_GT(rows[1]["decode_ms"].get<double>(), 0);
   EXPECT_TRUE(rows[1]["kl"].is_null());

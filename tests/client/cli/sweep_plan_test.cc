@@ -70,13 +70,27 @@ TEST(SweepPlanTest, SkipsThatAreNoneAreNamed) {
 
 TEST(SweepPlanTest, TextIsCutIntoWholeWindows) {
   FakeServer server;
-  const auto plan = Plan(server, {"none"}, {.text = "1 2 3 4 5 6 7 8"}, {.window = 3});
+  const auto plan = Plan(server, {"none"}, {.text = std::string("1 2 3 4 5 6 7 8")}, {.window = 3});
   ASSERT_TRUE(plan.ok()) << plan.status();
   ASSERT_EQ(plan->windows.size(), 2);
   EXPECT_THAT(plan->windows[1].prompt().token_ids().ids(), ElementsAre(4, 5, 6));
-  EXPECT_EQ(
-      Plan(server, {"none"}, {.text = "1 2 3 4 5 6"}, {.window = 3, .items = 1})->windows.size(),
-      1);
+  EXPECT_EQ(Plan(server, {"none"}, {.text = std::string("1 2 3 4 5 6")}, {.window = 3, .items = 1})
+                ->windows.size(),
+            1);
+}
+
+TEST(SweepPlanTest, IdsNeedNoTokenizerAndStandBehindTheSameToken) {
+  FakeServer server;
+  using Ids = std::vector<int32_t>;
+  const auto plan = Plan(server, {"none"},
+                         {.text = Ids{1, 2, 3, 4, 5, 6}, .prompts = {{1, Ids{7}}}}, {.window = 3});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_EQ(plan->windows.size(), 2);
+  EXPECT_THAT(plan->windows[1].prompt().token_ids().ids(), ElementsAre(4, 5, 6));
+  EXPECT_THAT(plan->prompts, ElementsAre(ElementsAre(7)));
+  SweepPlan with_bos = *plan;
+  with_bos.model.set_bos_token_id(1);
+  EXPECT_THAT(with_bos.BehindBos({8, 9}), ElementsAre(1, 8, 9));
 }
 
 TEST(SweepPlanTest, LengthsAreCutToTheContext) {
@@ -93,7 +107,7 @@ TEST(SweepPlanTest, LengthsAreCutToTheContext) {
 TEST(SweepPlanTest, ATextBelowAWindowIsAnError) {
   FakeServer server;
   for (const char* text : {"5", "1 2 3 4 5 6 7 8 9"}) {
-    const auto plan = Plan(server, {"none"}, {.text = text}, {.window = 10});
+    const auto plan = Plan(server, {"none"}, {.text = std::string(text)}, {.window = 10});
     EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(plan.status().message()),
                 AllOf(HasSubstr("--text"), HasSubstr("a window of 10")));
@@ -112,7 +126,7 @@ SweepPlan Small() {
   plan.model.set_model_fingerprint("5eed");
   plan.settings.speed_runs = 1;
   plan.skips = {{.name = "none", .spec = "none"}, {.name = "a", .spec = "attn:3"}};
-  plan.files.choices = {{1, "q", {"x", "y"}, 0}, {2, "r", {"x", "y"}, 1}};
+  plan.files.choices = {{1, "q", {"x", "y"}, {1, 1}, 0}, {2, "r", {"x", "y"}, {1, 1}, 1}};
   plan.prompts = {{1, 2}};
   return plan;
 }
@@ -141,6 +155,8 @@ TEST(SweepPlanTest, HeadersDifferWithAllThatResultsDependOn) {
   changed([](SweepPlan& plan) { plan.skips.pop_back(); });
   changed([](SweepPlan& plan) { plan.files.choices[1].gold = 0; });
   changed([](SweepPlan& plan) { plan.files.choices[1].choices[0] = "z"; });
+  changed([](SweepPlan& plan) { plan.files.choices[1].choices[0] = std::vector<int32_t>{1}; });
+  changed([](SweepPlan& plan) { plan.files.choices[1].characters[0] = 2; });
   changed([](SweepPlan& plan) { plan.files.last_words = {{1, "c", " w"}}; });
   changed([](SweepPlan& plan) { plan.prompts[0].push_back(3); });
   changed([](SweepPlan& plan) {

@@ -58,8 +58,7 @@ TEST(SweepReportTest, TextGivesPerplexityLossAndAgreement) {
 
 TEST(SweepReportTest, ChoicesGiveAccuraciesAndTheirChange) {
   SweepPlan plan = Plan();
-  // Two bytes a letter: characters are what counts.
-  plan.files.choices = {{1, "q", {"\u00e9\u00e9\u00e9", "abcd"}, 0}, {2, "q", {"ab", "cd"}, 1}};
+  plan.files.choices = {{1, "q", {"", ""}, {3, 4}, 0}, {2, "q", {"", ""}, {2, 2}, 1}};
   const SweepResults results = {{{SweepTask::kChoices, 0, 0}, ChoicesResult{{-3, -4.2}}},
                                 {{SweepTask::kChoices, 1, 0}, ChoicesResult{{-2, -1}}},
                                 {{SweepTask::kChoices, 0, 1}, ChoicesResult{{-3, -3.5}}},
@@ -87,28 +86,36 @@ TEST(SweepReportTest, LastWordsGiveHitsPerplexityAndTheirChange) {
   EXPECT_EQ(report.rows[0].recall, (Interval{0, 0, 0}));
 }
 
-LevelReport OfGenerations(const std::vector<uint32_t>& full, const std::vector<uint32_t>& half) {
+LevelReport OfGenerations(const Continuation& full, const Continuation& half) {
   SweepPlan plan = Plan();
   plan.prompts = {{1}};
-  return MakeSweepReport(plan, {{{SweepTask::kGeneration, 0, 0}, GenerationResult{full, -1}},
-                                {{SweepTask::kGeneration, 0, 1}, GenerationResult{half, -6}}});
+  return MakeSweepReport(plan,
+                         {{{SweepTask::kGeneration, 0, 0}, GenerationResult{full, {{5}, -2, 1}}},
+                          {{SweepTask::kGeneration, 0, 1}, GenerationResult{half, {{6}, -4, 0}}}});
 }
 
-TEST(SweepReportTest, RetentionIsTheShareOfEqualPlaces) {
-  const auto rows = OfGenerations({1, 2, 3, 4}, {1, 2, 9, 4}).rows;
+TEST(SweepReportTest, RetentionIsWhatTheFullModelAgreesTo) {
+  const auto rows = OfGenerations({{1, 2, 3, 4}, -1, 4}, {{1, 2, 9, 4}, -6, 3}).rows;
   EXPECT_EQ(rows[1].retention->value, 0.75);
   EXPECT_EQ(rows[1].retention_prefix->value, 0.5);
   EXPECT_DOUBLE_EQ(*rows[1].generation_perplexity, std::exp(1.5));
+  EXPECT_EQ(rows[1].sampled_agreement->value, 0);
+  EXPECT_DOUBLE_EQ(*rows[1].sampled_perplexity, std::exp(4));
   EXPECT_EQ(rows[0].retention->value, 1);
   EXPECT_EQ(rows[0].retention_prefix->value, 1);
+  EXPECT_EQ(rows[0].sampled_agreement->value, 1);
 }
 
-TEST(SweepReportTest, TokensThatOnlyOneHasAreNotRetained) {
-  EXPECT_EQ(OfGenerations({1, 2, 3, 4}, {1, 2}).rows[1].retention->value, 0.5);
-  EXPECT_EQ(OfGenerations({1, 2}, {1, 2, 3, 4}).rows[1].retention_prefix->value, 0.5);
-  EXPECT_EQ(OfGenerations({1}, {}).rows[1].retention->value, 0);
-  EXPECT_FALSE(OfGenerations({1}, {}).rows[1].generation_perplexity);
-  EXPECT_EQ(OfGenerations({}, {}).rows[1].retention->value, 1);
+TEST(SweepReportTest, ShorterContinuationsAreKeptSoFar) {
+  const auto prefix = [](const Continuation& full, const Continuation& half) {
+    return OfGenerations(full, half).rows[1].retention_prefix->value;
+  };
+  EXPECT_EQ(prefix({{1, 2, 3, 4}}, {{1, 2}}), 0.5);
+  EXPECT_EQ(prefix({{1, 2}}, {{1, 2, 3, 4}}), 0.5);
+  EXPECT_EQ(prefix({{1}}, {}), 0);
+  EXPECT_EQ(prefix({}, {}), 1);
+  EXPECT_FALSE(OfGenerations({{1}}, {}).rows[1].retention);
+  EXPECT_FALSE(OfGenerations({{1}}, {}).rows[1].generation_perplexity);
 }
 
 TEST(SweepReportTest, TimesAreMediansOfRuns) {

@@ -32,7 +32,7 @@ TEST(SweepResultsTest, AreReadBackAsTheyWere) {
   for (const auto& [key, result] :
        {std::pair<SweepKey, SweepResult>{{SweepTask::kChoices, 3, 0}, ChoicesResult{{-1.25, -0.1}}},
         {{SweepTask::kLastWords, 3, 0}, LastWordResult{-3, true}},
-        {{SweepTask::kGeneration, 3, 0}, GenerationResult{{7, 8}, -2.5}}}) {
+        {{SweepTask::kGeneration, 3, 0}, GenerationResult{{{7, 8}, -2.5, 1}, {{9}, -3.5, 0}}}}) {
     EXPECT_EQ(Again(key, result), ToJson(key, result).dump());
   }
 }

@@ -405,5 +405,13 @@ TEST(SyntheticTokenizerTest, DecodesWhatItEncodes) {
   EXPECT_EQ(tokenizer->bos_id(), std::nullopt);
 }
 
+TEST(ContinuationStartTest, IsWhereBothPartFromTheText) {
+  EXPECT_EQ(ContinuationStart(Ids{1, 2}, Ids{1, 2, 3}), 2);
+  EXPECT_EQ(ContinuationStart(Ids{1, 2}, Ids{1, 9, 3}), 1);  // a token spans the seam
+  EXPECT_EQ(ContinuationStart(Ids{1, 2}, Ids{1, 2}), 2);
+  EXPECT_EQ(ContinuationStart(Ids{1, 2, 3}, Ids{1, 2}), 2);
+  EXPECT_EQ(ContinuationStart(Ids{}, Ids{1}), 0);
+}
+
 }  // namespace
 }  // namespace skipstone

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "engine/levels/levels_file.h"
@@ -37,7 +38,7 @@ class CalibrateTest : public testing::Test {
     options.generated = 4;
     options.context = 64;
     options.levels = "25%;50%";
-    options.compensation = "bias;diag;rank=2";
+    options.compensation = "bias;diag;rank=2;value";
     options.compare = "last";
     options.out = dir_.path() + "/" + out;
     return options;
@@ -52,7 +53,13 @@ class CalibrateTest : public testing::Test {
 };
 
 TEST_F(CalibrateTest, WritesLevelsThatTheServerCanLoad) {
-  ASSERT_EQ(Run(Options("levels.yaml")).message(), "");
+  CalibrateOptions options = Options("levels.yaml");
+  options.choices = dir_.Write(
+      "choices.jsonl",
+      R"({"query": "In the beginning who made heaven?", "choices": ["God", "stone"], "gold": 0})");
+  options.last_words = dir_.Write(
+      "words.jsonl", R"({"context": "And the LORD said unto", "continuation": "Moses"})");
+  ASSERT_EQ(Run(options).message(), "");
   const LevelsFile file = ReadLevelsFile(dir_.path() + "/levels.yaml").value();
   EXPECT_EQ(file.num_layers, 12);
   bool some_maps = false;
@@ -62,12 +69,20 @@ TEST_F(CalibrateTest, WritesLevelsThatTheServerCanLoad) {
     EXPECT_LE(level.quality->kl.value, level.quality->kl.high);
     EXPECT_GT(level.quality->kl.value, 0);
     EXPECT_GT(level.pages_saved, 0);
+    EXPECT_TRUE(level.quality->choice && level.quality->recall && level.quality->retention);
     EXPECT_EQ(level.skip.HasMaps(), !level.compensation.empty()) << level.name;
     some_maps = some_maps || level.skip.HasMaps();
   }
   EXPECT_TRUE(some_maps);
   EXPECT_THAT(ReadAll(dir_.path() + "/levels.html"), testing::HasSubstr("attn-6"));
   EXPECT_THAT(out_.str(), testing::HasSubstr("none"));
+  const auto rows = nlohmann::json::parse(ReadAll(dir_.path() + "/levels.json"))["rows"];
+  EXPECT_EQ(rows[0]["retention"]["value"], 1);  // the full model goes on as it would
+  for (const auto& row : rows) {
+    EXPECT_GT(row["sampled_perplexity"], 1) << row["name"];
+    EXPECT_GT(row["sampled_agreement"]["value"], 0) << row["name"];
+    EXPECT_TRUE(row["accuracy"].is_number()) << row["name"];
+  }
   EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/levels.yaml.journal"));
 }
 

@@ -62,9 +62,11 @@ class FilesTest : public testing::Test {
  protected:
   FilesTest() { tokenizer_ = OpenTokenizer(SourceDir() + "/models/demo", std::nullopt).value(); }
 
+  ItemRules Rules(int tokens = 64, std::optional<int32_t> bos = std::nullopt) const {
+    return {.tokenizer = *tokenizer_, .vocab = 1000, .tokens = tokens, .bos = bos};
+  }
   std::string LastWordsError(const std::string& lines) {
-    const auto items =
-        ReadLastWords(dir_.Write("items.jsonl", lines), *tokenizer_, {10, 64, 1000}, std::nullopt);
+    const auto items = LastWordItems(dir_.Write("items.jsonl", lines), 10, Rules());
     EXPECT_FALSE(items.ok()) << lines;
     return std::string(items.status().message());
   }
@@ -73,56 +75,65 @@ class FilesTest : public testing::Test {
   std::shared_ptr<const Tokenizer> tokenizer_;
 };
 
-TEST_F(FilesTest, BadTextsNameTheFile) {
-  for (const char* text : {"", "\xff\xfe", "I"}) {
-    const auto texts = ReadTexts({dir_.Write("bad.txt", text)}, *tokenizer_, 1000, 8);
+TEST_F(FilesTest, BadTextsNameFlagAndFile) {
+  for (const auto& [name, text] :
+       {std::pair("bad.txt", ""), {"bad.txt", "\xff\xfe"}, {"bad.ids", "1 1000"}}) {
+    const auto texts = ReadTexts("--text", {dir_.Write(name, text)}, *tokenizer_, 1000);
     ASSERT_FALSE(texts.ok()) << text;
-    EXPECT_THAT(std::string(texts.status().message()), testing::HasSubstr("bad.txt"));
+    EXPECT_THAT(std::string(texts.status().message()),
+                testing::AllOf(testing::HasSubstr("--text"), testing::HasSubstr(name)));
   }
-  EXPECT_EQ(ReadTexts({"/nowhere/a.txt"}, *tokenizer_, 1000, 1).status().code(),
+  EXPECT_EQ(ReadTexts("--text", {"/nowhere/a.txt"}, *tokenizer_, 1000).status().code(),
             absl::StatusCode::kNotFound);
 }
 
 TEST_F(FilesTest, TakesTokenIds) {
-  const auto texts = ReadTexts({dir_.Write("a.ids", "1 2,3\n 999")}, *tokenizer_, 1000, 2).value();
-  EXPECT_THAT(texts[0].ids, testing::ElementsAre(1, 2, 3, 999));
-  for (const char* ids : {"1 1000", "1 -1", "1 x", "99999999999 1", "1"}) {
-    const auto bad = ReadTexts({dir_.Write("bad.ids", ids)}, *tokenizer_, 1000, 2);
-    ASSERT_FALSE(bad.ok()) << ids;
-    EXPECT_THAT(std::string(bad.status().message()), testing::HasSubstr("bad.ids"));
-  }
-  const auto items =
-      ReadLastWords(dir_.Write("ids.jsonl", R"({"context": [4, 5], "continuation": [6]})"),
-                    *tokenizer_, {10, 64, 1000}, 1);
+  const auto texts = ReadTexts("--text", {dir_.Write("a.ids", "1 2,3\n 999")}, *tokenizer_, 1000);
+  EXPECT_THAT(texts.value()[0].ids, testing::ElementsAre(1, 2, 3, 999));
+  const auto items = LastWordItems(
+      dir_.Write("ids.jsonl", R"({"context": [4, 5], "continuation": [6]})"), 10, Rules(64, 1));
   EXPECT_THAT(items.value()[0].tokens, testing::ElementsAre(1, 4, 5, 6));
 }
 
 TEST_F(FilesTest, LastWordsAreCutFromTheLeft) {
   std::string context;
   for (int i = 0; i < 100; ++i) context += "and the Lord said ";
-  const std::string line = R"({"context": ")" + context + R"(unto", "continuation": " Moses "})";
-  const auto items = ReadLastWords(dir_.Write("items.jsonl", line + "\n" + line), *tokenizer_,
-                                   {1, 32, 1000}, std::nullopt)
-                         .value();
+  const std::string line = R"({"context": ")" + context + R"(unto", "continuation": " Moses"})";
+  const auto items =
+      LastWordItems(dir_.Write("items.jsonl", line + "\n" + line), 1, Rules(32)).value();
   ASSERT_EQ(items.size(), 1);
   EXPECT_EQ(items[0].tokens.size(), 32);
-  EXPECT_GE(items[0].answer, 1);
-  EXPECT_EQ(std::vector<int32_t>(items[0].tokens.end() - items[0].answer, items[0].tokens.end()),
-            tokenizer_->Encode(" Moses").value());
+  // As the whole text is tokenised: the blank belongs to the word.
+  EXPECT_EQ(
+      tokenizer_->Decode(items[0].tokens).substr(tokenizer_->Decode(items[0].tokens).size() - 10),
+      "unto Moses");
+  EXPECT_EQ(
+      tokenizer_->Decode({items[0].tokens.data(), 32u - items[0].answer})
+          .substr(tokenizer_->Decode({items[0].tokens.data(), 32u - items[0].answer}).size() - 4),
+      "unto");
+}
+
+TEST_F(FilesTest, ChoicesFollowTheirQuestion) {
+  const auto task =
+      ChoiceItems(dir_.Write("c.jsonl",
+                             R"({"query": "Who said?", "choices": ["Moses", "Aaron"], "gold": 1})"),
+                  10, Rules())
+          .value();
+  ASSERT_EQ(task.answers.size(), 2);
+  EXPECT_EQ(tokenizer_->Decode(task.answers[1].tokens), "Who said?\nAnswer: Aaron");
+  const std::string line =
+      R"({"query": [1], "choices": [[2], [1000]], "characters": [1, 1], "gold": 0})";
+  EXPECT_THAT(std::string(ChoiceItems(dir_.Write("d.jsonl", line), 10, Rules()).status().message()),
+              testing::HasSubstr("--choices line 1: 1000"));
 }
 
 TEST_F(FilesTest, BadItemsNameTheLine) {
   const std::string good = R"({"context": "In the beginning", "continuation": "God"})";
-  EXPECT_THAT(LastWordsError(good + "\n{\n"), testing::HasSubstr("items.jsonl:2"));
-  EXPECT_THAT(LastWordsError(R"({"context": "a"})"), testing::HasSubstr("continuation"));
-  EXPECT_THAT(LastWordsError(R"({"context": 3, "continuation": "a"})"),
-              testing::HasSubstr("context"));
-  EXPECT_THAT(LastWordsError(R"({"context": "", "continuation": "a"})"), testing::HasSubstr(":1"));
+  EXPECT_THAT(LastWordsError(good + "\n{\n"), testing::HasSubstr("--last_words line 2"));
+  EXPECT_THAT(LastWordsError(R"({"context": "", "continuation": "a"})"),
+              testing::HasSubstr("at least one"));
   EXPECT_THAT(LastWordsError(R"({"context": [1000], "continuation": [1]})"),
               testing::HasSubstr("1000"));
-  EXPECT_THAT(LastWordsError(R"({"context": [1.5], "continuation": [1]})"),
-              testing::HasSubstr("token id"));
-  EXPECT_THAT(LastWordsError(""), testing::HasSubstr("no item"));
 }
 
 }  // namespace

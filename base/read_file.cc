@@ -1,11 +1,11 @@
-#include "client/cli/read_file.h"
+#include "base/read_file.h"
 
 #include <array>
 #include <fstream>
 
 #include "absl/strings/str_format.h"
 
-namespace skipstone::client {
+namespace skipstone {
 
 absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -21,4 +21,4 @@ absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string&
   return text;
 }
 
-}  // namespace skipstone::client
+}  // namespace skipstone

@@ -1,13 +1,13 @@
-// Files that flags name.
+// Files that flags name. Any thread may call.
 #pragma once
 
 #include <string>
 
 #include "absl/status/statusor.h"
 
-namespace skipstone::client {
+namespace skipstone {
 
 // The bytes of a file. NOT_FOUND, naming `flag` and the path, if it cannot be read.
 absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& path);
 
-}  // namespace skipstone::client
+}  // namespace skipstone
