@@ -32,8 +32,8 @@ test: build ## build and run all tests but the long ones
 soak: build ## the long tests
 	@ctest --preset dev-slow
 
-quality: build ## windowed and skipped attention of a real model against PyTorch (QUALITY_MODEL, QUALITY_TEXTS)
-	@tests/quality/run.sh build/dev/bin/skipstone-server "$(QUALITY_MODEL)" "$(QUALITY_TEXTS)"
+quality: build ## windows, skips and calibrated levels of a real model (QUALITY_MODEL, QUALITY_TEXTS)
+	@tests/quality/run.sh build/dev/bin "$(QUALITY_MODEL)" "$(QUALITY_TEXTS)"
 
 bench: build ## engine and scheduler against the floors of this machine
 	@scripts/bench.sh build/dev/bin

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -26,6 +27,7 @@
 #include "engine/queue_meter.h"
 #include "engine/queue_room.h"
 #include "engine/request.h"
+#include "engine/shadow.h"
 #include "engine/step_loop.h"
 
 namespace skipstone {
@@ -63,6 +65,11 @@ class Engine {
   // fit: do not, see IsNeverFits), ALREADY_EXISTS (another call), DEADLINE_EXCEEDED, UNAVAILABLE
   // (draining), INTERNAL (device lost).
   absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
+
+  // Scores what was served once more, when nobody else has rows to run; no request waits for it.
+  void Shadow(ShadowRequest shadow, OnShadow done) {
+    loop_.Post(AddShadow{std::move(shadow), std::move(done)});
+  }
 
   // Ends what is live of `call` under that id; false if nothing is. Its pages are free within two
   // steps.

@@ -74,6 +74,8 @@ class EngineObserver : public RequestObserver {
   virtual RequestObserver& Of(const RequestLabels&) { return *this; }
   virtual void OnStep(const StepObservation&) {}
   virtual void OnLoad(const EngineLoad&) {}
+  // A step's part of attributed time that went into shadows.
+  virtual void OnShadowTime(Duration) {}
   // So many more, or fewer, results wait for their sinks.
   virtual void OnOutputQueue(int64_t /*change*/) {}
 };

@@ -78,6 +78,8 @@ bool StepLoop::TakeCommands() {
   for (StepCommand& command : commands) {
     std::visit([this](auto& c) { Apply(c); }, command);
   }
+  if (!open) planner_.DropShadows();
+  ReportShadows();
   return open || !planner_.idle() || !NothingToPlan();
 }
 
@@ -93,6 +95,27 @@ void StepLoop::Apply(AddRequest& command) {
     spec.group = command.request;
   }
   planner_.Add(command.sequences);
+}
+
+void StepLoop::Apply(AddShadow& command) {
+  if (!error().ok()) return command.done(std::nullopt);
+  ShadowSpec spec{.id = next_sequence_,
+                  .tokens = std::move(command.shadow.tokens),
+                  .score_from = command.shadow.prompt_tokens,
+                  .skip = command.shadow.skip,
+                  .cache_salt = std::move(command.shadow.cache_salt)};
+  next_sequence_ += 2;
+  shadows_.emplace(spec.id, std::move(command.done));
+  planner_.AddShadow(std::move(spec));
+}
+
+void StepLoop::ReportShadows() {
+  for (const ShadowQueue::Ended& ended : planner_.TakeShadows()) {
+    const auto done = shadows_.extract(ended.id);
+    std::optional<ShadowResult> result;
+    if (ended.rows) result = ResultOf(*ended.rows);
+    done.mapped()(result);
+  }
 }
 
 void StepLoop::Apply(const EndOutput& command) {
@@ -225,16 +248,23 @@ void StepLoop::Commit(const StepResults& results) {
       outgoing_.push_back({std::move(request), Updated{now, std::move(update)}});
     }
   }
+  ReportShadows();
   step_started_.store(planner_.idle() ? kNever : now, std::memory_order_relaxed);
 }
 
 void StepLoop::AttributeTime(const Planner::Step& step, Duration duration) {
+  Duration of_shadows{};
   for (size_t i = 0; i < step.shares.size(); ++i) {
+    const auto share = std::chrono::duration_cast<Duration>(duration * step.shares[i]);
+    if (step.plan.chunks[i].shadow) {
+      of_shadows += share;
+      continue;
+    }
     const Sequence* sequence = scheduler().Of(step.plan.chunks[i]);
     if (sequence == nullptr) continue;  // ended meanwhile
-    static_cast<LiveRequest&>(*sequence->spec.group)
-        .AddAttributed(std::chrono::duration_cast<Duration>(duration * step.shares[i]));
+    static_cast<LiveRequest&>(*sequence->spec.group).AddAttributed(share);
   }
+  if (step.plan.shadow_rows > 0) observer_.OnShadowTime(of_shadows);
 }
 
 // The device is lost: everything that is live ends, and so will everything that comes.
@@ -247,6 +277,8 @@ void StepLoop::Fail(const absl::Status& status) {
     error_ = internal;
   }
   planner_.Drop();
+  planner_.DropShadows();
+  ReportShadows();
   step_started_.store(kNever, std::memory_order_relaxed);
   while (const Sequence* sequence = scheduler().Any()) {
     Apply(EndRequest{OwnerOf(sequence->spec.group), internal, Outcome::kError});

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "engine/queue_meter.h"
 #include "engine/schedule/attribution.h"
 #include "engine/schedule/planner.h"
+#include "engine/shadow.h"
 
 namespace skipstone {
 
@@ -39,10 +41,16 @@ struct EndRequest {
   bool finish_outputs = false;  // as aborted outputs, then OK
 };
 
+// What was served is to be scored once more.
+struct AddShadow {
+  ShadowRequest shadow;
+  OnShadow done;
+};
+
 // There may be something to do.
 struct Wake {};
 
-using StepCommand = std::variant<Wake, AddRequest, EndOutput, EndRequest>;
+using StepCommand = std::variant<Wake, AddRequest, AddShadow, EndOutput, EndRequest>;
 
 // How a request ends whose deadline passed.
 absl::Status DeadlinePassed();
@@ -83,10 +91,15 @@ class StepLoop {
 
   void Apply(const Wake&) {}
   void Apply(AddRequest& command);
+  void Apply(AddShadow& command);
   void Apply(const EndOutput& command);
   void Apply(const EndRequest& command);
   // What sinks have not taken yet bounds what is computed for them.
-  bool NothingToPlan() { return scheduler().Any() == nullptr || output_.Full(); }
+  bool NothingToPlan() {
+    return (scheduler().Any() == nullptr && !scheduler().HasShadows()) || output_.Full();
+  }
+  // Tells how shadows ended.
+  void ReportShadows();
   int RemoveSequence(const Sequence& sequence);
   void DropUnreachable(Time now);
   void Fail(const absl::Status& status);
@@ -109,6 +122,7 @@ class StepLoop {
   Mailbox<StepCommand> commands_;
   std::vector<OutputEvent> outgoing_;
   SequenceId next_sequence_ = 1;
+  std::unordered_map<SequenceId, OnShadow> shadows_;  // that have not ended
   Time next_reach_check_{};
   QueueMeter queue_;
   std::atomic<Time> step_started_{kNever};

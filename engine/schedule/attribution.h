@@ -31,9 +31,9 @@ class Attribution {
   struct Group {
     double row = 0;  // bytes that one row costs
     int chunks = 0;
-    double weights = 0;         // bytes, one chunk's part
-    int full_layers = 0;        // in which their rows attend to all positions
-    int windowed_layers = 0;    // and to windows
+    double weights = 0;        // bytes, one chunk's part
+    int full_layers = 0;       // in which their rows attend to all positions
+    int windowed_layers = 0;   // and to windows
     double window_tokens = 0;  // of these, added up
   };
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <deque>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -51,6 +52,11 @@ class Planner {
   std::vector<SequenceId> Unreachable(Time now) {
     return scheduler_.Unreachable(now, step_times_.BestPrefillRate());
   }
+
+  // See Scheduler.
+  void AddShadow(ShadowSpec spec) { scheduler_.AddShadow(std::move(spec)); }
+  void DropShadows() { scheduler_.DropShadows(); }
+  std::vector<ShadowQueue::Ended> TakeShadows() { return scheduler_.TakeShadows(); }
 
   bool Remove(SequenceId id) { return scheduler_.Remove(id); }
   const Scheduler& scheduler() const { return scheduler_; }

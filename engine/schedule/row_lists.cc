@@ -20,6 +20,7 @@ void RowLists::Build(const StepPlan& plan) {
     });
     results += chunk.logits_rows;
   }
+  FillReferences();
   index_.clear();
   // The bound of all index lists, so that pointers into it stay valid: a row has one map at most.
   index_.reserve(tokens_.size() * 5 * num_layers_);
@@ -98,6 +99,28 @@ void RowLists::FillRows(const SequenceChunk& chunk, int32_t kind, int begin, int
     if (LastOf(kind) != kAllLayers) continue;
     logits_[row] = LogitsOf(chunk, in_chunk);
     plan_order_[row] = results + position - begin;
+  }
+}
+
+void RowLists::FillReferences() {
+  const auto refers = [](const SequenceChunk& chunk) { return chunk.reference >= 0; };
+  if (std::ranges::none_of(plan_->chunks, refers)) return;
+  row_of_result_.resize(plan_order_.size());
+  for (int32_t row = 0; row < std::ssize(plan_order_); ++row) {
+    row_of_result_[plan_order_[row]] = row;
+  }
+  std::vector<int32_t> firsts;  // places of the chunks' first results
+  int32_t results = 0;
+  for (const SequenceChunk& chunk : plan_->chunks) {
+    firsts.push_back(results);
+    if (refers(chunk)) {
+      SKIPSTONE_CHECK(plan_->chunks[chunk.reference].logits_rows == chunk.logits_rows);
+      for (int32_t i = 0; i < chunk.logits_rows; ++i) {
+        logits_[row_of_result_[results + i]].reference =
+            row_of_result_[firsts[chunk.reference] + i];
+      }
+    }
+    results += chunk.logits_rows;
   }
 }
 

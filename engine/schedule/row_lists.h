@@ -56,6 +56,7 @@ class RowLists {
   // Rows of one chunk at positions [begin, end); `results`: place of the chunk's first logits row
   // among the plan's.
   void FillRows(const SequenceChunk& chunk, int32_t kind, int begin, int end, int32_t results);
+  void FillReferences();
   LogitsRow LogitsOf(const SequenceChunk& chunk, int32_t row) const;
   LayerRows ListsOf(int layer);
   // Those of group_order_ for which `takes` (place in group_order_) holds.
@@ -80,6 +81,7 @@ class RowLists {
   std::vector<int32_t> windows_;  // [set][layer]; empty if no set has any
   std::vector<LogitsRow> logits_;
   std::vector<int32_t> plan_order_;
+  std::vector<int32_t> row_of_result_;  // the inverse, where rows have references
   std::vector<RowRun> runs_;
   std::vector<LayerRows> layers_;
   std::vector<RowList> map_lists_;  // of all layers; never reallocated in Build

@@ -29,6 +29,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
       kv_(options),
       waiting_(options.fair_share),
+      shadows_(options),
       slots_(options.max_sequences, nullptr) {
   SKIPSTONE_CHECK(options.max_batch_tokens >= 1 && options.max_sequences >= 1);
   for (int slot = options.max_sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
@@ -42,21 +43,13 @@ void Scheduler::Add(SequenceSpec spec) {
   SKIPSTONE_CHECK(sequences_.emplace(id, std::move(owned)).second);
   SKIPSTONE_CHECK(sequence.RowsWanted() >= 1);
   SKIPSTONE_CHECK(sequence.pages.MissingAtMost(sequence.MaxStored()) <= pool().size());
-  WeighRows(sequence);
+  sequence.Weigh(options_.work);
   longest_prompt_ = std::max(longest_prompt_, sequence.PromptTokens());
   if (sequence.spec.deadline != kNever) deadlines_.emplace(sequence.spec.deadline, id);
   if (sequence.spec.time_limit != kNever) time_limits_.emplace(sequence.spec.time_limit, id);
   if (sequence.spec.group) sequence.spec.group->sequences.push_back(&sequence);
   Sequence* const leader = LeaderOf(sequence);
   waiting_.Add(sequence, leader && !kv_.PromptEntered(*leader) ? leader : nullptr);
-}
-
-void Scheduler::WeighRows(Sequence& sequence) const {
-  const Liveness& live = sequence.pages.liveness();
-  sequence.row_work = {1};  // a decode row has one unit of the budget
-  for (int kind = 1; kind < live.num_kinds(); ++kind) {
-    sequence.row_work.push_back(RowWork(options_.work, sequence.skip, live.LastLayer(kind)));
-  }
 }
 
 bool Scheduler::Remove(SequenceId id) {
@@ -87,9 +80,22 @@ StepPlan Scheduler::Next(StepPlan recycled) {
   // Now the pages are short: whoever was admitted would be the next to give way.
   const bool short_of_pages = plan.preemptions > 0 || plan.shed_layers > 0;
   if (!short_of_pages) Admit(&plan, &budget);
+  PlanShadows(&plan);
   if (!plan.empty()) kv_.SendExchanged(&plan.page_updates);
   return plan;
 }
+
+// Where nobody waits and no prompt runs.
+void Scheduler::PlanShadows(StepPlan* plan) {
+  if (waiting_.size() > 0 || plan->prefill_work > 0) return;
+  const int rows = plan->decode_rows > 0 ? options_.shadow_rows_beside : options_.shadow_rows;
+  shadows_.Plan(std::min(rows, options_.max_batch_tokens - plan->decode_rows), kv_, free_slots_,
+                plan);
+}
+
+void Scheduler::AddShadow(ShadowSpec spec) { shadows_.Add(std::move(spec), pool()); }
+
+void Scheduler::DropShadows() { shadows_.DropAll(kv_, free_slots_); }
 
 // Decode rows go first: what they leave of the budget is for prefill. A sequence becomes ready to
 // decode by a row that draws a token and costs 1, so decode rows alone never exceed the budget.
@@ -117,12 +123,16 @@ void Scheduler::PlanRunning(StepPlan* plan, Budget* budget) {
 void Scheduler::Admit(StepPlan* plan, Budget* budget) {
   if (waiting_.First() == nullptr) return;
   int64_t reserved = ReservedPages();
-  while (!free_slots_.empty()) {
-    Sequence* sequence = waiting_.First();
+  while (Sequence* sequence = waiting_.First()) {
     // A preempted sequence whose last token is still being sampled cannot be recomputed yet.
-    if (sequence == nullptr || sequence->in_flight > 0) return;
-    if (sequence == blocked_ && kv_.unowned_pages() < blocked_pages_ + reserved) return;
+    if (sequence->in_flight > 0) return;
+    if (free_slots_.empty() && !shadows_.DropRunning(kv_, free_slots_)) return;
+    if (sequence == blocked_ && kv_.unowned_pages() < blocked_pages_ + reserved &&
+        !shadows_.DropRunning(kv_, free_slots_)) {
+      return;
+    }
     const int rows = PlaceIn(*sequence, *budget, reserved);
+    if (rows == 0 && sequence == blocked_ && shadows_.DropRunning(kv_, free_slots_)) continue;
     if (rows == 0) return;
     Start(*sequence, plan);
     kv_.Grow(*sequence, sequence->planned + rows, &plan->page_updates);
@@ -195,6 +205,7 @@ int64_t Scheduler::ReservedPages() const {
 // if those do not suffice: the sequence then sits this step out.
 bool Scheduler::GrowOrPreempt(Sequence& sequence, int tokens, StepPlan* plan) {
   while (!kv_.MakeRoom(sequence.pages.MissingPages(tokens))) {
+    if (shadows_.DropRunning(kv_, free_slots_)) continue;
     if (ShedFor(sequence, tokens, plan)) continue;
     // The last that has pages to give; those behind `sequence` have no rows in this plan.
     const auto victim = std::find_if(running_.rbegin(), running_.rend(), [&](const Sequence* s) {
@@ -219,7 +230,7 @@ bool Scheduler::ShedFor(const Sequence& sequence, int tokens, StepPlan* plan) {
     while (giver.PagesToShed() > 0 && kv_.unowned_pages() < sequence.pages.MissingPages(tokens)) {
       giver.Shed();
       kv_.Slide(giver);
-      WeighRows(giver);
+      giver.Weigh(options_.work);
       ++layers;
     }
     if (layers == 0) continue;
@@ -264,6 +275,10 @@ std::span<SequenceUpdate> Scheduler::Commit(const StepPlan& plan,
   for (const SequenceChunk& chunk : plan.chunks) {
     const auto rows = results.first(chunk.logits_rows);
     results = results.subspan(chunk.logits_rows);
+    if (chunk.shadow) {
+      shadows_.Commit(chunk, rows, kv_, free_slots_);
+      continue;
+    }
     Sequence* sequence = InSlot(chunk);
     if (sequence == nullptr) continue;  // ended meanwhile: an overrun row
     SequenceUpdate& update = updates_.emplace_back();

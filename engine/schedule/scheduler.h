@@ -24,6 +24,7 @@
 #include "engine/schedule/kv_manager.h"
 #include "engine/schedule/scheduler_options.h"
 #include "engine/schedule/sequence.h"
+#include "engine/schedule/shadow_queue.h"
 #include "engine/schedule/step_plan.h"
 #include "engine/schedule/wait_queue.h"
 #include "engine/step/sampling.h"
@@ -52,6 +53,12 @@ class Scheduler {
   void Add(SequenceSpec spec);
   // Ends a sequence at once; its pages and slot are free for later plans. False if it has ended.
   bool Remove(SequenceId id);
+  // What was served is scored once more when nobody else has rows to run; TakeShadows says how it
+  // ended.
+  void AddShadow(ShadowSpec spec);
+  void DropShadows();
+  bool HasShadows() const { return !shadows_.empty(); }
+  std::vector<ShadowQueue::Ended> TakeShadows() { return shadows_.TakeEnded(); }
   // The load is above one of the brown-out marks.
   bool Overloaded() const {
     return waiting_.size() > options_.brownout_waiting ||
@@ -97,7 +104,7 @@ class Scheduler {
   static int RowsFor(const Sequence& sequence, const Budget& budget) {
     return std::min(sequence.RowsWithin(budget.work), budget.rows);
   }
-  void WeighRows(Sequence& sequence) const;
+  void PlanShadows(StepPlan* plan);
   void PlanRunning(StepPlan* plan, Budget* budget);
   void Admit(StepPlan* plan, Budget* budget);
   int PlaceIn(Sequence& sequence, const Budget& budget, int64_t reserved);
@@ -115,6 +122,7 @@ class Scheduler {
   const SchedulerOptions options_;
   KvManager kv_;
   WaitQueue waiting_;
+  ShadowQueue shadows_;
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::vector<Sequence*> running_;  // by precedence
   std::vector<Sequence*> slots_;    // who runs there

@@ -28,6 +28,10 @@ struct SchedulerOptions {
   // For whoever limits prefill (StepTimes): what it may add to a step in which others decode; 0: no
   // bound.
   Duration itl_bound{};
+  // Rows of shadows in a step that has no others, of both sides together: what arrives waits for
+  // one such step. And beside decode rows: where the device has room for them at no cost.
+  int shadow_rows = 32;
+  int shadow_rows_beside = 0;
   ModelWork work;  // unit of the step budget and of attributed times
 };
 

@@ -29,6 +29,14 @@ void Sequence::MoveTo(SequenceState next) {
   state_ = next;
 }
 
+void Sequence::Weigh(const ModelWork& work) {
+  const Liveness& live = pages.liveness();
+  row_work = {1};  // a decode row has one unit of the budget
+  for (int kind = 1; kind < live.num_kinds(); ++kind) {
+    row_work.push_back(RowWork(work, skip, live.LastLayer(kind)));
+  }
+}
+
 double Sequence::WorkOf(int rows) const {
   double work = 0;
   pages.liveness().ForEachSpan(

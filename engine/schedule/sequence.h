@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "engine/kv/prefix_index.h"
 #include "engine/kv/sequence_pages.h"
+#include "engine/schedule/model_work.h"
 #include "engine/schedule/sequence_spec.h"
 #include "engine/schedule/step_plan.h"
 #include "engine/skip/skip_set.h"
@@ -81,6 +82,8 @@ class Sequence {
     return prompt_rows && next_prompt_logprob < PromptTokens() - 1 ? next_prompt_logprob
                                                                    : length() - 1;
   }
+  // Of its rows under its set, see row_work.
+  void Weigh(const ModelWork& work);
   // Of the next `rows` rows.
   double WorkOf(int rows) const;
   // How many of the rows left so much work pays for.

@@ -30,6 +30,9 @@ struct SequenceChunk {
   int32_t sample_top_n = -1;
   int32_t prompt_top_n = -1;
   bool last_row_has_target = false;
+  bool shadow = false;  // see ShadowQueue
+  // The chunk whose logits rows are what this one's are compared with, row by row; -1: none.
+  int32_t reference = -1;
 
   // Position of the sequence's first row that needs logits.
   int32_t FirstLogitsRow() const { return first_position + num_rows - logits_rows + silent_after; }
@@ -42,6 +45,7 @@ struct StepPlan {
   std::vector<int32_t> tokens;  // ids or kSampledToken
   int32_t num_rows = 0;
   int32_t decode_rows = 0;  // of them: that only draw the next token
+  int32_t shadow_rows = 0;  // that score what was served once more
   double prefill_work = 0;  // of the others, in prompt rows of the model without skipping
   std::vector<SlotStart> slot_starts;  // views valid until the scheduler is called again
   std::vector<PageUpdate> page_updates;

@@ -27,7 +27,7 @@ void Blend(double measured, double up, double down, double* mean) {
 
 void StepTimes::Observe(const StepPlan& plan, Duration duration) {
   const double time = Seconds(duration);
-  if (time <= 0) return;
+  if (time <= 0 || plan.shadow_rows > 0) return;
   if (plan.prefill_work >= full_step_ / 2) {
     best_rate_ = std::max(best_rate_ * kFading, plan.prefill_work / time);
     ++full_steps_;

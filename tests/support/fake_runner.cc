@@ -154,10 +154,17 @@ void FakeRunner::RunChunk(const StepPlan& plan, const SequenceChunk& chunk, Step
     } else {
       result.target.id = plan.tokens[chunk.first_token + i + 1];
       result.target.logprob = LogprobOf(state, result.target.id);
+      const int32_t likeliest = Draw(state, token, options_.vocab);
+      if (chunk.prompt_top_n >= 1) result.top = {{likeliest, LogprobOf(state, likeliest)}};
+      if (chunk.reference >= 0) {
+        result.kl = FakeKl(plan.SkipOf(plan.chunks[chunk.reference]), skip);
+      }
     }
     results->logits.push_back(std::move(result));
   }
 }
+
+float FakeKl(const SkipSet& full, const SkipSet& level) { return full == level ? 0 : 0.5f; }
 
 void FakeRunner::Launch(const StepPlan& plan) {
   if (options_.on_launch) options_.on_launch(plan);

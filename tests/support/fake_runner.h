@@ -37,6 +37,9 @@ int32_t FakeToken(std::span<const int32_t> tokens, const SkipSet& skip, int voca
 // The log-probability that the fake reports for `target` after `tokens`.
 float FakeLogprob(std::span<const int32_t> tokens, const SkipSet& skip, int32_t target);
 
+// What it reports of a row whose set is `level`, compared with one whose set is `full`.
+float FakeKl(const SkipSet& full, const SkipSet& level);
+
 class FakeRunner : public ModelRunner {
  public:
   explicit FakeRunner(FakeRunnerOptions options);

@@ -253,5 +253,27 @@ TEST(RowListsTest, RunsCoverAllRowsOnce) {
   EXPECT_EQ(Rows({0, next, nullptr}).size(), 11u);
 }
 
+TEST(RowListsTest, ReferencesAreRowsOfTheStep) {
+  // The reference's rows come last in row order, since they keep all attention.
+  PlanFixture fixture({{"attn:2", 3, 1}, {"none", 5, 3, false}, {"attn:last=50%", 5, 3, false}});
+  fixture.plan.chunks[2].reference = 1;
+  RowLists lists(kLayers, kPageTokens, true);
+  lists.Build(fixture.plan);
+  const StepInput input = lists.input();
+  int compared = 0;
+  for (size_t row = 0; row < input.logits.size(); ++row) {
+    const LogitsRow& logits = input.logits[row];
+    if (logits.slot != 3) {
+      EXPECT_EQ(logits.reference, -1);
+      continue;
+    }
+    ++compared;
+    ASSERT_GE(logits.reference, 0);
+    EXPECT_EQ(input.logits[logits.reference].slot, 2);
+    EXPECT_EQ(input.logits[logits.reference].position, logits.position);
+  }
+  EXPECT_EQ(compared, 3);
+}
+
 }  // namespace
 }  // namespace skipstone
