@@ -166,6 +166,21 @@ std::vector<SequenceSpec> Engine::MakeSequences(const EngineRequest& request) co
   return specs;
 }
 
+void Engine::Shadow(ShadowRequest shadow, OnShadow done) {
+  {
+    MutexLock lock(mutex_);
+    ++shadows_;
+  }
+  loop_.Post(AddShadow{std::move(shadow), [this, done = std::move(done)](const auto& result) {
+                         done(result);
+                         {
+                           MutexLock lock(mutex_);
+                           --shadows_;
+                         }
+                         ended_.NotifyAll();
+                       }});
+}
+
 bool Engine::Cancel(const std::string& request_id, CancelReason reason, uint64_t call) {
   LiveCalls::Requests requests;
   {
@@ -197,7 +212,8 @@ bool Engine::EndRequests(const LiveCalls::Requests& requests, EndRequest end) {
 bool Engine::Drain(Time deadline) {
   MutexLock lock(mutex_);
   draining_ = true;
-  while (!live_.empty() && ended_.WaitUntil(mutex_, deadline)) {
+  loop_.Post(EndShadows());
+  while ((!live_.empty() || shadows_ > 0) && ended_.WaitUntil(mutex_, deadline)) {
   }
   if (live_.empty()) return true;
   EndRequests(live_.All(), {.status = CutByDrain(), .outcome = Outcome::kError});

@@ -11,7 +11,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -66,10 +65,9 @@ class Engine {
   // (draining), INTERNAL (device lost).
   absl::Status Submit(EngineRequest request, std::unique_ptr<RequestSink> sink);
 
-  // Scores what was served once more, when nobody else has rows to run; no request waits for it.
-  void Shadow(ShadowRequest shadow, OnShadow done) {
-    loop_.Post(AddShadow{std::move(shadow), std::move(done)});
-  }
+  // Scores what was served once more, when nobody else has rows to run; no request waits for it. A
+  // drain drops what has not ended, and later ones at once; it waits until all `done` were called.
+  void Shadow(ShadowRequest shadow, OnShadow done);
 
   // Ends what is live of `call` under that id; false if nothing is. Its pages are free within two
   // steps.
@@ -115,6 +113,7 @@ class Engine {
   LiveCalls live_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool hangs_ ABSL_GUARDED_BY(mutex_) = false;
+  int shadows_ ABSL_GUARDED_BY(mutex_) = 0;  // that have not ended
   OutputThreads output_;
   StepLoop loop_;
   QueueRoom room_ ABSL_GUARDED_BY(mutex_);

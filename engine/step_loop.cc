@@ -98,7 +98,7 @@ void StepLoop::Apply(AddRequest& command) {
 }
 
 void StepLoop::Apply(AddShadow& command) {
-  if (!error().ok()) return command.done(std::nullopt);
+  if (!takes_shadows_ || !error().ok()) return command.done(std::nullopt);
   ShadowSpec spec{.id = next_sequence_,
                   .tokens = std::move(command.shadow.tokens),
                   .score_from = command.shadow.prompt_tokens,

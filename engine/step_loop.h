@@ -47,10 +47,13 @@ struct AddShadow {
   OnShadow done;
 };
 
+// From now on none is scored.
+struct EndShadows {};
+
 // There may be something to do.
 struct Wake {};
 
-using StepCommand = std::variant<Wake, AddRequest, AddShadow, EndOutput, EndRequest>;
+using StepCommand = std::variant<Wake, AddRequest, AddShadow, EndShadows, EndOutput, EndRequest>;
 
 // How a request ends whose deadline passed.
 absl::Status DeadlinePassed();
@@ -92,6 +95,10 @@ class StepLoop {
   void Apply(const Wake&) {}
   void Apply(AddRequest& command);
   void Apply(AddShadow& command);
+  void Apply(const EndShadows&) {
+    takes_shadows_ = false;
+    planner_.DropShadows();
+  }
   void Apply(const EndOutput& command);
   void Apply(const EndRequest& command);
   // What sinks have not taken yet bounds what is computed for them.
@@ -122,6 +129,7 @@ class StepLoop {
   Mailbox<StepCommand> commands_;
   std::vector<OutputEvent> outgoing_;
   SequenceId next_sequence_ = 1;
+  bool takes_shadows_ = true;
   std::unordered_map<SequenceId, OnShadow> shadows_;  // that have not ended
   Time next_reach_check_{};
   QueueMeter queue_;

@@ -31,6 +31,10 @@ class Answer {
       called_.NotifyAll();
     };
   }
+  int calls() {
+    MutexLock lock(mutex_);
+    return calls_;
+  }
   std::optional<ShadowResult> Wait() {
     MutexLock lock(mutex_);
     while (calls_ == 0) called_.Wait(mutex_);
@@ -189,6 +193,23 @@ TEST(ShadowFakeTest, ADeviceErrorOrTheEndDropsThem) {
     }
   }
   for (const auto& answer : answers) answer->Wait();  // each is told
+}
+
+TEST(ShadowFakeTest, ADrainWaitsForNoneAndEndsAll) {
+  FakeEngine engine(FakeEngine::Options());
+  const auto shadow = [&](Answer& answer) {
+    engine->Shadow({.tokens = std::vector<int32_t>(60, 1),
+                    .prompt_tokens = 2,
+                    .skip = SkipSet(FakeEngine::kLayers)},
+                   answer.Take());
+  };
+  std::vector<std::unique_ptr<Answer>> answers;
+  for (int i = 0; i < 60; ++i) shadow(*answers.emplace_back(std::make_unique<Answer>()));
+  EXPECT_TRUE(engine->Drain(kNever));
+  for (const auto& answer : answers) EXPECT_EQ(answer->calls(), 1);
+  Answer late;
+  shadow(late);
+  EXPECT_FALSE(late.Wait());
 }
 
 }  // namespace
