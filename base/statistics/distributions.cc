@@ -15,26 +15,30 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 double NormalDensity(double z) { return std::exp(-z * z / 2) / std::sqrt(2 * std::numbers::pi); }
 
+// Above it squares overflow, and tails are powers of t to the last digit.
+constexpr double kFarOut = 1e100;
+
+// t times the density of |T| there, t > 0.
+double StudentSlope(double t, double degrees) {
+  const double half = degrees / 2;
+  // Gamma(half + 1/2) / (Gamma(half) sqrt(half)) by Stirling's formula, whose powers are left over.
+  const double log_gammas =
+      StirlingError(half + 0.5) - StirlingError(half) + half * std::log1p(0.5 / half) - 0.5;
+  const double log_base =
+      t > kFarOut ? 2 * std::log(t) - std::log(degrees) : std::log1p(t * t / degrees);
+  return std::sqrt(2 / std::numbers::pi) *
+         std::exp(log_gammas + std::log(t) - (half + 0.5) * log_base);
+}
+
 // P(|T| > t) and P(|T| <= t) for t >= 0: each with its own digits.
 double StudentOutside(double t, double degrees) {
+  if (t > kFarOut) return StudentSlope(t, degrees) / degrees;
   const double sum = degrees + t * t;
-  if (!(sum < kInfinity))
-    return std::exp(-degrees * std::log(t));  // t above 1e154: no digit counts
   return RegularizedBeta(degrees / 2, 0.5, degrees / sum, t * t / sum);
 }
 double StudentInside(double t, double degrees) {
   const double sum = degrees + t * t;
   return RegularizedBeta(0.5, degrees / 2, t * t / sum, degrees / sum);
-}
-
-// Density of |T| at t > 0.
-double StudentDensity(double t, double degrees) {
-  const double half = degrees / 2;
-  // Gamma(half + 1/2) / (Gamma(half) sqrt(half)) by Stirling's formula, whose powers are left over.
-  const double gammas = std::exp(StirlingError(half + 0.5) - StirlingError(half) +
-                                 half * std::log1p(0.5 / half) - 0.5);
-  const double power = std::exp(-(half + 0.5) * std::log1p(t * t / degrees));
-  return 2 * gammas * power / std::sqrt(2 * std::numbers::pi);
 }
 
 }  // namespace
@@ -44,6 +48,7 @@ double NormalCdf(double z) { return std::erfc(-z / std::numbers::sqrt2) / 2; }
 double NormalQuantile(double p) {
   if (!(p >= 0 && p <= 1)) return kNan;
   if (p == 0 || p == 1) return p == 0 ? -kInfinity : kInfinity;
+  if (p == 0.5) return 0;
   if (p > 0.5) return -NormalQuantile(1 - p);  // exact: 1 - p has all digits of p there
   // Abramowitz and Stegun 26.2.23, good to 4.5e-4; each of Halley's steps triples the digits.
   const double t = std::sqrt(-2 * std::log(p));
@@ -82,7 +87,7 @@ double StudentQuantile(double p, double degrees) {
   for (int i = 0; i < 100; ++i) {
     const double t = std::exp(u);
     const double mass = in_tail ? StudentOutside(t, degrees) : StudentInside(t, degrees);
-    const double slope = t * StudentDensity(t, degrees) / mass * (in_tail ? -1 : 1);
+    const double slope = StudentSlope(t, degrees) / mass * (in_tail ? -1 : 1);
     const double step = std::log(mass / (in_tail ? outside : inside)) / slope;
     if (!std::isfinite(step)) break;
     u -= std::clamp(step, -50.0, 50.0);

@@ -44,20 +44,26 @@ absl::StatusOr<Guardrail> Guardrail::Restore(const GuardrailOptions& options,
                                              const GuardrailState& state) {
   SKIPSTONE_RETURN_IF_ERROR(Validate(options));
   Guardrail guardrail(options);
-  guardrail.state_ = state;
-  const Moments<2>& moments = state.moments;
-  const bool is_share = moments.mean[0] >= 0 && moments.mean[0] <= 1;
-  if (moments.n < 0 || !moments.IsFinite() || !(moments.comoment[0] >= 0) ||
-      !(moments.comoment[2] >= 0) || !(state.p_value >= 0 && state.p_value <= 1) ||
-      (guardrail.CountsValues() && !is_share)) {
-    return absl::InvalidArgumentError("not the state of a guardrail of these options");
-  }
+  SKIPSTONE_RETURN_IF_ERROR(guardrail.Merge(state));
+  guardrail.state_.p_value = state.p_value;
   return guardrail;
 }
 
 bool Guardrail::CountsValues() const {
   return options_.metric == GuardrailMetric::kProportion ||
          options_.metric == GuardrailMetric::kQuantile;
+}
+
+absl::Status Guardrail::Merge(const GuardrailState& other) {
+  const Moments<2>& moments = other.moments;
+  const bool is_share = moments.mean[0] >= 0 && moments.mean[0] <= 1;
+  if (moments.n < 0 || !moments.IsFinite() || !(moments.comoment[0] >= 0) ||
+      !(moments.comoment[2] >= 0) || !(other.p_value >= 0 && other.p_value <= 1) ||
+      (CountsValues() && !is_share)) {
+    return absl::InvalidArgumentError("not the state of a guardrail of these options");
+  }
+  state_.moments.Merge(moments);
+  return absl::OkStatus();
 }
 
 absl::Status Guardrail::Add(double value, double denominator) {

@@ -64,8 +64,9 @@ class Guardrail {
   // InvalidArgument for what is not finite, for a proportion that is not 0 or 1 and for a
   // denominator below 0: the value does not count. Denominators are for kRatio alone.
   absl::Status Add(double value, double denominator = 1);
-  // Takes in what another guardrail of these options has seen; its looks remain its own.
-  void Merge(const GuardrailState& other) { state_.moments.Merge(other.moments); }
+  // Takes in the values that another guardrail of these options has seen; its looks remain its own.
+  // InvalidArgument as above.
+  absl::Status Merge(const GuardrailState& other);
 
   Verdict Look();
 

@@ -284,20 +284,16 @@ absl::StatusOr<double> HorvitzThompson(std::span<const Window> windows,
   SwitchbackOptions by_window = options;
   by_window.weight = WindowWeight::kWindow;
   const Design design = MakeDesign(windows, sides, by_window);
-  std::array<double, 2> sums = {};
-  std::array<int64_t, 2> runs = {};
-  ForEachRun(design, sides, [&](size_t t, Side side) {
-    sums[side] += design.weights[side][t] * design.numerators[t];
-    runs[side] += design.denominators[t] > 0;
-  });
-  if (runs[0] == 0 || runs[1] == 0) {
-    return absl::FailedPreconditionError("an arm has no window that counts");
-  }
-  int64_t windows_with_chance = 0;
+  int64_t counted = 0;
   for (size_t t = 0; t < windows.size(); ++t) {
-    windows_with_chance += design.weights[0][t] > 0 && design.denominators[t] > 0;
+    counted += design.weights[0][t] > 0 && design.denominators[t] > 0;
   }
-  return (sums[kTreatment] - sums[kControl]) / windows_with_chance;
+  if (counted == 0) return absl::FailedPreconditionError("no window could count");
+  double sum = 0;
+  ForEachRun(design, sides, [&](size_t t, Side side) {
+    sum += (side == kTreatment ? 1 : -1) * design.weights[side][t] * design.numerators[t];
+  });
+  return sum / counted;
 }
 
 }  // namespace skipstone::statistics

@@ -19,7 +19,9 @@ namespace skipstone::statistics {
 struct Window {
   int block = 0;  // windows of a block follow each other and have equal numbers here
   int arm = 0;
-  double numerator = 0;    // a sum over the window's requests, its washout not counted
+  // A sum over the window's requests, its washout not counted. Logarithms of windows' values over
+  // denominators of 1 make a difference of arms the logarithm of their ratio.
+  double numerator = 0;
   double denominator = 0;  // requests or tokens, >= 0; 0: nothing was counted
 };
 
