@@ -108,6 +108,21 @@ TEST(SequentialProportionTest, QuantilesHoldAtEveryLook) {
   EXPECT_LT(width, 0.75);  // of one look: 2 * 1.96 * sqrt(0.09 / 1200) / 0.1 = 0.34
 }
 
+TEST(SequentialProportionTest, AQuantileEndsWhereTheTestsAtHalfOfAlphaReject) {
+  std::vector<double> values(1000);
+  for (int i = 0; i < 1000; ++i) values[i] = i;  // as many lie below each
+  const auto interval = SequentialQuantileInterval(values, 0.8, {});
+  const auto p_value = [](double successes, double limit) {
+    const Successes counts = {1000, static_cast<int64_t>(successes)};
+    return *ProportionGreaterPValue(counts, limit, {.alpha = 0.025});
+  };
+  // Values above what is just below the interval, and above its end.
+  EXPECT_LE(p_value(1000 - interval->low, 1 - 0.8), 0.025);
+  EXPECT_GT(p_value(1000 - interval->low - 1, 1 - 0.8), 0.025);
+  EXPECT_LE(p_value(interval->high + 1, 0.8), 0.025);
+  EXPECT_GT(p_value(interval->high, 0.8), 0.025);
+}
+
 TEST(SequentialProportionTest, EqualValuesDoAQuantileNoHarm) {
   // 95 % zeros: the 90 % quantile is 0 and stays so, though the share of values <= 0 is not 90 %.
   std::vector<double> values(2000, 0.0);

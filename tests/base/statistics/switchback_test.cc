@@ -1,7 +1,8 @@
 #include "base/statistics/switchback.h"
 
+#include <bit>
 #include <cmath>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "tests/base/statistics/fixture.h"
@@ -58,6 +59,37 @@ TEST(SwitchbackTest, TwoBlocksByHand) {
   EXPECT_DOUBLE_EQ(by_window.treatment, (12 + 14) / 2.0);
 }
 
+TEST(SwitchbackTest, FewAssignmentsAreAllTriedOnce) {
+  Inputs in(8);
+  std::vector<Window> windows = RandomDesign(in, 3, 4);
+  FillIn(in, 1, windows);
+  const auto difference = [&](unsigned treated) {
+    double numerators[2] = {}, denominators[2] = {};
+    for (int t = 0; t < 12; ++t) {
+      numerators[treated >> t & 1] += windows[t].numerator;
+      denominators[treated >> t & 1] += windows[t].denominator;
+    }
+    return numerators[1] / denominators[1] - numerators[0] / denominators[0];
+  };
+  unsigned truth = 0;
+  for (int t = 0; t < 12; ++t) truth |= windows[t].arm << t;
+  int as_large = 0, all = 0;
+  for (unsigned treated = 0; treated < 1u << 12; ++treated) {
+    bool is_balanced = true;
+    for (int block = 0; block < 3; ++block) {
+      is_balanced &= std::popcount(treated >> 4 * block & 15u) == 2;
+    }
+    all += is_balanced;
+    as_large += is_balanced && std::abs(difference(treated)) >= std::abs(difference(truth)) - 1e-9;
+  }
+  EXPECT_EQ(all, 216);
+  const SwitchbackResult result = Estimate(windows, {});
+  EXPECT_TRUE(result.is_exact);
+  EXPECT_DOUBLE_EQ(result.difference, difference(truth));
+  EXPECT_DOUBLE_EQ(result.p_value, as_large / 216.0);
+  EXPECT_FALSE(Estimate(windows, {.draws = 215}).is_exact);
+}
+
 // The interval is worked out in closed form; here each difference is tested for itself.
 TEST(SwitchbackTest, IntervalsAreThoseOfTheTestInverted) {
   Inputs in(1);
@@ -111,6 +143,22 @@ TEST(SwitchbackTest, AnEffectIsFound) {
   EXPECT_LE(result.p_value, 0.001);
   EXPECT_TRUE(result.interval.Contains(3));
   EXPECT_GT(result.interval.low, 1);
+}
+
+TEST(SwitchbackTest, AFactorIsFoundFromLogarithms) {
+  int covered = 0;
+  Inputs in(9);
+  for (int run = 0; run < 100; ++run) {
+    std::vector<Window> windows = RandomDesign(in, 30, 4);
+    FillIn(in, 0, windows);
+    for (Window& w : windows) {
+      w = {w.block, w.arm, std::log(w.numerator / w.denominator * (w.arm == 1 ? 1.5 : 1)), 1};
+    }
+    const SwitchbackResult result = Estimate(windows, {.draws = 999});
+    covered += result.interval.Contains(std::log(1.5));
+    EXPECT_LE(result.p_value, 0.001);
+  }
+  EXPECT_GE(covered, 90);
 }
 
 TEST(SwitchbackTest, EqualSeedsGiveEqualResults) {
