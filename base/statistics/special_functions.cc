@@ -99,7 +99,10 @@ double Deviance(double k, double m) {
 double StirlingError(double a) {
   // Where the series is not yet good to 1e-16, by Gamma(a + 1) = a Gamma(a).
   double error = 0;
-  for (; a < 16; ++a) error += (a + 0.5) * std::log1p(1 / a) - 1;
+  while (a < 16) {
+    error += (a + 0.5) * std::log1p(1 / a) - 1;
+    a += 1;
+  }
   const double r = 1 / (a * a);
   // Bernoulli numbers over 2k (2k - 1): 5.11.1 of the DLMF.
   return error +

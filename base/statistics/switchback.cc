@@ -179,6 +179,7 @@ void FirstInBlock(const std::vector<size_t>& block, Assignment& sides) {
 // False, and the first order again, after the last.
 bool NextInBlock(const std::vector<size_t>& block, Assignment& sides) {
   std::vector<Side> own;
+  own.reserve(block.size());
   for (const size_t t : block) own.push_back(sides[t]);
   const bool is_next = std::next_permutation(own.begin(), own.end());
   for (size_t i = 0; i < block.size(); ++i) sides[block[i]] = own[i];
