@@ -16,7 +16,8 @@ absl::Status CheckArms(std::span<const Arm> arms) {
   double greatest = 0;
   for (const Arm& arm : arms) {
     if (!names.insert(arm.name).second) {
-      return absl::InvalidArgumentError(absl::StrFormat("the arm '%s' appears twice", arm.name));
+      return absl::InvalidArgumentError(
+          absl::StrFormat("arms: the arm '%s' appears twice", arm.name));
     }
     if (!(arm.weight >= 0) || !std::isfinite(arm.weight)) {
       return absl::InvalidArgumentError(
@@ -26,6 +27,16 @@ absl::Status CheckArms(std::span<const Arm> arms) {
   }
   if (greatest > 0) return absl::OkStatus();
   return absl::InvalidArgumentError("arms: no arm has a weight above 0");
+}
+
+std::vector<double> SharesOf(std::span<const Arm> arms) {
+  // By the greatest first, so that no sum overflows.
+  const double greatest = std::ranges::max_element(arms, {}, &Arm::weight)->weight;
+  double sum = 0;
+  for (const Arm& arm : arms) sum += arm.weight / greatest;
+  std::vector<double> shares;
+  for (const Arm& arm : arms) shares.push_back(arm.weight / greatest / sum);
+  return shares;
 }
 
 uint64_t HashOf(std::string_view salt, std::string_view unit, std::string_view arm) {
@@ -42,9 +53,8 @@ absl::StatusOr<WeightedArms> WeightedArms::Make(std::string salt, std::span<cons
   SKIPSTONE_RETURN_IF_ERROR(CheckArms(arms));
   WeightedArms made;
   made.salt_ = std::move(salt);
-  made.arms_.assign(arms.begin(), arms.end());
-  const double greatest = std::ranges::max_element(arms, {}, &Arm::weight)->weight;
-  for (Arm& arm : made.arms_) arm.weight /= greatest;
+  const std::vector<double> shares = SharesOf(arms);
+  for (size_t i = 0; i < arms.size(); ++i) made.arms_.push_back({arms[i].name, shares[i]});
   return made;
 }
 

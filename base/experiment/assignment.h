@@ -27,6 +27,9 @@ struct Arm {
 // no number; weights that sum to zero.
 absl::Status CheckArms(std::span<const Arm> arms);
 
+// The arms' parts of all units, which sum to 1, of arms that CheckArms takes.
+std::vector<double> SharesOf(std::span<const Arm> arms);
+
 // FNV-1a 64 of salt, unit and arm, parted by zero bytes, mixed: uniform also over units that differ
 // in one character. A contract: see ExperimentArm in inference.proto.
 uint64_t HashOf(std::string_view salt, std::string_view unit, std::string_view arm);
@@ -51,7 +54,7 @@ class WeightedArms {
 
  private:
   std::string salt_;
-  std::vector<Arm> arms_;  // the greatest weight is 1, so that none overflows
+  std::vector<Arm> arms_;  // with their shares
 };
 
 }  // namespace skipstone::experiment

@@ -48,6 +48,7 @@ void VisitFields(Exposure& exposure, const Visit& visit) {
   visit("generation", exposure.generation);
   visit("reason", exposure.reason);
   visit("variant", exposure.arm);
+  visit("variant_share", exposure.share);
   visit("targeting_key_hash", exposure.unit);
   visit("window", exposure.window);
 }

@@ -28,7 +28,7 @@ enum class Reason {
   kSplit,        // by its unit's hash or by the schedule
   kGatewayArm,   // the caller named the arm
   kDisabled,     // the experiment, or the arm that it would have had, is off
-  kExcluded,     // its tenant or priority
+  kExcluded,     // its tenant, its priority, or its unit's place in the layer
   kUnitMissing,  // it carries no unit, or no arm where the caller names it
   kUnknownArm,   // the caller named an arm that does not exist
 };
@@ -58,7 +58,8 @@ struct Exposure {
   Design design = Design::kMixed;
   Hash generation;  // of the experiment's configuration: mix no two of them
   Reason reason = Reason::kSplit;
-  std::string arm;  // empty: none, see the reason
+  std::string arm;   // empty: none, see the reason
+  double share = 0;  // of its arm: what a sample-ratio test expects; 0 without one
   std::optional<Hash> unit;
   std::optional<ExposureWindow> window;  // of a switchback
 

@@ -68,12 +68,7 @@ absl::StatusOr<Switchback> Switchback::Make(std::string salt, std::span<const Ar
     return absl::InvalidArgumentError(absl::StrFormat(
         "washout: %s of windows of %s leaves nothing to count", text(washout), text(window)));
   }
-  std::vector<double> shares;
-  const double greatest = std::ranges::max_element(arms, {}, &Arm::weight)->weight;
-  for (const Arm& arm : arms) shares.push_back(arm.weight / greatest);
-  const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
-  for (double& share : shares) share /= sum;
-  auto counts = BlockOf(shares);
+  auto counts = BlockOf(SharesOf(arms));
   if (!counts) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "arms: a weight is too small for a block of %d windows to have the arm", kMostWindows));

@@ -88,6 +88,12 @@ TEST(AssignmentTest, SplitsOfTwoSaltsAreIndependent) {
   EXPECT_GT(ChiSquare(Make("x", arms), Make("x", arms)), 30000) << "the test can fail";
 }
 
+TEST(AssignmentTest, SharesSumToOne) {
+  const std::vector<Arm> arms = {{"a", 1e308}, {"b", 0}, {"c", 1e308}, {"d", 2e307}};
+  EXPECT_THAT(SharesOf(arms),
+              testing::Pointwise(testing::DoubleNear(1e-15), {1 / 2.2, 0.0, 1 / 2.2, 0.2 / 2.2}));
+}
+
 TEST(AssignmentTest, WeightsOfAnySizeSumToSomething) {
   const WeightedArms huge = Make("s", {{"a", 1e308}, {"b", 1e308}, {"c", 1e-308}});
   const WeightedArms one = Make("s", {{"a", 1}, {"b", 1}});

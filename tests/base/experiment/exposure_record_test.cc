@@ -26,6 +26,7 @@ ExposureRecord Full() {
        .generation = {0xabcdef},
        .reason = Reason::kSplit,
        .arm = "treatment",
+       .share = 0.25,
        .window = ExposureWindow{29916666, 29916667, 7479166, 60, false}},
       {.experiment = "prompt-2", .reason = Reason::kUnitMissing, .unit = Hash{~uint64_t{0}}}};
   record.level = "attn-33";
@@ -103,6 +104,7 @@ TEST(ExposureRecordTest, NamesAndFormsAreFixed) {
   EXPECT_EQ(line["exposures"][0],
             json::parse(R"({"flag_key": "attn-skip-1", "layer": "skip", "design": "switchback",
                 "generation": "0000000000abcdef", "reason": "SPLIT", "variant": "treatment",
+                "variant_share": 0.25,
                 "window": {"index": 29916666, "ended_index": 29916667, "block": 7479166,
                            "seconds": 60.0, "counted": false}})"));
   EXPECT_EQ(line["exposures"][1]["reason"], "ERROR");
