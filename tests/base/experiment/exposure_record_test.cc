@@ -2,6 +2,8 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <random>
+#include <set>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -160,6 +162,21 @@ TEST(ExposureRecordTest, LinesOfOtherKindsSayWhatTheyAre) {
                               R"({"schema": "skipstone.exposure/2"})"}) {
     EXPECT_EQ(ErrorOf(foreign), "no exposure record: its schema is not skipstone.exposure/1");
   }
+}
+
+TEST(ExposureRecordTest, NoBytesDoHarm) {
+  const std::string line = FormatExposure(Full());
+  std::mt19937 random(3);
+  for (int i = 0; i < 20000; ++i) {
+    std::string changed = line;
+    for (int n = 0; n < 1 + i % 4; ++n) {
+      changed[random() % changed.size()] = static_cast<char>(random());
+    }
+    const auto read = ParseExposure(changed);
+    EXPECT_TRUE(!read.ok() || ParseExposure(FormatExposure(*read)).ok()) << changed;
+  }
+  ErrorOf(std::string(1 << 20, '['));
+  ErrorOf(std::string(1 << 20, '[') + std::string(1 << 20, ']'));
 }
 
 // Every value in turn is taken away, and made one of another kind.
