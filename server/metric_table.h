@@ -34,6 +34,9 @@ inline constexpr double kTokens[] = {1,   2,    5,    10,   20,    50,    100,  
 inline constexpr double kStepSeconds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
                                           0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
                                           1.0,    2.5,     5.0,    10.0};
+inline constexpr double kNats[] = {0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2,
+                                   0.3,    0.5,   1.0,   2.0,  4.0,  8.0, 16.0};
+inline constexpr double kShares[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0};
 inline constexpr double kRows[] = {1,   2,   4,   8,   16,   32,   48,   64,  96,
                                    128, 192, 256, 512, 1024, 2048, 4096, 8192};
 
@@ -71,6 +74,11 @@ struct RequestCounters : MetricScope {
   COUNTER(generation_tokens_total, "Tokens generated");
   COUNTER(kv_pages_windowed_total, "K/V pages that had left the windows of attention layers");
   COUNTER(kv_pages_omitted_total, "K/V pages that skipped attention layers did not need");
+  COUNTER(shadow_tokens_total, "Served tokens that were scored once more beside the full model");
+  COUNTER_BY(shadow_dropped_total,
+             "Requests that were to be scored once more and were not: others needed the device, or "
+             "load had enlarged the set",
+             "reason", {"load", "enlarged"});
   COUNTER(brownouts_total, "Requests that started at their ceiling because of the load");
 };
 
@@ -91,6 +99,12 @@ struct RequestHistograms : MetricScope {
   HISTOGRAM(request_decode_time_seconds, "First token to last token", kRequestSeconds);
   HISTOGRAM(request_attributed_time_seconds, "A request's share of its steps, by work",
             kRequestSeconds);
+  HISTOGRAM_BY(shadow_kl_nats,
+               "KL of a served token's distribution from the full model's, by its place in the "
+               "output",
+               "position", kNats);
+  HISTOGRAM(shadow_agreement_ratio,
+            "Share of an output's tokens whose likeliest token is the full model's", kShares);
   HISTOGRAM(request_prompt_tokens, "Prompt tokens of a request", kTokens);
   HISTOGRAM(request_generation_tokens, "Tokens generated for a request, over its outputs", kTokens);
 };
@@ -107,6 +121,7 @@ struct ServerMetrics : MetricScope {
   COUNTER(prefix_cache_hits_total, "Prompt tokens found in the cache");
   COUNTER(rows_eliminated_total,
           "(row, sublayer) pairs that requests keep and liveness did not compute");
+  COUNTER(shadow_attributed_seconds_total, "Shadows' share of the steps' time, by work");
   COUNTER(log_lines_dropped_total, "Log lines dropped because nobody read them");
   COUNTER(refused_connections_total, "Connections above --max_connections");
   GAUGE(output_queue_events, "Results of steps that their streams have not been handed yet");

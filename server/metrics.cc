@@ -19,6 +19,11 @@ std::vector<std::string> HistogramNames() {
   return names;
 }
 
+// Of the i-th generated token: what skipping costs may grow with the output.
+const char* PositionOf(size_t i) {
+  return i < 16 ? "1-16" : i < 64 ? "17-64" : i < 256 ? "65-256" : "257-";
+}
+
 }  // namespace
 
 struct Metrics::Series : public RequestObserver {
@@ -64,6 +69,16 @@ struct Metrics::Series : public RequestObserver {
             Seconds(timing.decode / (per_output - 1)));
       }
     }
+  }
+
+  void Count(const ShadowResult& shadow) {
+    int agrees = 0;
+    for (size_t i = 0; i < shadow.tokens.size(); ++i) {
+      histograms.shadow_kl_nats(PositionOf(i)).Observe(shadow.tokens[i].kl);
+      agrees += shadow.tokens[i].agrees;
+    }
+    histograms.shadow_agreement_ratio.Observe(1.0 * agrees / shadow.tokens.size());
+    counters.shadow_tokens_total.Increment(shadow.tokens.size());
   }
 
   void CountEnd(const std::string& outcome, Duration e2e) {
@@ -126,6 +141,18 @@ RequestObserver& Metrics::Of(const RequestLabels& labels) { return SeriesOf(labe
 
 void Metrics::OnRejected(const RequestLabels& labels, Duration e2e, Outcome outcome) {
   SeriesOf(labels).CountEnd(NameOf(outcome), e2e);
+}
+
+void Metrics::OnShadow(const RequestLabels& labels, const ShadowResult& shadow) {
+  SeriesOf(labels).Count(shadow);
+}
+
+void Metrics::OnShadowDropped(const RequestLabels& labels, const char* reason) {
+  SeriesOf(labels).counters.shadow_dropped_total(reason).Increment();
+}
+
+void Metrics::OnShadowTime(Duration attributed) {
+  server_.shadow_attributed_seconds_total.Increment(Seconds(attributed));
 }
 
 void Metrics::OnStep(const StepObservation& step) {

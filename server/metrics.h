@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "base/mutex.h"
 #include "engine/engine_observer.h"
+#include "engine/shadow.h"
 #include "server/metric_table.h"
 
 namespace skipstone::server {
@@ -43,8 +44,13 @@ class Metrics : public EngineObserver {
   // A request that was refused, or whose client went, before it reached the engine.
   void OnRejected(const RequestLabels& labels, Duration e2e, Outcome outcome = Outcome::kRejected);
 
+  // Of requests that were scored once more; `reason` as the label has it.
+  void OnShadow(const RequestLabels& labels, const ShadowResult& shadow);
+  void OnShadowDropped(const RequestLabels& labels, const char* reason);
+
   void OnStep(const StepObservation& step) override;
   void OnLoad(const EngineLoad& load) override;
+  void OnShadowTime(Duration attributed) override;
   void OnOutputQueue(int64_t change) override;
   RequestObserver& Of(const RequestLabels& labels) override;
 
