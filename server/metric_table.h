@@ -14,31 +14,10 @@
 #include <vector>
 
 #include "engine/engine_observer.h"
+#include "server/metric_bounds.h"
 #include "server/metric_scope.h"
 
 namespace skipstone::server {
-
-// Supersets of the bounds that other LLM servers use, so that their dashboards keep working, with
-// finer ones below: a 7B model on a current GPU lies under their first bound.
-inline constexpr double kTokenSeconds[] = {
-    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15,
-    0.2,   0.3,    0.4,   0.5,    0.75, 1.0,   2.5,  5.0,   7.5,  10.0, 20.0, 40.0,  80.0};
-inline constexpr double kFirstTokenSeconds[] = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08,
-                                                0.1,   0.25,   0.5,   0.75, 1.0,  2.5,  5.0,  7.5,
-                                                10.0,  20.0,   40.0,  80.0, 160., 640., 2560.};
-inline constexpr double kRequestSeconds[] = {
-    0.005, 0.01, 0.025, 0.05, 0.1,  0.2,  0.3,  0.5,   0.8,   1.0,   1.5,   2.0,    2.5,   5.0,
-    10.0,  15.0, 20.0,  30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
-inline constexpr double kTokens[] = {1,   2,    5,    10,   20,    50,    100,   200,
-                                     500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
-inline constexpr double kStepSeconds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
-                                          0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
-                                          1.0,    2.5,     5.0,    10.0};
-inline constexpr double kNats[] = {0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2,
-                                   0.3,    0.5,   1.0,   2.0,  4.0,  8.0, 16.0};
-inline constexpr double kShares[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0};
-inline constexpr double kRows[] = {1,   2,   4,   8,   16,   32,   48,   64,  96,
-                                   128, 192, 256, 512, 1024, 2048, 4096, 8192};
 
 template <typename Enum>
 std::vector<std::string> NamesUpTo(Enum last) {
@@ -122,6 +101,7 @@ struct ServerMetrics : MetricScope {
   COUNTER(rows_eliminated_total,
           "(row, sublayer) pairs that requests keep and liveness did not compute");
   COUNTER(shadow_attributed_seconds_total, "Shadows' share of the steps' time, by work");
+  COUNTER_BY(guardrail_trips_total, "Arms turned off here because they broke a limit", "arm", {});
   COUNTER(log_lines_dropped_total, "Log lines dropped because nobody read them");
   COUNTER(refused_connections_total, "Connections above --max_connections");
   GAUGE(output_queue_events, "Results of steps that their streams have not been handed yet");
@@ -135,6 +115,8 @@ struct ServerMetrics : MetricScope {
   GAUGE_BY(level_quality_kl_nats,
            "KL of a level to the full model per token, as it was calibrated; absent: unknown",
            "level", {});
+  GAUGE_BY(experiment_arm_enabled, "1: requests may get the arm; 0: a guardrail has turned it off",
+           "arm", {});
   GAUGE(recorded_steps, "CUDA graphs of decode steps");
   GAUGE(open_fds, "Open descriptors of the process");
   GAUGE(max_fds, "Descriptors that it may open");
