@@ -36,7 +36,11 @@ float ReadStreamsOf(const uint32_t* data, int64_t n) {
       b = hn::Add(b, hn::LoadU(d, data + s * part + i + lanes));
     }
   }
-  return static_cast<float>(hn::GetLane(hn::SumOfLanes(d, hn::Add(a, b))));
+  // As floats, since sums of integers over lanes overflow, which some targets do as signed ones.
+  const hn::ScalableTag<float> sums;
+  const hn::ScalableTag<int32_t> signed_d;
+  return hn::GetLane(
+      hn::SumOfLanes(sums, hn::ConvertTo(sums, hn::BitCast(signed_d, hn::Add(a, b)))));
 }
 
 // Reads n bytes, a multiple of 4096, as `streams` (1, 2 or 4) parallel sequential streams; returns

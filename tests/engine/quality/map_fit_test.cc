@@ -65,6 +65,7 @@ TEST(MapFitTest, FormsHaveNames) {
   }
   EXPECT_EQ(*ParseMapForm("rank=16", 64), (MapForm{Kind::kLowRank, 16}));
   EXPECT_EQ(*ParseMapForm("full", 64), MapForm{Kind::kFull});
+  EXPECT_EQ(*ParseMapForm("value", 64), MapForm{Kind::kValue});
 }
 
 TEST(MapFitTest, OtherFormsAreRefusedByName) {
@@ -73,7 +74,7 @@ TEST(MapFitTest, OtherFormsAreRefusedByName) {
     const absl::Status status = ParseMapForm(text, 64).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(std::string(status.message()), HasSubstr("'" + text + "'"));
-    EXPECT_THAT(std::string(status.message()), HasSubstr("bias, diag, full, or rank=R"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("bias, diag, full, value, or rank=R"));
     EXPECT_THAT(std::string(status.message()), HasSubstr("1 to 64"));
   }
 }

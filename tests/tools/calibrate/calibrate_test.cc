@@ -38,7 +38,7 @@ class CalibrateTest : public testing::Test {
     options.generated = 4;
     options.context = 64;
     options.levels = "25%;50%";
-    options.compensation = "bias;diag;rank=2;value";
+    options.compensation = "diag;rank=2";
     options.compare = "last";
     options.out = dir_.path() + "/" + out;
     return options;
@@ -54,6 +54,7 @@ class CalibrateTest : public testing::Test {
 
 TEST_F(CalibrateTest, WritesLevelsThatTheServerCanLoad) {
   CalibrateOptions options = Options("levels.yaml");
+  options.compensation = "bias;diag;rank=2;value";
   options.choices = dir_.Write(
       "choices.jsonl",
       R"({"query": "In the beginning who made heaven?", "choices": ["God", "stone"], "gold": 0})");
