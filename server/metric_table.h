@@ -108,6 +108,12 @@ struct ServerMetrics : MetricScope {
   COUNTER(rows_eliminated_total,
           "(row, sublayer) pairs that requests keep and liveness did not compute");
   COUNTER(log_lines_dropped_total, "Log lines dropped because nobody read them");
+  COUNTER_BY(exposure_records_total,
+             "Lines of the exposure log; dropped: the volume was too slow, failed: it took none",
+             "state", {"written", "dropped", "failed"});
+  COUNTER_BY(experiment_unassigned_total,
+             "Times that an experiment met a request and gave it no arm, by reason", "reason",
+             {"disabled", "excluded", "unit_missing", "unknown_arm"});
   COUNTER(refused_connections_total, "Connections above --max_connections");
   GAUGE(output_queue_events, "Results of steps that their streams have not been handed yet");
   GAUGE(num_requests_running, "Sequences that run");
