@@ -36,12 +36,6 @@ struct StepObservation {
   int64_t prefix_hit_tokens = 0;    // ... and found
 };
 
-// How a request ended, as the `outcome` label has it.
-enum class Outcome { kOk, kCancelled, kAborted, kDeadline, kTimeLimit, kRejected, kError };
-
-// "ok", "cancelled", "aborted", "deadline", "time_limit", "rejected", "error".
-const char* NameOf(Outcome outcome);
-
 struct RequestObservation {
   RequestLabels labels;
   Outcome outcome = Outcome::kOk;

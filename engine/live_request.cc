@@ -74,31 +74,34 @@ void LiveRequest::On(const RequestEnded& ended) {
   if (done_) return;
   done_ = true;
   ReadClocks();
-  const RequestTotals totals = Totals();
-  RequestObservation observation{.labels = request_.labels,
-                                 .timing = timing_,
-                                 .scheduled = scheduled_.has_value(),
-                                 .first_token = first_delivery_.has_value(),
-                                 .browned_out = !(skip_ == request_.skip),
-                                 .prompt_tokens = totals.prompt_tokens,
-                                 .completion_tokens = totals.completion_tokens,
-                                 .kv_pages_windowed = pages_windowed_,
-                                 .kv_pages_omitted = pages_omitted_};
-  observation.outcome = ended.outcome.value_or(any_aborted_      ? Outcome::kAborted
-                                               : any_time_limit_ ? Outcome::kTimeLimit
-                                                                 : Outcome::kOk);
-  for (const Output& output : outputs_) observation.outputs += output.tokens > 0;
-  observer_.OnRequestDone(observation);
+  const RequestTotals totals = Totals(ended);
+  observer_.OnRequestDone({.labels = request_.labels,
+                           .outcome = totals.outcome,
+                           .timing = timing_,
+                           .scheduled = scheduled_.has_value(),
+                           .first_token = totals.first_token,
+                           .browned_out = !(skip_ == request_.skip),
+                           .prompt_tokens = totals.prompt_tokens,
+                           .completion_tokens = totals.completion_tokens,
+                           .outputs = totals.outputs,
+                           .kv_pages_windowed = pages_windowed_,
+                           .kv_pages_omitted = pages_omitted_});
   sink_->OnDone(ended.status, totals);
   sink_.reset();
 }
 
-RequestTotals LiveRequest::Totals() const {
+RequestTotals LiveRequest::Totals(const RequestEnded& ended) const {
   RequestTotals totals{.timing = timing_,
-                       .prompt_tokens = static_cast<int>(request_.prompt.size())};
+                       .first_token = first_delivery_.has_value(),
+                       .prompt_tokens = static_cast<int>(request_.prompt.size()),
+                       .kv_pages_omitted = pages_omitted_};
+  totals.outcome = ended.outcome.value_or(any_aborted_      ? Outcome::kAborted
+                                          : any_time_limit_ ? Outcome::kTimeLimit
+                                                            : Outcome::kOk);
   if (!scheduled_) totals.timing.queue = timing_.e2e;
   for (const Output& output : outputs_) {
     totals.completion_tokens += output.tokens;
+    totals.outputs += output.tokens > 0;
     totals.kv_pages_used += PagesOf(output);
   }
   return totals;

@@ -103,7 +103,7 @@ class LiveRequest : public SequenceGroup {
   const SkipSet& SkipOf(const Output& output) const {
     return output.applied.empty() ? skip_ : output.applied.back().skip;
   }
-  RequestTotals Totals() const;
+  RequestTotals Totals(const RequestEnded& ended) const;
 
   const EngineRequest request_;
   std::unique_ptr<RequestSink> sink_;

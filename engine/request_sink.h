@@ -1,6 +1,7 @@
 // What the engine answers to a request: plain values, and who receives them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,6 +17,12 @@ enum class FinishReason { kStop, kStopString, kMaxTokens, kContextFull, kTimeLim
 
 // Stable names: "stop", "stop_string", "max_tokens", "context_full", "time_limit", "aborted".
 const char* NameOf(FinishReason reason);
+
+// How a request ended, as the `outcome` label has it.
+enum class Outcome { kOk, kCancelled, kAborted, kDeadline, kTimeLimit, kRejected, kError };
+
+// "ok", "cancelled", "aborted", "deadline", "time_limit", "rejected", "error".
+const char* NameOf(Outcome outcome);
 
 struct TokenText {
   int32_t id = 0;
@@ -71,11 +78,23 @@ struct OutputFinished {
 
 // What a request came to, over all its outputs, however it ended.
 struct RequestTotals {
+  Outcome outcome = Outcome::kOk;
   RequestTiming timing;  // queue: all its time, if it never was scheduled
+  bool first_token = false;
   int prompt_tokens = 0;
   int completion_tokens = 0;
+  int outputs = 0;  // that drew a token
   int64_t kv_pages_used = 0;
+  int64_t kv_pages_omitted = 0;
 };
+
+// Mean time between the tokens of an output; nothing where there is but one.
+inline std::optional<Duration> MeanInterTokenLatency(Duration decode, int completion_tokens,
+                                                     int outputs) {
+  const int per_output = completion_tokens / std::max(1, outputs);
+  if (per_output <= 1) return std::nullopt;
+  return decode / (per_output - 1);
+}
 
 // Receives one request's events. Called on an output thread of the engine, the same for all
 // requests of a call, in this order: OnAccepted, OnDelta..., OnFinished once per output, OnDone.

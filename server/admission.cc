@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "server/convert.h"
 #include "server/describe.h"
+#include "server/exposure.h"
 #include "server/logging.h"
 #include "server/policy.h"
 #include "server/rpc.h"
@@ -75,23 +76,39 @@ absl::Status CheckServing(const Serving* serving) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, bool has_skip,
-                                                    const std::string& key,
-                                                    const Serving& serving) {
+Assignment Admission::Assign(const std::string& key, int priority, bool skip_chosen,
+                             const Serving& serving) const {
+  const auto metadata = [this](const std::string& k) { return MetadataOf(context_, k); };
+  const std::string tenant_key = serving.config.tenant_key();
+  Assignment assignment = serving.experiments.Assign(
+      {.experiment_key = key,
+       .metadata = metadata,
+       .now = now_,
+       .tenant = tenant_key.empty() ? "" : metadata(tenant_key).value_or(""),
+       .priority = priority,
+       .skip_chosen = skip_chosen});
+  for (const experiment::Exposure& exposure : assignment.exposures) {
+    if (exposure.assigned()) continue;
+    serving.metrics.server().experiment_unassigned_total(NameOf(exposure.reason)).Increment();
+  }
+  return assignment;
+}
+
+absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, const std::string& key,
+                                                    int priority, const Serving& serving) {
   Choice choice;
   choice.level = serving.levels.default_level();
-  if (has_skip && skip.choice_case() != v1::Skip::CHOICE_NOT_SET) {
+  const bool chosen = skip.choice_case() != v1::Skip::CHOICE_NOT_SET;
+  if (chosen) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.level, serving.levels.Choose(skip));
-  } else if (auto assigned = serving.experiments.Assign(
-                 {.experiment_key = key,
-                  .metadata = [this](const std::string& k) { return MetadataOf(context_, k); },
-                  .now = std::chrono::system_clock::now()})) {
-    choice = {*std::move(assigned)};
   }
+  choice.assignment = Assign(key, priority, chosen, serving);
+  const Assignment& assignment = choice.assignment;
+  if (assignment.level != nullptr) choice.level = *assignment.level;
   labels_.level = choice.level.name;
-  if (!choice.arm.empty()) labels_.arm = choice.experiment + "/" + choice.arm;
-  // Load must not move a request out of its arm.
-  if (choice.arm.empty()) {
+  if (!assignment.arm.empty()) labels_.arm = assignment.experiment + "/" + assignment.arm;
+  // Load must not move a request out of its arm's level.
+  if (assignment.level == nullptr) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, serving.levels.Ceiling(skip, choice.level));
   }
   return choice;
@@ -129,20 +146,29 @@ absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::stri
   request.arrival = arrival_;
   request.deadline = DeadlineOf(context_);
   request.labels = labels_;
+  const Assignment& assignment = choice.assignment;
   const bool shared = serving.config.policy.share_prefix_cache_across_tenants;
-  request.cache_salt = SaltOf(shared ? "" : request.tenant, request.cache_salt,
-                              choice.isolate_prefix_cache ? labels_.arm : "");
+  request.cache_salt =
+      SaltOf(shared ? "" : request.tenant, request.cache_salt, assignment.cache_salt);
   context_.AddTrailingMetadata("skipstone-level", labels_.level);
-  if (!labels_.arm.empty()) context_.AddTrailingMetadata("skipstone-arm", labels_.arm);
-  Admitted admitted{.request = std::move(request)};
-  admitted.applied = AppliedSkipOf(choice.level, choice.experiment, choice.arm);
+  for (const experiment::Exposure& exposure : assignment.exposures) {
+    if (!exposure.assigned()) continue;
+    context_.AddTrailingMetadata("skipstone-arm", exposure.experiment + "/" + exposure.arm);
+  }
+  if (exposure_) exposure_->request_id = request.id;
+  Admitted admitted{.request = std::move(request), .exposure = exposure_};
+  admitted.applied = AppliedSkipOf(choice.level, assignment.experiment, assignment.arm);
   return admitted;
 }
 
 absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                              const Serving& serving) {
-  SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), request.has_skip(),
-                                                         request.experiment_key(), serving));
+  SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), request.experiment_key(),
+                                                         request.priority(), serving));
+  if (serving.exposure_log != nullptr) {
+    exposure_ = BeginExposure(choice.assignment, choice.level, now_);
+    exposure_->traceparent = TraceParentOf(MetadataOf(context_, "traceparent"));
+  }
   SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request,
                              EngineRequestOf(request, RulesOf(serving)));
   SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(engine_request, serving.config.policy));
@@ -152,8 +178,8 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
 
 absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const Serving& serving) {
   constexpr int kMaxItems = 256;
-  SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice,
-                             Choose(request.skip(), request.has_skip(), "", serving));
+  const int priority = request.has_priority() ? request.priority() : kScorePriority;
+  SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), "", priority, serving));
   if (request.skip().has_adaptive()) {
     return absl::InvalidArgumentError("skip.adaptive: a score runs exactly what was chosen");
   }
@@ -168,7 +194,7 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
   SKIPSTONE_RETURN_IF_ERROR(CheckField("priority", request.priority(), kPriorityLimits));
   SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(request, serving.config.policy));
   EngineRequest engine_request;
-  engine_request.priority = request.has_priority() ? request.priority() : kScorePriority;
+  engine_request.priority = priority;
   // One alternative tells whether the scored token was the likeliest.
   engine_request.output.prompt_logprobs = std::max<int>(1, request.top_logprobs());
   return Admit(std::move(engine_request), request.request_id(), choice, serving);
@@ -189,7 +215,12 @@ grpc::Status Admission::Refuse(const absl::Status& status, const Serving* servin
   if (serving != nullptr) {
     // A level that does not exist must not become a label.
     if (labels_.level.empty()) labels_.level = kCustomLevel;
-    serving->metrics.OnRejected(labels_, SystemClock().Now() - arrival_, OutcomeOf(status));
+    const Duration e2e = SystemClock().Now() - arrival_;
+    serving->metrics.OnRejected(labels_, e2e, OutcomeOf(status));
+    if (exposure_) {
+      EndExposure({.outcome = OutcomeOf(status), .timing = {.queue = e2e, .e2e = e2e}}, *exposure_);
+      serving->exposure_log->Write(*std::move(exposure_));
+    }
   }
   LogLimited(Severity::kInfo, "refused",
              {{"code", absl::StatusCodeToString(status.code())},

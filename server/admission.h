@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -19,6 +20,7 @@ namespace skipstone::server {
 struct Admitted {
   EngineRequest request;
   v1::AppliedSkip applied;
+  std::optional<experiment::ExposureRecord> exposure;  // begun, where a log is kept
 };
 
 // One per call, on the thread that handles it.
@@ -32,17 +34,21 @@ class Admission {
   // The part of a Score call that its items share; prompt and id are still to be set.
   absl::StatusOr<Admitted> Score(const v1::ScoreRequest& request, const Serving& serving);
 
-  // Counts a refusal, says in the trailing metadata when to come back, and converts the status.
-  // `refused`: what the engine had no room for.
+  // Counts and records a refusal, says in the trailing metadata when to come back, and converts the
+  // status. `refused`: what the engine had no room for.
   grpc::Status Refuse(const absl::Status& status, const Serving* serving,
                       const QueueMeter::Amount& refused = {.sequences = 1});
 
  private:
-  struct Choice : Assignment {
+  struct Choice {
+    Level level;
     std::optional<SkipSet> ceiling;
+    Assignment assignment;
   };
-  absl::StatusOr<Choice> Choose(const v1::Skip& skip, bool has_skip, const std::string& key,
+  absl::StatusOr<Choice> Choose(const v1::Skip& skip, const std::string& key, int priority,
                                 const Serving& serving);
+  Assignment Assign(const std::string& key, int priority, bool skip_chosen,
+                    const Serving& serving) const;
   absl::StatusOr<Admitted> Admit(EngineRequest request, const std::string& id, const Choice& choice,
                                  const Serving& serving);
   // Empty if there is none, or shares are not by tenant.
@@ -52,6 +58,8 @@ class Admission {
   const Time arrival_;
   RequestLabels labels_;  // as far as they are known, and so is the tenant
   std::string tenant_;
+  std::chrono::system_clock::time_point now_ = std::chrono::system_clock::now();
+  std::optional<experiment::ExposureRecord> exposure_;  // for a refusal
 };
 
 // 128 random bits: nobody guesses another's id.

@@ -87,7 +87,8 @@ void DescribeLevels(const Levels& levels, v1::GetModelResponse& response) {
 }
 
 void DescribeExperiments(const Experiments& experiments, v1::GetModelResponse& response) {
-  for (const ExperimentConfig& from : experiments.all()) {
+  for (const Experiment& each : experiments.all()) {
+    const ExperimentConfig& from = each.config();
     v1::Experiment* experiment = response.add_experiments();
     experiment->set_name(from.name);
     experiment->set_enabled(from.enabled);

@@ -1,142 +1,113 @@
 #include "server/experiments.h"
 
-#include <algorithm>
-#include <cmath>
-#include <set>
 #include <utility>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/time.h"
-#include "base/hash.h"
 #include "base/status.h"
-#include "server/rpc.h"
 
 namespace skipstone::server {
-namespace {
-
-// Names of experiments and arms travel as metadata, and "/" parts them there.
-absl::Status CheckName(const std::string& field, const std::string& name) {
-  if (!name.empty() && IsMetadataText(name) && name.find('/') == std::string::npos) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrFormat("%s: '%s' is not a name (printable ASCII without '/')", field, name));
-}
-
-}  // namespace
-
-double UnitFraction(const std::string& salt, const std::string& unit, const std::string& arm) {
-  constexpr std::string_view kZero("\0", 1);
-  uint64_t hash = Fnv1a64(unit, Fnv1a64(kZero, Fnv1a64(salt)));
-  hash = Mix64(Fnv1a64(arm, Fnv1a64(kZero, hash)));
-  return (static_cast<double>(hash >> 12) + 0.5) * 0x1.0p-52;
-}
-
-absl::Status Experiments::ParseUnit(const ExperimentConfig& config, Experiment& experiment) {
-  const std::string& unit = config.unit;
-  if (unit == "request.experiment_key") {
-    experiment.unit = UnitKind::kExperimentKey;
-    return absl::OkStatus();
-  }
-  if (unit.starts_with("metadata:") && unit.size() > 9) {
-    experiment.unit = UnitKind::kMetadata;
-    experiment.metadata_key = absl::AsciiStrToLower(unit.substr(9));
-    return absl::OkStatus();
-  }
-  absl::Duration window;
-  if (unit.starts_with("window:") && absl::ParseDuration(unit.substr(7), &window) &&
-      window >= absl::Seconds(1)) {
-    experiment.unit = UnitKind::kWindow;
-    experiment.window = absl::ToChronoMilliseconds(window);
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "experiments.%s.unit: '%s' is not metadata:KEY, request.experiment_key or window:60s",
-      config.name, unit));
-}
-
-absl::StatusOr<Experiments> Experiments::Make(const ServerConfig& config, const Levels& levels) {
-  Experiments experiments;
-  std::set<std::string> names;
-  for (const ExperimentConfig& from : config.experiments) {
-    SKIPSTONE_RETURN_IF_ERROR(CheckName("experiments", from.name));
-    if (!names.insert(from.name).second) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("experiments: the name '%s' appears twice", from.name));
+absl::StatusOr<Experiments> Experiments::Make(const ServerConfig& config, const Levels& levels,
+                                              uint64_t model) {
+  Experiments made;
+  for (const ExperimentConfig& each : config.experiments) {
+    SKIPSTONE_ASSIGN_OR_RETURN(Experiment experiment, Experiment::Make(each, levels, model));
+    if (!each.exclude.tenants.empty() && config.fair_share.empty()) {
+      return ErrorIn(each, "exclude.tenants: without fair_share no request has a tenant");
     }
-    Experiment experiment;
-    SKIPSTONE_RETURN_IF_ERROR(ParseUnit(from, experiment));
-    std::set<std::string> arms;
-    for (const ArmConfig& arm : from.arms) {
-      SKIPSTONE_RETURN_IF_ERROR(CheckName("experiments." + from.name + ".arms", arm.name));
-      if (!arms.insert(arm.name).second) {
-        return absl::InvalidArgumentError(
-            absl::StrFormat("experiments.%s: the arm '%s' appears twice", from.name, arm.name));
-      }
-      auto level = levels.Find(arm.level);
-      if (!level.ok()) {
-        return absl::InvalidArgumentError(absl::StrFormat("experiments.%s.arms.%s: %s", from.name,
-                                                          arm.name,
-                                                          std::string(level.status().message())));
-      }
-      experiment.arm_levels.push_back(*std::move(level));
-      experiment.weights.push_back(arm.weight);
-    }
-    // No weight, however large or small, overflows.
-    const double greatest = *std::ranges::max_element(experiment.weights);
-    for (double& weight : experiment.weights) weight /= greatest;
-    experiment.salt = from.salt.empty() ? from.name : from.salt;
-    experiments.configs_.push_back(from);
-    experiments.experiments_.push_back(std::move(experiment));
+    SKIPSTONE_RETURN_IF_ERROR(made.Add(std::move(experiment)));
   }
-  return experiments;
+  SKIPSTONE_RETURN_IF_ERROR(made.CheckLayers());
+  made.Warn(config);
+  return made;
 }
 
-std::optional<std::string> Experiments::Unit(const Experiment& experiment,
-                                             const AssignmentInput& input) {
-  switch (experiment.unit) {
-    case UnitKind::kMetadata:
-      return input.metadata ? input.metadata(experiment.metadata_key) : std::nullopt;
-    case UnitKind::kExperimentKey:
-      if (input.experiment_key.empty()) return std::nullopt;
-      return input.experiment_key;
-    case UnitKind::kWindow:
-      return absl::StrFormat("%d", input.now.time_since_epoch() / experiment.window);
-  }
-  return std::nullopt;
-}
-
-// Weighted rendezvous hashing: each arm draws an exponential variable at the rate of its weight,
-// the first wins. What an arm draws depends on no other arm.
-size_t Experiments::ArmOf(const Experiment& experiment, const ExperimentConfig& config,
-                          const std::string& unit) {
-  size_t best = 0;
-  double best_score = -1;
-  for (size_t arm = 0; arm < config.arms.size(); ++arm) {
-    const double u = UnitFraction(experiment.salt, unit, config.arms[arm].name);
-    const double score = -experiment.weights[arm] / std::log(u);
-    if (score <= best_score) continue;
-    best = arm;
-    best_score = score;
-  }
-  return best;
-}
-
-std::optional<Assignment> Experiments::Assign(const AssignmentInput& input) const {
+absl::Status Experiments::Add(Experiment experiment) {
+  size_t layer = experiments_.size();
   for (size_t i = 0; i < experiments_.size(); ++i) {
-    const ExperimentConfig& config = configs_[i];
-    const Experiment& experiment = experiments_[i];
-    if (!config.enabled) continue;
-    const std::optional<std::string> unit = Unit(experiment, input);
-    if (!unit) continue;
-    const size_t arm = ArmOf(experiment, config, *unit);
-    return Assignment{.experiment = config.name,
-                      .arm = config.arms[arm].name,
-                      .level = experiment.arm_levels[arm],
-                      .isolate_prefix_cache = config.isolate_prefix_cache};
+    const ExperimentConfig& other = experiments_[i].config();
+    if (other.name == experiment.config().name) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("experiments: the name '%s' appears twice", other.name));
+    }
+    if (other.layer == experiment.config().layer) layer = layers_[i];
   }
-  return std::nullopt;
+  layers_.push_back(layer);
+  experiments_.push_back(std::move(experiment));
+  return absl::OkStatus();
+}
+
+// Of two layers neither salt nor level may be shared.
+absl::Status Experiments::CheckLayers() const {
+  for (size_t i = 0; i < experiments_.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const Experiment& one = experiments_[j];
+      const Experiment& two = experiments_[i];
+      if (layers_[i] == layers_[j] || !one.config().enabled || !two.config().enabled) continue;
+      const std::string& name = one.config().name;
+      if (one.salt() == two.salt()) {
+        return ErrorIn(two.config(),
+                       absl::StrFormat("salt: '%s' has it too, in another layer: their arms "
+                                       "would be correlated",
+                                       name));
+      }
+      if (one.sets_levels() && two.sets_levels()) {
+        return ErrorIn(two.config(),
+                       absl::StrFormat("layer: its arms set levels, as those of '%s' do: a "
+                                       "request has one, so both belong to one layer",
+                                       name));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Experiments::Warn(const ServerConfig& config) {
+  for (size_t i = 0; i < experiments_.size(); ++i) {
+    const Experiment& two = experiments_[i];
+    const std::string& name = two.config().name;
+    if (!two.config().enabled) continue;
+    if (two.schedule() != nullptr && two.schedule()->window() < config.drain_timeout) {
+      warnings_.push_back(absl::StrFormat(
+          "experiments.%s.unit: windows are shorter than drain_timeout: requests that take so long "
+          "run in several",
+          name));
+    }
+    for (size_t j = 0; j < i; ++j) {
+      const Experiment& one = experiments_[j];
+      if (layers_[i] != layers_[j] || !one.config().enabled || !one.takes_every_request()) continue;
+      if (one.config().unit != two.config().unit && one.schedule() == nullptr) continue;
+      warnings_.push_back(absl::StrFormat(
+          "experiments.%s: '%s' stands before it in its layer and takes all of its requests", name,
+          one.config().name));
+    }
+  }
+}
+
+Assignment Experiments::Assign(const AssignmentInput& input) const {
+  Assignment assignment;
+  std::vector<bool> taken(experiments_.size(), false);  // by layer
+  for (size_t i = 0; i < experiments_.size(); ++i) {
+    const Experiment& experiment = experiments_[i];
+    if (taken[layers_[i]] || (input.skip_chosen && experiment.sets_levels())) continue;
+    Experiment::Decision decision = experiment.Decide(input, *switches_);
+    taken[layers_[i]] = decision.final;
+    experiment::Exposure& exposure = decision.exposure;
+    if (exposure.assigned()) {
+      if (assignment.arm.empty() || decision.level != nullptr) {
+        assignment.experiment = exposure.experiment;
+        assignment.arm = exposure.arm;
+      }
+      if (decision.level != nullptr) assignment.level = decision.level;
+      // No name has a line end.
+      if (experiment.config().isolate_prefix_cache) {
+        absl::StrAppend(&assignment.cache_salt, assignment.cache_salt.empty() ? "" : "\n",
+                        exposure.experiment, "/", exposure.arm);
+      }
+    }
+    assignment.exposures.push_back(std::move(exposure));
+  }
+  return assignment;
 }
 
 }  // namespace skipstone::server

@@ -1,69 +1,65 @@
-// A/B experiments over skip levels: assigns requests that choose no skip themselves to arms.
+// A/B experiments over skip levels: assigns requests to arms.
+//
+// Layers. Experiments of one layer are exclusive: the first that takes a request has it; with
+// slices of the layer's units each of several takes its own. Layers are independent: each deals by
+// salts of its own, so a request is in one experiment of every layer, and no arm of one layer is
+// more frequent in an arm of another. As in overlapping experiments (Tang et al. 2010) a layer owns
+// what its experiments change: all that set the skip level are in one layer, since a request has
+// one level. Experiments of other layers have arms without a level: what they change is elsewhere,
+// and here they are only recorded.
+//
+// A request that chooses its skip itself is in no experiment that sets levels.
 #pragma once
 
-#include <chrono>
-#include <functional>
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/arm_switches.h"
+#include "server/experiment.h"
 #include "server/levels.h"
 #include "server/server_config.h"
 
 namespace skipstone::server {
 
-// What an assignment may depend on.
-struct AssignmentInput {
-  std::string experiment_key;
-  // The value of a metadata key (lower case) of the call, if it has one.
-  std::function<std::optional<std::string>(const std::string& key)> metadata;
-  std::chrono::system_clock::time_point now;
-};
-
 struct Assignment {
-  std::string experiment;  // empty, as the arm is: none
+  // What each experiment made of the request, also where it did not take it, in their order.
+  std::vector<experiment::Exposure> exposures;
+  // The arm that stands in labels and answers: of the experiment that sets levels, else of the
+  // first; empty, as the experiment is: none.
+  std::string experiment;
   std::string arm;
-  Level level;
-  bool isolate_prefix_cache = false;
+  const Level* level = nullptr;  // of the experiments; null: no arm says
+  std::string cache_salt;        // equal in equal arms that keep their prefix pages apart
 };
 
-// Immutable, so thread-safe.
+// Immutable but for the switches, and thread-safe.
 class Experiments {
  public:
-  // INVALID_ARGUMENT names the experiment: unknown level, malformed unit, names that repeat.
-  static absl::StatusOr<Experiments> Make(const ServerConfig& config, const Levels& levels);
+  // INVALID_ARGUMENT: the errors of Experiment; a name twice; two layers that set levels or have
+  // one salt; tenants without fair_share.
+  static absl::StatusOr<Experiments> Make(const ServerConfig& config, const Levels& levels,
+                                          uint64_t model = 0);
 
-  // The first enabled experiment whose unit the request carries assigns it. Sticky: an arm is a
-  // function of (salt, unit, arms) alone, in every process. When weights change, a unit moves only
-  // to an arm whose weight grew against that of its own.
-  std::optional<Assignment> Assign(const AssignmentInput& input) const;
+  // A function of the input, the configuration and the switches alone, in every process.
+  Assignment Assign(const AssignmentInput& input) const;
 
-  const std::vector<ExperimentConfig>& all() const { return configs_; }
+  const std::vector<Experiment>& all() const { return experiments_; }
+  // Arms that are off while the server runs.
+  ArmSwitches& switches() const { return *switches_; }
+  // What is allowed, and hardly meant.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
-  enum class UnitKind { kMetadata, kExperimentKey, kWindow };
-  struct Experiment {
-    UnitKind unit;
-    std::string metadata_key;
-    std::chrono::milliseconds window{};
-    std::vector<Level> arm_levels;
-    std::string salt;
-    std::vector<double> weights;  // the greatest is 1
-  };
+  absl::Status Add(Experiment experiment);
+  absl::Status CheckLayers() const;
+  void Warn(const ServerConfig& config);
 
-  static absl::Status ParseUnit(const ExperimentConfig& config, Experiment& experiment);
-  static size_t ArmOf(const Experiment& experiment, const ExperimentConfig& config,
-                      const std::string& unit);
-  static std::optional<std::string> Unit(const Experiment& experiment,
-                                         const AssignmentInput& input);
-
-  std::vector<ExperimentConfig> configs_;
-  std::vector<Experiment> experiments_;  // by index of configs_
+  std::vector<Experiment> experiments_;
+  std::vector<size_t> layers_;  // numbers, by experiment
+  std::vector<std::string> warnings_;
+  std::unique_ptr<ArmSwitches> switches_ = std::make_unique<ArmSwitches>();
 };
-
-// In (0, 1), from FNV-1a 64 of salt, unit and arm, parted by zero bytes, mixed: uniform also over
-// units that differ in one character. A contract: see ExperimentArm in inference.proto.
-double UnitFraction(const std::string& salt, const std::string& unit, const std::string& arm);
 
 }  // namespace skipstone::server

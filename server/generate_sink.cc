@@ -6,9 +6,20 @@
 #include "server/answer_bound.h"
 #include "server/convert.h"
 #include "server/describe.h"
+#include "server/exposure.h"
 #include "server/logging.h"
 
 namespace skipstone::server {
+namespace {
+
+std::string PromptText(const v1::GenerateRequest& request, const Admitted& admitted,
+                       const Serving& serving) {
+  const bool whole_text =
+      request.prompt_case() == v1::GenerateRequest::kText && !request.has_truncate_prompt_tokens();
+  return whole_text ? request.text() : serving.tokenizer->Decode(admitted.request.prompt);
+}
+
+}  // namespace
 
 GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted,
                            const Serving& serving, EventReceiver& receiver)
@@ -18,13 +29,14 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
       labels_(admitted.request.labels),
       outputs_(admitted.request.n),
       with_tokens_(admitted.request.output.token_texts),
-      receiver_(receiver) {
+      receiver_(receiver),
+      exposure_(admitted.exposure) {
   accepted_.set_request_id(admitted.request.id);
   accepted_.set_seed(admitted.request.sampling.seed);
-  if (request.output().echo()) {
-    const bool whole_text = request.prompt_case() == v1::GenerateRequest::kText &&
-                            !request.has_truncate_prompt_tokens();
-    echo_ = whole_text ? request.text() : serving.tokenizer->Decode(admitted.request.prompt);
+  if (request.output().echo()) echo_ = PromptText(request, admitted, serving);
+  if (exposure_ && serving.config.exposure_text) {
+    exposure_->text = {.prompt = PromptText(request, admitted, serving),
+                       .outputs = std::vector<std::string>(outputs_)};
   }
 }
 
@@ -36,6 +48,7 @@ v1::AppliedSkip GenerateSink::Applied(const SkipSet& skip) const {
 void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
   *accepted_.mutable_applied_skip() = Applied(accepted.skip);
   accepted_.set_browned_out(accepted.skip != chosen_);
+  if (exposure_) exposure_->enlarged = accepted_.browned_out();
   accepted_.set_prompt_tokens(accepted.prompt_tokens);
   accepted_.set_cached_prompt_tokens(accepted.cached_prompt_tokens);
   v1::GenerateEvent event;
@@ -51,6 +64,7 @@ void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
 }
 
 void GenerateSink::OnDelta(OutputDelta delta) {
+  if (exposure_ && exposure_->text) exposure_->text->outputs[delta.index] += delta.text;
   v1::GenerateEvent event;
   SetDelta(std::move(delta), with_tokens_, event.mutable_delta());
   const v1::Delta& made = event.delta();
@@ -61,6 +75,7 @@ void GenerateSink::OnDelta(OutputDelta delta) {
 
 void GenerateSink::OnFinished(const OutputFinished& finished) {
   last_ = finished;
+  if (exposure_) exposure_->enlarged |= !finished.applied.empty();
   v1::GenerateEvent event;
   v1::Finished& made = *event.mutable_finished();
   made = FinishedOf(finished);
@@ -90,7 +105,14 @@ void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& total
               {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(timing.e2e))},
               {"kv_pages_used", absl::StrFormat("%d", totals.kv_pages_used)}});
   }
+  if (exposure_) WriteExposure(totals);
   receiver_.OnEnd(status);
+}
+
+void GenerateSink::WriteExposure(const RequestTotals& totals) {
+  EndExposure(totals, *exposure_);
+  exposure_->cached_prompt_tokens = accepted_.cached_prompt_tokens();
+  serving_.exposure_log->Write(*std::move(exposure_));
 }
 
 }  // namespace skipstone::server

@@ -1,8 +1,9 @@
 // The engine's sink of one generate call: makes wire events of what the engine reports, and the
-// log line of the end.
+// log line and the exposure record of the end.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ class GenerateSink : public RequestSink {
   void OnDone(const absl::Status& status, const RequestTotals& totals) override;
 
  private:
+  void WriteExposure(const RequestTotals& totals);
   // As it is reported: the choice keeps the name it was chosen by.
   v1::AppliedSkip Applied(const SkipSet& skip) const;
 
@@ -45,6 +47,7 @@ class GenerateSink : public RequestSink {
   bool with_tokens_ = false;
   EventReceiver& receiver_;
   OutputFinished last_;  // for the log
+  std::optional<experiment::ExposureRecord> exposure_;
 };
 
 }  // namespace skipstone::server

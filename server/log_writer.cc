@@ -35,6 +35,22 @@ ssize_t WriteSome(int fd, std::string_view text) {
   return errno == EAGAIN || errno == EINTR ? 0 : -1;
 }
 
+class DescriptorOutput : public LineOutput {
+ public:
+  explicit DescriptorOutput(int fd) : fd_(fd) {}
+  bool Write(std::string_view lines, const std::atomic<bool>& closed) override {
+    while (!lines.empty() && !closed) {
+      const ssize_t taken = WriteSome(fd_, lines);
+      if (taken < 0) return false;
+      lines.remove_prefix(static_cast<size_t>(taken));
+    }
+    return lines.empty();
+  }
+
+ private:
+  const int fd_;
+};
+
 }  // namespace
 
 bool WriteWithin(int fd, std::string_view text, Duration wait) {
@@ -49,15 +65,14 @@ bool WriteWithin(int fd, std::string_view text, Duration wait) {
 }
 
 struct LogWriter::State {
-  State(int fd, size_t max_bytes, std::function<void()> tick)
-      : fd(fd), max_bytes(max_bytes), tick(std::move(tick)) {}
+  State(std::unique_ptr<LineOutput> output, size_t max_bytes, std::function<void()> tick)
+      : output(std::move(output)), max_bytes(max_bytes), tick(std::move(tick)) {}
 
   void Run();
   bool WaitForLines(Time& next_tick) ABSL_LOCKS_EXCLUDED(mutex);
   std::string TakeBatch(int64_t* lines) ABSL_LOCKS_EXCLUDED(mutex);
-  bool WriteBatch(std::string_view batch) const;
 
-  const int fd;
+  const std::unique_ptr<LineOutput> output;
   const size_t max_bytes;
   const std::function<void()> tick;
   Mutex mutex;
@@ -67,7 +82,9 @@ struct LogWriter::State {
   bool ended ABSL_GUARDED_BY(mutex) = false;
   std::atomic<bool> closed{false};
   std::atomic<int64_t> pending{0};  // lines queued or being written
+  std::atomic<int64_t> written{0};
   std::atomic<int64_t> dropped{0};
+  std::atomic<int64_t> failed{0};
 };
 
 // False at the end.
@@ -92,15 +109,6 @@ std::string LogWriter::State::TakeBatch(int64_t* count) {
   return batch;
 }
 
-bool LogWriter::State::WriteBatch(std::string_view batch) const {
-  while (!batch.empty() && !closed) {
-    const ssize_t taken = WriteSome(fd, batch);
-    if (taken < 0) return false;
-    batch.remove_prefix(static_cast<size_t>(taken));
-  }
-  return batch.empty();
-}
-
 void LogWriter::State::Run() {
   pthread_setname_np(pthread_self(), "log");
   Time next_tick = SystemClock().Now() + kTick;
@@ -111,7 +119,7 @@ void LogWriter::State::Run() {
     }
     int64_t count = 0;
     const std::string batch = TakeBatch(&count);
-    if (!WriteBatch(batch)) dropped += count;
+    (output->Write(batch, closed) ? written : failed) += count;
     MutexLock lock(mutex);
     pending -= count;
     if (pending == 0) changed.NotifyAll();
@@ -122,7 +130,11 @@ void LogWriter::State::Run() {
 }
 
 LogWriter::LogWriter(int fd, size_t max_bytes, std::function<void()> tick)
-    : state_(std::make_shared<State>(fd, max_bytes, std::move(tick))) {
+    : LogWriter(std::make_unique<DescriptorOutput>(fd), max_bytes, std::move(tick)) {}
+
+LogWriter::LogWriter(std::unique_ptr<LineOutput> output, size_t max_bytes,
+                     std::function<void()> tick)
+    : state_(std::make_shared<State>(std::move(output), max_bytes, std::move(tick))) {
   // Signals of the process are for threads that wait for them.
   sigset_t all, before;
   sigfillset(&all);
@@ -172,6 +184,8 @@ void LogWriter::FlushInSignal(Duration wait) const {
   while (state_->pending > 0 && SystemClock().Now() < deadline) nanosleep(&moment, nullptr);
 }
 
-int64_t LogWriter::dropped_lines() const { return state_->dropped; }
+LogWriter::Counts LogWriter::counts() const {
+  return {.written = state_->written, .dropped = state_->dropped, .failed = state_->failed};
+}
 
 }  // namespace skipstone::server

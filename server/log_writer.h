@@ -1,8 +1,9 @@
-// Lines on their way to a file descriptor that may not take them. Who writes never waits: lines
-// queue for a thread of their own, and the oldest are dropped, and counted, where the queue is
-// full.
+// Lines on their way to something that may not take them: a pipe without a reader, a full disk, a
+// slow volume. Who writes never waits: lines queue for a thread of their own, and the oldest are
+// dropped, and counted, where the queue is full.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,12 +14,27 @@
 
 namespace skipstone::server {
 
+// Where lines go. The writer's thread alone calls.
+class LineOutput {
+ public:
+  virtual ~LineOutput() = default;
+  // Takes whole lines, in whatever time that needs, until `closed`. False: they are lost.
+  virtual bool Write(std::string_view lines, const std::atomic<bool>& closed) = 0;
+};
+
 // Thread-safe.
 class LogWriter {
  public:
+  struct Counts {
+    int64_t written = 0;
+    int64_t dropped = 0;  // the queue was full
+    int64_t failed = 0;   // the output did not take them
+  };
+
   // `tick` is called on the writer's thread about once a second, and may write.
   LogWriter(int fd, size_t max_bytes, std::function<void()> tick = {});
-  // Drops what is left. Leaves its thread behind if the descriptor holds it.
+  LogWriter(std::unique_ptr<LineOutput> output, size_t max_bytes, std::function<void()> tick = {});
+  // Drops what is left. Leaves its thread behind if the output holds it.
   ~LogWriter();
   LogWriter(const LogWriter&) = delete;
   LogWriter& operator=(const LogWriter&) = delete;
@@ -29,7 +45,7 @@ class LogWriter {
   bool Flush(Duration wait);
   // The same without locks, for a signal's handler.
   void FlushInSignal(Duration wait) const;
-  int64_t dropped_lines() const;
+  Counts counts() const;  // of lines
 
  private:
   struct State;

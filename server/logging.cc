@@ -115,7 +115,11 @@ bool FlushLogging() {
   return Writer()->Flush(kLogFlush);
 }
 
-int64_t DroppedLogLines() { return Writer() == nullptr ? 0 : Writer()->dropped_lines(); }
+int64_t DroppedLogLines() {
+  if (Writer() == nullptr) return 0;
+  const LogWriter::Counts counts = Writer()->counts();
+  return counts.dropped + counts.failed;
+}
 
 bool LogsAt(Severity severity) {
   return spdlog::default_logger_raw()->should_log(LevelOf(severity));

@@ -54,7 +54,11 @@ absl::Status Check(const ServerConfig& config) {
   SKIPSTONE_ASSIGN_OR_RETURN(const Levels levels,
                              Levels::Make(config, model.shape.num_layers, model.shape.max_context,
                                           file ? &*file : nullptr));
-  return Experiments::Make(config, levels).status();
+  SKIPSTONE_ASSIGN_OR_RETURN(const Experiments experiments, Experiments::Make(config, levels));
+  for (const std::string& warning : experiments.warnings()) {
+    std::fprintf(stderr, "skipstone-server: warning: %s\n", warning.c_str());
+  }
+  return absl::OkStatus();
 }
 
 int Fail(const absl::Status& status) {

@@ -103,6 +103,12 @@ struct ServerMetrics : MetricScope {
   COUNTER(shadow_attributed_seconds_total, "Shadows' share of the steps' time, by work");
   COUNTER_BY(guardrail_trips_total, "Arms turned off here because they broke a limit", "arm", {});
   COUNTER(log_lines_dropped_total, "Log lines dropped because nobody read them");
+  COUNTER_BY(exposure_records_total,
+             "Lines of the exposure log; dropped: the volume was too slow, failed: it took none",
+             "state", {"written", "dropped", "failed"});
+  COUNTER_BY(experiment_unassigned_total,
+             "Times that an experiment met a request and gave it no arm, by reason", "reason",
+             {"disabled", "excluded", "unit_missing", "unknown_arm"});
   COUNTER(refused_connections_total, "Connections above --max_connections");
   GAUGE(output_queue_events, "Results of steps that their streams have not been handed yet");
   GAUGE(num_requests_running, "Sequences that run");

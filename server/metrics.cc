@@ -63,10 +63,9 @@ struct Metrics::Series : public RequestObserver {
     if (request.first_token) {
       h.request_prefill_time_seconds.Observe(Seconds(timing.prefill));
       h.request_decode_time_seconds.Observe(Seconds(timing.decode));
-      const int per_output = request.completion_tokens / std::max(1, request.outputs);
-      if (per_output > 1) {
-        h.request_time_per_output_token_seconds(outcome).Observe(
-            Seconds(timing.decode / (per_output - 1)));
+      if (const auto mean =
+              MeanInterTokenLatency(timing.decode, request.completion_tokens, request.outputs)) {
+        h.request_time_per_output_token_seconds(outcome).Observe(Seconds(*mean));
       }
     }
   }

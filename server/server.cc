@@ -15,15 +15,19 @@
 namespace skipstone::server {
 namespace {
 
+// At most how long an end waits for a slow volume.
+constexpr Duration kExposureFlush = std::chrono::seconds(2);
+
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 // Of every request that the configuration lets in.
 std::vector<RequestLabels> ExpectedLabels(const Serving& serving) {
   std::vector<RequestLabels> labels{{.level = kCustomLevel}};  // also of refused ones
   for (const Level& level : serving.levels.all()) labels.push_back({.level = level.name});
-  for (const ExperimentConfig& experiment : serving.experiments.all()) {
-    for (const ArmConfig& arm : experiment.arms) {
-      labels.push_back({.level = arm.level, .arm = experiment.name + "/" + arm.name});
+  for (const Experiment& experiment : serving.experiments.all()) {
+    for (const ArmConfig& arm : experiment.config().arms) {
+      const std::string& level = arm.level.empty() ? serving.config.default_level : arm.level;
+      labels.push_back({.level = level, .arm = experiment.config().name + "/" + arm.name});
     }
   }
   return labels;
@@ -65,6 +69,8 @@ Server::~Server() { Drain(/*now=*/true); }
 absl::StatusOr<std::unique_ptr<Server>> Server::Bind(ServerConfig config) {
   SKIPSTONE_RETURN_IF_ERROR(Metrics::CheckBuckets(config.buckets));
   std::unique_ptr<Server> server(new Server(std::move(config)));
+  // Before /metrics, which counts its lines.
+  SKIPSTONE_ASSIGN_OR_RETURN(server->exposure_log_, ExposureLog::Open(server->config_));
   SKIPSTONE_RETURN_IF_ERROR(server->BindPorts());
   return server;
 }
@@ -102,6 +108,12 @@ std::string Server::MetricsText() {
   metrics.open_connections.Set(port.open_connections());
   CountUpTo(port.refused_connections(), metrics.refused_connections_total);
   CountUpTo(DroppedLogLines(), metrics.log_lines_dropped_total);
+  if (exposure_log_) {
+    const LogWriter::Counts counts = exposure_log_->counts();
+    CountUpTo(counts.written, metrics.exposure_records_total("written"));
+    CountUpTo(counts.dropped, metrics.exposure_records_total("dropped"));
+    CountUpTo(counts.failed, metrics.exposure_records_total("failed"));
+  }
   return metrics_.Text();
 }
 
@@ -115,7 +127,11 @@ absl::Status Server::Serve(ServedModel model) {
   SKIPSTONE_ASSIGN_OR_RETURN(Levels levels,
                              Levels::Make(config_, limits.num_layers, limits.max_context,
                                           model.levels_file ? &*model.levels_file : nullptr));
-  SKIPSTONE_ASSIGN_OR_RETURN(Experiments experiments, Experiments::Make(config_, levels));
+  SKIPSTONE_ASSIGN_OR_RETURN(Experiments experiments,
+                             Experiments::Make(config_, levels, model.info.fingerprint));
+  for (const std::string& warning : experiments.warnings()) {
+    LogEvent(Severity::kWarning, "experiments", {{"message", warning}});
+  }
   model.info.name = model_name_;
   metrics_.SetInfo(SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
                    model.options.scheduler.num_pages / std::max(1, limits.num_layers));
@@ -126,7 +142,8 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .experiments = std::move(experiments),
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_,
-                                                  .write_batches = write_batches_});
+                                                  .write_batches = write_batches_,
+                                                  .exposure_log = exposure_log_.get()});
   serving_->config.engine = model.options;
   metrics_.Expect(ExpectedLabels(*serving_));
   TellQuality(serving_->levels, metrics_.server());
@@ -183,6 +200,7 @@ bool Server::Drain(bool now) {
     all_ended = serving_->engine->Drain(SystemClock().Now() + wait);
   }
   health_.Shutdown();
+  if (exposure_log_) exposure_log_->Flush(kExposureFlush);
   // What has ended is still on its way to the clients.
   grpc_port_->FinishShutdown(std::chrono::seconds(now ? 0 : 5));
   return all_ended;

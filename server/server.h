@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/levels/levels_file.h"
+#include "server/exposure_log.h"
 #include "server/grpc_port.h"
 #include "server/health_service.h"
 #include "server/inference_service.h"
@@ -40,7 +41,8 @@ struct ServedModel {
 // One thread calls; the ports have their own.
 class Server {
  public:
-  // UNAVAILABLE names the address that cannot be bound. INVALID_ARGUMENT: the configuration.
+  // UNAVAILABLE names the address that cannot be bound, or the file that cannot be opened.
+  // INVALID_ARGUMENT: the configuration.
   static absl::StatusOr<std::unique_ptr<Server>> Bind(ServerConfig config);
   ~Server();
   Server(const Server&) = delete;
@@ -84,6 +86,7 @@ class Server {
   InferenceService inference_;
   StallWatch stall_watch_;
   WriteBatches write_batches_;
+  std::unique_ptr<ExposureLog> exposure_log_;
   std::unique_ptr<Serving> serving_;
   std::unique_ptr<GrpcPort> health_port_;
   std::unique_ptr<GrpcPort> grpc_port_;  // no call outlives it

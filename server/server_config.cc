@@ -18,6 +18,8 @@ FlagValue Positive(double* target) {
                  [](double number) { return number > 0 && std::isfinite(number); });
 }
 
+bool IsWeight(double number) { return number >= 0 && std::isfinite(number); }
+
 FlagSet KeysOf(PolicyConfig& policy) {
   FlagSet keys;
   keys.Add("allow_custom_skip", &policy.allow_custom_skip, "requests may name a set themselves");
@@ -42,18 +44,37 @@ FlagSet KeysOf(ArmConfig& arm) {
   FlagSet keys;
   keys.Add("name", &arm.name, "");
   keys.Add("level", &arm.level, "");
-  keys.Add("weight", Positive(&arm.weight), "");
+  keys.Add("weight", Checked(&arm.weight, "a number from 0", IsWeight), "");
   return keys;
 }
 
-// All but the arms.
+FlagSet KeysOf(SliceConfig& slice) {
+  FlagSet keys;
+  keys.Add("from", InRange(&slice.from, 0, 1), "");
+  keys.Add("to", InRange(&slice.to, 0, 1), "");
+  return keys;
+}
+
+// All but the tenants.
+FlagSet KeysOf(ExcludeConfig& exclude) {
+  FlagSet keys;
+  keys.Add("priority_above", &exclude.priority_above, "");
+  keys.Add("priority_below", &exclude.priority_below, "");
+  return keys;
+}
+
+// All but what has keys of its own.
 FlagSet KeysOf(ExperimentConfig& experiment) {
   FlagSet keys;
   keys.Add("name", &experiment.name, "");
   keys.Add("enabled", &experiment.enabled, "");
+  keys.Add("layer", &experiment.layer, "");
+  keys.Add("design", OneOf(&experiment.design, {"mixed", "switchback"}), "");
   keys.Add("unit", &experiment.unit, "");
+  keys.Add("arm_from", MetadataKey(&experiment.arm_from), "");
   keys.Add("isolate_prefix_cache", &experiment.isolate_prefix_cache, "");
   keys.Add("salt", &experiment.salt, "");
+  keys.Add("washout", &experiment.washout, "");
   return keys;
 }
 
@@ -101,18 +122,30 @@ class ConfigReader {
   absl::Status ReadArm(const YAML::Node& node, ExperimentConfig& experiment) {
     ArmConfig arm;
     SKIPSTONE_RETURN_IF_ERROR(reader_.ReadKeys(node, "arm", "arms.", KeysOf(arm)));
-    if (arm.name.empty() || arm.level.empty() || arm.weight <= 0) {
-      return reader_.Error(node, "an arm has a name, a level and a weight");
+    if (arm.name.empty() || !IsWeight(arm.weight)) {
+      return reader_.Error(node, "an arm has a name and a weight");
     }
     experiment.arms.push_back(std::move(arm));
     return absl::OkStatus();
   }
 
+  absl::Status ReadExclude(const YAML::Node& node, ExcludeConfig& exclude) {
+    const FlagSet keys = KeysOf(exclude);
+    const auto field = [&](const std::string& key, const YAML::Node& value) -> absl::Status {
+      if (key != "tenants") return reader_.ReadKey(value, "exclude." + key, keys, key);
+      return ForEachItem(value, "exclude.tenants", [&](const YAML::Node& item) -> absl::Status {
+        SKIPSTONE_ASSIGN_OR_RETURN(std::string tenant, reader_.Scalar(item, "exclude.tenants"));
+        exclude.tenants.push_back(std::move(tenant));
+        return absl::OkStatus();
+      });
+    };
+    return reader_.ForEachKey(node, "exclude", field);
+  }
+
   absl::Status ReadExperiments(const YAML::Node& node) {
     config_.experiments.clear();
-    if (!node.IsSequence()) return reader_.Error(node, "experiments: a list is wanted");
-    for (const YAML::Node& item : node) SKIPSTONE_RETURN_IF_ERROR(ReadExperiment(item));
-    return absl::OkStatus();
+    return ForEachItem(node, "experiments",
+                       [&](const YAML::Node& item) { return ReadExperiment(item); });
   }
 
   absl::Status ReadExperiment(const YAML::Node& node) {
@@ -123,13 +156,17 @@ class ConfigReader {
         return reader_.Error(value,
                              "experiments.shadow: shadow scoring is not available in this version");
       }
+      if (key == "exclude") return ReadExclude(value, experiment.exclude);
+      if (key == "slice") {
+        return reader_.ReadKeys(value, "slice", "slice.", KeysOf(experiment.slice));
+      }
       if (key != "arms") return reader_.ReadKey(value, "experiments." + key, keys, key);
-      if (!value.IsSequence()) return reader_.Error(value, "arms: a list is wanted");
-      for (const YAML::Node& arm : value) SKIPSTONE_RETURN_IF_ERROR(ReadArm(arm, experiment));
-      return absl::OkStatus();
+      return ForEachItem(value, "arms",
+                         [&](const YAML::Node& arm) { return ReadArm(arm, experiment); });
     };
     SKIPSTONE_RETURN_IF_ERROR(reader_.ForEachKey(node, "experiment", field));
-    if (experiment.name.empty() || experiment.unit.empty() || experiment.arms.empty()) {
+    const bool has_unit = !experiment.unit.empty() || !experiment.arm_from.empty();
+    if (experiment.name.empty() || !has_unit || experiment.arms.empty()) {
       return reader_.Error(node, "an experiment has a name, a unit and arms");
     }
     config_.experiments.push_back(std::move(experiment));
@@ -141,9 +178,7 @@ class ConfigReader {
         node, "buckets", [&](const std::string& key, const YAML::Node& list) -> absl::Status {
           std::vector<double>& bounds = config_.buckets[key];
           bounds.clear();
-          if (!list.IsSequence())
-            return reader_.Error(list, absl::StrFormat("%s: a list is wanted", key));
-          for (const YAML::Node& item : list) {
+          return ForEachItem(list, key, [&](const YAML::Node& item) -> absl::Status {
             double bound = 0;
             FlagSet one;
             one.Add(key, Positive(&bound), "");
@@ -152,9 +187,18 @@ class ConfigReader {
               return reader_.Error(item, absl::StrFormat("%s: bounds must ascend", key));
             }
             bounds.push_back(bound);
-          }
-          return absl::OkStatus();
+            return absl::OkStatus();
+          });
         });
+  }
+
+  template <class Visit>
+  absl::Status ForEachItem(const YAML::Node& list, const std::string& name, const Visit& visit) {
+    if (!list.IsSequence()) {
+      return reader_.Error(list, absl::StrFormat("%s: a list is wanted", name));
+    }
+    for (const YAML::Node& item : list) SKIPSTONE_RETURN_IF_ERROR(visit(item));
+    return absl::OkStatus();
   }
 
   const YamlReader& reader_;

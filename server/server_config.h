@@ -10,10 +10,12 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "engine/skip/skip_set.h"
 #include "server/settings.h"
 
@@ -42,16 +44,35 @@ struct PolicyConfig {
 
 struct ArmConfig {
   std::string name;
-  std::string level;
-  double weight = 0;  // > 0, relative to the other arms
+  std::string level;   // empty: the arm changes nothing here, and is only recorded
+  double weight = -1;  // >= 0, relative to the other arms
+};
+
+// Requests that an experiment does not take.
+struct ExcludeConfig {
+  std::vector<std::string> tenants;  // values of the key of `fair_share`
+  std::optional<int> priority_above;
+  std::optional<int> priority_below;
+};
+
+// The units of its layer that an experiment may take, as a part of all of them.
+struct SliceConfig {
+  double from = 0;
+  double to = 1;
 };
 
 struct ExperimentConfig {
   std::string name;
   bool enabled = true;
-  std::string unit;  // "metadata:KEY", "request.experiment_key" or "window:60s"
+  std::string layer;     // experiments of one layer are exclusive
+  std::string design;    // "mixed" or "switchback"; empty: as the unit says
+  std::string unit;      // "metadata:KEY", "request.experiment_key" or "window:60s"
+  std::string arm_from;  // "metadata:KEY": the caller names the arm
   bool isolate_prefix_cache = true;
-  std::string salt;  // empty: the name
+  std::string salt;                       // empty: the name
+  std::optional<absl::Duration> washout;  // of a window; unset: a quarter of it
+  SliceConfig slice;
+  ExcludeConfig exclude;
   std::vector<ArmConfig> arms;
 };
 

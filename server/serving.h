@@ -12,6 +12,7 @@
 #include "engine/model/tokenizer.h"
 #include "server/answer_bound.h"
 #include "server/experiments.h"
+#include "server/exposure_log.h"
 #include "server/levels.h"
 #include "server/metrics.h"
 #include "server/server_config.h"
@@ -40,8 +41,9 @@ struct Serving {
   Metrics& metrics;
   StallWatch& stall_watch;
   WriteBatches& write_batches;
-  std::atomic<bool> leaving{false};   // the drain is announced, for those who ask
-  std::atomic<bool> draining{false};  // requests are refused
+  ExposureLog* exposure_log = nullptr;  // null: none is kept
+  std::atomic<bool> leaving{false};     // the drain is announced, for those who ask
+  std::atomic<bool> draining{false};    // requests are refused
   EnginePtr engine;
   // Last: it ends first, since its threads use the rest.
   std::unique_ptr<ValidationPool> validation;

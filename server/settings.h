@@ -54,6 +54,10 @@ struct Settings {
   std::string tuning_cache;
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string exposure_log;
+  int64_t exposure_log_bytes = int64_t{128} << 20;
+  int exposure_log_files = 8;
+  bool exposure_text = false;
   std::string levels_file;
   std::string default_level = "full";
 
@@ -125,6 +129,12 @@ struct Settings {
     flags.Add("log_level", OneOf(&log_level, {"debug", "info", "warn", "error"}),
               "severity from which on lines are written");
     flags.Add("log_format", OneOf(&log_format, {"text", "json"}), "form of the lines");
+    flags.Add("exposure_log", &exposure_log,
+              "file of JSON lines: what became of each request and of its experiments");
+    flags.Add("exposure_log_size", Bytes(&exposure_log_bytes),
+              "of it, before it becomes FILE.1, that FILE.2, and so on");
+    flags.Add("exposure_log_files", InRange(&exposure_log_files, 2, 10000), "kept, with FILE");
+    flags.Add("exposure_text", Switch(&exposure_text), "true: with prompts and outputs");
     flags.Add("liveness", Switch(&scheduler.liveness), "false: run dead rows too (for tests)");
     flags.Add("prefix_cache", Switch(&scheduler.prefix_cache), "share K/V pages of equal prefixes");
     flags.Add("levels", &levels_file,

@@ -520,11 +520,16 @@ TEST_P(FaultInjectionTest, WhateverEndsARequestItsTotalsAreWhatItHad) {
   const RequestTotals& had = running->totals();
   EXPECT_EQ(had.completion_tokens, std::ssize(running->outputs()[0].tokens));
   EXPECT_GE(had.completion_tokens, 2);
+  EXPECT_EQ(had.outcome, Outcome::kAborted);
+  EXPECT_TRUE(had.first_token);
+  EXPECT_EQ(had.outputs, 1);
   EXPECT_EQ(had.prompt_tokens, 3);
   EXPECT_EQ(had.kv_pages_used, 4 * ((3 + had.completion_tokens - 1 + 3) / 4));
   EXPECT_GT(had.timing.ttft, Duration::zero());
   EXPECT_GE(had.timing.e2e, std::chrono::milliseconds(500));
   const RequestTotals& had_not = waiting->totals();
+  EXPECT_FALSE(had_not.first_token);
+  EXPECT_EQ(had_not.outputs, 0);
   EXPECT_EQ(had_not.completion_tokens, 0);
   EXPECT_EQ(had_not.prompt_tokens, 5);
   EXPECT_EQ(had_not.kv_pages_used, 0);

@@ -61,7 +61,8 @@ TEST(LogWriterTest, LinesComeOutWholeAndInOrder) {
   while (text.size() < expected.size()) text += pipe.Read(512);
   EXPECT_EQ(text, expected);
   EXPECT_TRUE(writer.Flush(kLong));
-  EXPECT_EQ(writer.dropped_lines(), 0);
+  EXPECT_EQ(writer.counts().dropped, 0);
+  EXPECT_EQ(writer.counts().written, 1001);
 }
 
 TEST(LogWriterTest, AReaderThatStallsHoldsNobodyAndLosesTheOldestLines) {
@@ -71,13 +72,13 @@ TEST(LogWriterTest, AReaderThatStallsHoldsNobodyAndLosesTheOldestLines) {
   LogWriter writer(pipe.writer(), kMost);
   const auto line = [](int i) { return std::to_string(1000000 + i) + "\n"; };
   for (int i = 0; i < kLines; ++i) writer.Write(line(i));
-  EXPECT_GT(writer.dropped_lines(), 0);
+  EXPECT_GT(writer.counts().dropped, 0);
   EXPECT_FALSE(writer.Flush(std::chrono::milliseconds(1)));
   // It wakes up: what was kept is whole, in order, and the last that was said.
   std::string text;
   while (!text.ends_with(line(kLines - 1))) text += pipe.Read(4096);
   EXPECT_TRUE(writer.Flush(kLong));
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n') + writer.dropped_lines(), kLines);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n') + writer.counts().dropped, kLines);
   EXPECT_LE(text.size(), kMost + 3 * 4096);
   int last = -1;
   for (size_t at = 0; at < text.size(); at += line(0).size()) {
@@ -107,7 +108,8 @@ TEST(LogWriterTest, WhatNobodyWillEverReadIsDropped) {
   EXPECT_TRUE(writer.Flush(kLong));
   writer.Write("two\n");
   EXPECT_TRUE(writer.Flush(kLong));
-  EXPECT_EQ(writer.dropped_lines(), 2);
+  EXPECT_EQ(writer.counts().failed, 2);
+  EXPECT_EQ(writer.counts().dropped + writer.counts().written, 0);
 }
 
 TEST(LogWriterTest, TicksWhileNothingIsWritten) {

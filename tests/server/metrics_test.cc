@@ -180,6 +180,8 @@ TEST_F(MetricsTest, LabelsAreThoseOfTheContract) {
       {"kv_pages", {"state"}},
       {"backend_memory_bytes", {"use"}},
       {"level_quality_kl_nats", {"level"}},
+      {"exposure_records_total", {"state"}},
+      {"experiment_unassigned_total", {"reason"}},
       {"build_info", {"version", "backend"}},
       {"cache_config_info", {"block_size", "num_gpu_blocks"}}};
   for (const std::string& line : LinesOf(load_->text())) {

@@ -1,0 +1,51 @@
+// Arms of experiments that were turned off while the server runs, by a guardrail or by hand:
+// requests that would have had them get the default level. What is off can be saved and restored,
+// so that a restart turns nothing on.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/mutex.h"
+
+namespace skipstone::server {
+
+// Thread-safe.
+class ArmSwitches {
+ public:
+  struct Off {
+    std::string experiment;
+    std::string arm;
+    std::string why;
+    int64_t since_unix_ms = 0;
+    friend bool operator==(const Off&, const Off&) = default;
+  };
+
+  // Asked for every request: takes no lock while nothing is off.
+  bool IsOff(const std::string& experiment, const std::string& arm) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // False: it is off already, since then and for that reason.
+  bool TurnOff(Off off) ABSL_LOCKS_EXCLUDED(mutex_);
+  // False: it was on.
+  bool TurnOn(const std::string& experiment, const std::string& arm) ABSL_LOCKS_EXCLUDED(mutex_);
+  // By experiment and arm.
+  std::vector<Off> off() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // All that is off, as JSON. Equal states have equal texts.
+  std::string Save() const;
+  // Takes over what Save made, in place of all that is off. INVALID_ARGUMENT: it is nothing of the
+  // kind, and nothing changes. Arms that no experiment has any more are kept: they may come back.
+  absl::Status Restore(const std::string& text) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  mutable Mutex mutex_;
+  std::map<std::pair<std::string, std::string>, Off> off_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> any_{false};
+};
+
+}  // namespace skipstone::server

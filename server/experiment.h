@@ -1,0 +1,89 @@
+// One experiment on skip levels: which requests it takes, and which arm each gets.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/experiment/assignment.h"
+#include "base/experiment/exposure_record.h"
+#include "base/experiment/switchback.h"
+#include "server/arm_switches.h"
+#include "server/levels.h"
+#include "server/server_config.h"
+
+namespace skipstone::server {
+
+// What an assignment may depend on.
+struct AssignmentInput {
+  std::string experiment_key;
+  // The value of a metadata key (lower case) of the call, if it has one.
+  std::function<std::optional<std::string>(const std::string& key)> metadata;
+  std::chrono::system_clock::time_point now;
+  std::string tenant;
+  int priority = 0;
+  bool skip_chosen = false;  // the request names its level or sublayers
+};
+
+// INVALID_ARGUMENT that names the experiment; `what` begins with the field.
+absl::Status ErrorIn(const ExperimentConfig& config, const std::string& what);
+
+// Immutable, so thread-safe.
+class Experiment {
+ public:
+  // INVALID_ARGUMENT names the experiment and its field: an unknown level, a malformed unit, names
+  // that repeat, weights of nobody, a design against its unit, a washout that leaves nothing.
+  // `model`: its fingerprint, part of the generation.
+  static absl::StatusOr<Experiment> Make(const ExperimentConfig& config, const Levels& levels,
+                                         uint64_t model);
+
+  struct Decision {
+    experiment::Exposure exposure;
+    const Level* level = nullptr;  // of the arm, if it has one
+    bool final = false;            // no other experiment of the layer may take the request
+  };
+  // A function of the input, the configuration and the switches alone, in every process.
+  Decision Decide(const AssignmentInput& input, const ArmSwitches& switches) const;
+
+  const ExperimentConfig& config() const { return config_; }
+  const std::string& salt() const { return salt_; }
+  // All arms name a level, or none does.
+  bool sets_levels() const { return !levels_.empty(); }
+  // ... of those that have its unit.
+  bool takes_every_request() const;
+  // Null unless it is a switchback.
+  const experiment::Switchback* schedule() const { return schedule_ ? &*schedule_ : nullptr; }
+
+ private:
+  enum class UnitKind { kRequest, kMetadata, kExperimentKey, kWindow };
+
+  explicit Experiment(const ExperimentConfig& config);
+  absl::Status SetUnit();
+  absl::Status SetArms(const Levels& levels);
+  absl::Status CheckSlice() const;
+  experiment::Hash GenerationOf(uint64_t model) const;
+  // Nothing also where it is the window or the request.
+  std::optional<std::string> UnitOf(const AssignmentInput& input) const;
+  // The arm's index, or in `exposure` why there is none.
+  std::optional<size_t> ArmOf(const AssignmentInput& input, experiment::Exposure& exposure) const;
+  size_t ArmNow(const AssignmentInput& input, experiment::Exposure& exposure) const;
+  std::optional<size_t> NamedArm(const AssignmentInput& input,
+                                 experiment::Exposure& exposure) const;
+
+  ExperimentConfig config_;
+  std::string salt_;
+  UnitKind unit_ = UnitKind::kRequest;
+  std::string unit_key_;  // of metadata
+  std::string arm_key_;   // of metadata; empty: the arm is ours to choose
+  std::chrono::milliseconds window_{};
+  std::vector<Level> levels_;   // by arm; none: its arms set no level
+  std::vector<double> shares_;  // by arm
+  std::optional<experiment::WeightedArms> split_;
+  std::optional<experiment::Switchback> schedule_;
+  experiment::Hash generation_;
+};
+
+}  // namespace skipstone::server
