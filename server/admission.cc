@@ -156,7 +156,10 @@ absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::stri
     context_.AddTrailingMetadata("skipstone-arm", exposure.experiment + "/" + exposure.arm);
   }
   if (exposure_) exposure_->request_id = request.id;
-  Admitted admitted{.request = std::move(request), .exposure = exposure_};
+  Admitted admitted{
+      .request = std::move(request),
+      .exposure = exposure_,
+      .shadow_fraction = assignment.shadow_fraction.value_or(serving.config.shadow_fraction)};
   admitted.applied = AppliedSkipOf(choice.level, assignment.experiment, assignment.arm);
   return admitted;
 }
@@ -165,7 +168,7 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                              const Serving& serving) {
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), request.experiment_key(),
                                                          request.priority(), serving));
-  if (serving.exposure_log != nullptr) {
+  if (TakesExposures(serving)) {
     exposure_ = BeginExposure(choice.assignment, choice.level, now_);
     exposure_->traceparent = TraceParentOf(MetadataOf(context_, "traceparent"));
   }
@@ -219,7 +222,7 @@ grpc::Status Admission::Refuse(const absl::Status& status, const Serving* servin
     serving->metrics.OnRejected(labels_, e2e, OutcomeOf(status));
     if (exposure_) {
       EndExposure({.outcome = OutcomeOf(status), .timing = {.queue = e2e, .e2e = e2e}}, *exposure_);
-      serving->exposure_log->Write(*std::move(exposure_));
+      TakeExposure(*std::move(exposure_), *serving);
     }
   }
   LogLimited(Severity::kInfo, "refused",

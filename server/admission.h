@@ -20,7 +20,8 @@ namespace skipstone::server {
 struct Admitted {
   EngineRequest request;
   v1::AppliedSkip applied;
-  std::optional<experiment::ExposureRecord> exposure;  // begun, where a log is kept
+  std::optional<experiment::ExposureRecord> exposure;  // begun, where somebody takes it
+  double shadow_fraction = 0;                          // of such requests
 };
 
 // One per call, on the thread that handles it.

@@ -50,6 +50,7 @@ class Experiment {
 
   const ExperimentConfig& config() const { return config_; }
   const std::string& salt() const { return salt_; }
+  uint64_t generation() const { return generation_.value; }
   // All arms name a level, or none does.
   bool sets_levels() const { return !levels_.empty(); }
   // ... of those that have its unit.

@@ -94,6 +94,9 @@ Assignment Experiments::Assign(const AssignmentInput& input) const {
     taken[layers_[i]] = decision.final;
     experiment::Exposure& exposure = decision.exposure;
     if (exposure.assigned()) {
+      if (!assignment.shadow_fraction) {
+        assignment.shadow_fraction = experiments_[i].config().shadow_fraction;
+      }
       if (assignment.arm.empty() || decision.level != nullptr) {
         assignment.experiment = exposure.experiment;
         assignment.arm = exposure.arm;

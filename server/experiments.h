@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,9 @@ struct Assignment {
   // first; empty, as the experiment is: none.
   std::string experiment;
   std::string arm;
-  const Level* level = nullptr;  // of the experiments; null: no arm says
-  std::string cache_salt;        // equal in equal arms that keep their prefix pages apart
+  const Level* level = nullptr;           // of the experiments; null: no arm says
+  std::optional<double> shadow_fraction;  // of the first experiment that took it and says one
+  std::string cache_salt;                 // equal in equal arms that keep their prefix pages apart
 };
 
 // Immutable but for the switches, and thread-safe.

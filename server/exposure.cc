@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 
@@ -30,6 +31,20 @@ experiment::ExposureRecord BeginExposure(const Assignment& assignment, const Lev
   record.skip_id = {level.skip.id()};
   if (level.skip.HasMaps()) record.compensation = experiment::Hash{level.skip.maps_hash()};
   return record;
+}
+
+bool TakesExposures(const Serving& serving) {
+  return serving.exposure_log != nullptr || serving.guardrails != nullptr;
+}
+
+void TakeExposure(experiment::ExposureRecord record, const Serving& serving) {
+  if (serving.guardrails) serving.guardrails->Take(record);
+  if (serving.exposure_log != nullptr) serving.exposure_log->Write(std::move(record));
+}
+
+experiment::ShadowResult ShadowOf(const ShadowResult& shadow) {
+  const quality::WindowSums sums = quality::SumOf(shadow.tokens);
+  return {.sums = sums, .logprob_difference = sums.nll - shadow.full_nll};
 }
 
 void EndExposure(const RequestTotals& totals, experiment::ExposureRecord& record) {

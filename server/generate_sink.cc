@@ -34,6 +34,7 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
   accepted_.set_request_id(admitted.request.id);
   accepted_.set_seed(admitted.request.sampling.seed);
   if (request.output().echo()) echo_ = PromptText(request, admitted, serving);
+  if (IsShadowed(admitted.request.id, admitted.shadow_fraction)) served_.emplace(admitted.request);
   if (exposure_ && serving.config.exposure_text) {
     exposure_->text = {.prompt = PromptText(request, admitted, serving),
                        .outputs = std::vector<std::string>(outputs_)};
@@ -49,6 +50,7 @@ void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
   *accepted_.mutable_applied_skip() = Applied(accepted.skip);
   accepted_.set_browned_out(accepted.skip != chosen_);
   if (exposure_) exposure_->enlarged = accepted_.browned_out();
+  if (served_) served_->OnAccepted(accepted);
   accepted_.set_prompt_tokens(accepted.prompt_tokens);
   accepted_.set_cached_prompt_tokens(accepted.cached_prompt_tokens);
   v1::GenerateEvent event;
@@ -65,6 +67,7 @@ void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {
 
 void GenerateSink::OnDelta(OutputDelta delta) {
   if (exposure_ && exposure_->text) exposure_->text->outputs[delta.index] += delta.text;
+  if (served_) served_->OnDelta(delta);
   v1::GenerateEvent event;
   SetDelta(std::move(delta), with_tokens_, event.mutable_delta());
   const v1::Delta& made = event.delta();
@@ -76,6 +79,7 @@ void GenerateSink::OnDelta(OutputDelta delta) {
 void GenerateSink::OnFinished(const OutputFinished& finished) {
   last_ = finished;
   if (exposure_) exposure_->enlarged |= !finished.applied.empty();
+  if (served_) served_->OnFinished(finished);
   v1::GenerateEvent event;
   v1::Finished& made = *event.mutable_finished();
   made = FinishedOf(finished);
@@ -105,14 +109,27 @@ void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& total
               {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(timing.e2e))},
               {"kv_pages_used", absl::StrFormat("%d", totals.kv_pages_used)}});
   }
-  if (exposure_) WriteExposure(totals);
+  WriteExposure(status, totals);
   receiver_.OnEnd(status);
 }
 
-void GenerateSink::WriteExposure(const RequestTotals& totals) {
-  EndExposure(totals, *exposure_);
-  exposure_->cached_prompt_tokens = accepted_.cached_prompt_tokens();
-  serving_.exposure_log->Write(*std::move(exposure_));
+// Once it is known how far the level was from the full model, where that is to be known.
+void GenerateSink::WriteExposure(const absl::Status& status, const RequestTotals& totals) {
+  if (exposure_) {
+    EndExposure(totals, *exposure_);
+    exposure_->cached_prompt_tokens = accepted_.cached_prompt_tokens();
+  }
+  if (!served_ || !status.ok()) {
+    if (exposure_) TakeExposure(*std::move(exposure_), serving_);
+    return;
+  }
+  const auto done = [&serving = serving_, exposure = std::move(exposure_)](
+                        const std::optional<ShadowResult>& shadow) mutable {
+    if (!exposure) return;
+    if (shadow) exposure->shadow = ShadowOf(*shadow);
+    TakeExposure(*std::move(exposure), serving);
+  };
+  std::move(*served_).Score(*serving_.engine, serving_.metrics, done);
 }
 
 }  // namespace skipstone::server

@@ -9,6 +9,7 @@
 
 #include "engine/request.h"
 #include "server/admission.h"
+#include "server/shadow.h"
 #include "skipstone/v1/inference.pb.h"
 
 namespace skipstone::server {
@@ -33,7 +34,7 @@ class GenerateSink : public RequestSink {
   void OnDone(const absl::Status& status, const RequestTotals& totals) override;
 
  private:
-  void WriteExposure(const RequestTotals& totals);
+  void WriteExposure(const absl::Status& status, const RequestTotals& totals);
   // As it is reported: the choice keeps the name it was chosen by.
   v1::AppliedSkip Applied(const SkipSet& skip) const;
 
@@ -48,6 +49,7 @@ class GenerateSink : public RequestSink {
   EventReceiver& receiver_;
   OutputFinished last_;  // for the log
   std::optional<experiment::ExposureRecord> exposure_;
+  std::optional<ServedTokens> served_;  // if it is to be scored once more
 };
 
 }  // namespace skipstone::server

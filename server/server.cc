@@ -1,5 +1,7 @@
 #include "server/server.h"
 
+#include <unistd.h>
+
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 
@@ -17,6 +19,24 @@ namespace {
 
 // At most how long an end waits for a slow volume.
 constexpr Duration kExposureFlush = std::chrono::seconds(2);
+
+// The name of a file for this replica.
+std::string ReplicaName() {
+  char name[256] = {};
+  if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == 0) return "replica";
+  return name;
+}
+
+absl::Status WatchArms(Serving& serving) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<WatchedArm> arms,
+                             WatchedArmsOf(serving.experiments));
+  if (arms.empty()) return absl::OkStatus();
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      serving.guardrails,
+      Guardrails::Make(arms, serving.experiments.switches(), serving.metrics.server(),
+                       {.folder = serving.config.experiment_state, .replica = ReplicaName()}));
+  return absl::OkStatus();
+}
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
@@ -144,6 +164,7 @@ absl::Status Server::Serve(ServedModel model) {
                                                   .stall_watch = stall_watch_,
                                                   .write_batches = write_batches_,
                                                   .exposure_log = exposure_log_.get()});
+  SKIPSTONE_RETURN_IF_ERROR(WatchArms(*serving_));
   serving_->config.engine = model.options;
   metrics_.Expect(ExpectedLabels(*serving_));
   TellQuality(serving_->levels, metrics_.server());

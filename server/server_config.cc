@@ -129,6 +129,26 @@ class ConfigReader {
     return absl::OkStatus();
   }
 
+  absl::Status ReadGuardrail(const YAML::Node& node, ExperimentConfig& experiment) {
+    GuardrailConfig guardrail;
+    std::optional<double> least, most;
+    FlagSet keys;
+    keys.Add("arm", &guardrail.arm, "");
+    keys.Add("metric", &guardrail.limit.metric, "");
+    keys.Add("min", &least, "");
+    keys.Add("max", &most, "");
+    keys.Add("minimum", &guardrail.limit.minimum, "");
+    keys.Add("alpha", &guardrail.limit.alpha, "");
+    SKIPSTONE_RETURN_IF_ERROR(reader_.ReadKeys(node, "guardrail", "guardrails.", keys));
+    if (guardrail.limit.metric.empty() || least.has_value() == most.has_value()) {
+      return reader_.Error(node, "a guardrail has a metric, and min or max");
+    }
+    guardrail.limit.is_lower = least.has_value();
+    guardrail.limit.limit = least ? *least : *most;
+    experiment.guardrails.push_back(std::move(guardrail));
+    return absl::OkStatus();
+  }
+
   absl::Status ReadExclude(const YAML::Node& node, ExcludeConfig& exclude) {
     const FlagSet keys = KeysOf(exclude);
     const auto field = [&](const std::string& key, const YAML::Node& value) -> absl::Status {
@@ -153,8 +173,16 @@ class ConfigReader {
     const FlagSet keys = KeysOf(experiment);
     const auto field = [&](const std::string& key, const YAML::Node& value) -> absl::Status {
       if (key == "shadow") {
-        return reader_.Error(value,
-                             "experiments.shadow: shadow scoring is not available in this version");
+        double fraction = 0;
+        FlagSet shadow;
+        shadow.Add("fraction", InRange(&fraction, 0.0, 1.0), "");
+        SKIPSTONE_RETURN_IF_ERROR(reader_.ReadKeys(value, "shadow", "shadow.", shadow));
+        experiment.shadow_fraction = fraction;
+        return absl::OkStatus();
+      }
+      if (key == "guardrails") {
+        return ForEachItem(value, "guardrails",
+                           [&](const YAML::Node& item) { return ReadGuardrail(item, experiment); });
       }
       if (key == "exclude") return ReadExclude(value, experiment.exclude);
       if (key == "slice") {

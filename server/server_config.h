@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/experiment/arm_guardrail.h"
 #include "engine/skip/skip_set.h"
 #include "server/settings.h"
 
@@ -61,6 +62,11 @@ struct SliceConfig {
   double to = 1;
 };
 
+struct GuardrailConfig {
+  std::string arm;  // empty: all but the first
+  experiment::GuardrailSpec limit;
+};
+
 struct ExperimentConfig {
   std::string name;
   bool enabled = true;
@@ -73,6 +79,8 @@ struct ExperimentConfig {
   std::optional<absl::Duration> washout;  // of a window; unset: a quarter of it
   SliceConfig slice;
   ExcludeConfig exclude;
+  std::optional<double> shadow_fraction;  // of its requests; unset: as all others
+  std::vector<GuardrailConfig> guardrails;
   std::vector<ArmConfig> arms;
 };
 

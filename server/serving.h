@@ -13,6 +13,7 @@
 #include "server/answer_bound.h"
 #include "server/experiments.h"
 #include "server/exposure_log.h"
+#include "server/guardrails.h"
 #include "server/levels.h"
 #include "server/metrics.h"
 #include "server/server_config.h"
@@ -41,9 +42,10 @@ struct Serving {
   Metrics& metrics;
   StallWatch& stall_watch;
   WriteBatches& write_batches;
-  ExposureLog* exposure_log = nullptr;  // null: none is kept
-  std::atomic<bool> leaving{false};     // the drain is announced, for those who ask
-  std::atomic<bool> draining{false};    // requests are refused
+  std::unique_ptr<Guardrails> guardrails;  // null: no arm has any
+  ExposureLog* exposure_log = nullptr;     // null: none is kept
+  std::atomic<bool> leaving{false};        // the drain is announced, for those who ask
+  std::atomic<bool> draining{false};       // requests are refused
   EnginePtr engine;
   // Last: it ends first, since its threads use the rest.
   std::unique_ptr<ValidationPool> validation;

@@ -58,6 +58,8 @@ struct Settings {
   int64_t exposure_log_bytes = int64_t{128} << 20;
   int exposure_log_files = 8;
   bool exposure_text = false;
+  double shadow_fraction = 0;
+  std::string experiment_state;
   std::string levels_file;
   std::string default_level = "full";
 
@@ -135,6 +137,17 @@ struct Settings {
               "of it, before it becomes FILE.1, that FILE.2, and so on");
     flags.Add("exposure_log_files", InRange(&exposure_log_files, 2, 10000), "kept, with FILE");
     flags.Add("exposure_text", Switch(&exposure_text), "true: with prompts and outputs");
+    flags.Add(
+        "shadow_fraction", InRange(&shadow_fraction, 0.0, 1.0),
+        "of all requests whose experiment says nothing else: scored once more beside the full "
+        "model, when idle");
+    flags.Add("shadow_rows", InRange(&scheduler.shadow_rows, 0, 4096),
+              "of such a step: what a request that arrives waits for");
+    flags.Add("shadow_rows_beside", InRange(&scheduler.shadow_rows_beside, 0, 4096),
+              "... beside decoding, where the device has rows to spare");
+    flags.Add(
+        "experiment_state", &experiment_state,
+        "folder that replicas share: arms that guardrails turned off, and what they have seen");
     flags.Add("liveness", Switch(&scheduler.liveness), "false: run dead rows too (for tests)");
     flags.Add("prefix_cache", Switch(&scheduler.prefix_cache), "share K/V pages of equal prefixes");
     flags.Add("levels", &levels_file,
