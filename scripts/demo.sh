@@ -61,5 +61,5 @@ else
   echo
   echo "Speed where weights stream from memory (12 layers, hidden 1,536, random weights):"
   "$BIN/skipstone-engine-bench" --model synthetic:layers=12,hidden=1536,heads=12,kv_heads=12,ffn=4096,vocab=4096 \
-    --prompt 0 --steps 8 --rounds 3 --skip 'none;attn:last=25%;attn:last=50%' | sed -n '/^measured\|decode  /p'
+    --prompt 0 --steps 8 --rounds 3 --skip 'none;attn:last=25%;attn:last=50%' | sed 1d
 fi
