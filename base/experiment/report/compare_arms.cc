@@ -16,7 +16,7 @@ bool HasRatio(const Moments<2>& arm) { return arm.n > 0 && arm.mean[1] > 0 && ar
 
 double RatioOf(const Moments<2>& arm) { return arm.mean[0] / arm.mean[1]; }
 
-// What two or more units whose ratio never varies say of it. A share that was 0 or 1 so far need
+// What units whose ratio never varies say of it. A share that was 0 or 1 so far need
 // not stay so: its variance is that of one exception in the next two requests (Laplace). Other
 // ratios are known numbers, as the full model's divergence from itself.
 statistics::Estimate ConstantEstimate(const ReportMetric& metric, const Moments<2>& arm) {
@@ -28,7 +28,7 @@ statistics::Estimate ConstantEstimate(const ReportMetric& metric, const Moments<
 }
 
 std::optional<statistics::Estimate> EstimateOf(const ReportMetric& metric, const Moments<2>& arm) {
-  if (!HasRatio(arm) || arm.n < 2) return std::nullopt;
+  if (!HasRatio(arm) || arm.n < kLeastUnits) return std::nullopt;
   return statistics::RatioEstimate(arm).value_or(ConstantEstimate(metric, arm));
 }
 

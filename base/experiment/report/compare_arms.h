@@ -1,6 +1,7 @@
 // Effects of arms on the metrics of a report. Pure functions: any thread may call.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 
@@ -11,9 +12,11 @@
 
 namespace skipstone::experiment {
 
+inline constexpr int64_t kLeastUnits = 30;  // of an arm, before it has an interval
+
 // Of ratios over units. An arm whose ratio has no variance, as the full model's divergence from
 // itself, is a known number; not so a share of requests. Nothing where neither varies, and for less
-// than two units.
+// than kLeastUnits in an arm: intervals rest on a central limit theorem.
 std::optional<statistics::Effect> RatioEffect(const ReportMetric& metric,
                                               const statistics::Moments<2>& control,
                                               const statistics::Moments<2>& treatment);

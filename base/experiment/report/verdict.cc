@@ -152,6 +152,10 @@ std::vector<std::string> NotesOf(const ExperimentReport& report, const ReportOpt
         "The logs hold %d configurations of this experiment: each is reported by itself.",
         report.generations));
   }
+  if (!options.control.empty() && !report.arms.empty() && report.arms[0].name != options.control) {
+    notes.push_back(absl::StrFormat("No arm is named %s: the others are compared with %s.",
+                                    options.control, report.arms[0].name));
+  }
   if (report.design == Design::kSwitchback) {
     AddSwitchbackNotes(report, options, notes);
   } else {

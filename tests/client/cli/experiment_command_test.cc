@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -69,6 +70,14 @@ TEST(ExperimentWatchCommandTest, PrintsAVerdictForEachLook) {
   const size_t second = result.out.find('\n') + 1;
   EXPECT_THAT(result.out.substr(0, second), HasSubstr("  attn-skip-1: treatment costs "));
   EXPECT_THAT(result.out.substr(second), HasSubstr("  attn-skip-1: treatment costs "));
+}
+
+TEST(ExperimentWatchCommandTest, JsonIsOneLineALook) {
+  const TempDir dir;
+  const CliResult result = RunSkipstone(
+      {"experiment", "watch", "--json", WriteLog(dir), "--interval=100ms", "--looks=2"});
+  EXPECT_EQ(std::ranges::count(result.out, '\n'), 2);
+  EXPECT_EQ(nlohmann::json::parse(result.out.substr(0, result.out.find('\n')))["records"], 8000);
 }
 
 TEST(ExperimentWatchCommandTest, SeesWhatWasAppended) {

@@ -87,6 +87,11 @@ TEST(CompareArmsTest, TooLittleHasNoIntervalAndNothingNoValue) {
   EXPECT_FALSE(effect->interval);
   control[metric] = Units(10, 0, 0, 1);
   EXPECT_FALSE(CompareUnits(metric, control, treatment, {})) << "relative to 0";
+  control[metric] = Units(kLeastUnits, 2, 0.01, 1);
+  treatment[metric] = Units(kLeastUnits - 1, 1, 0.01, 1);
+  EXPECT_FALSE(CompareUnits(metric, control, treatment, {})->interval);
+  treatment[metric] = Units(kLeastUnits, 1, 0.01, 1);
+  EXPECT_TRUE(CompareUnits(metric, control, treatment, {})->interval);
 }
 
 std::map<int64_t, WindowTable::Row> Windows(double factor) {

@@ -104,6 +104,8 @@ TEST(VerdictTest, NotesSayWhatWasNotCounted) {
         "4 requests had their skip set enlarged"}) {
     EXPECT_THAT(notes, testing::Contains(HasSubstr(text)));
   }
+  EXPECT_THAT(NotesOf(report, {.control = "contrl"})[0],
+              HasSubstr("No arm is named contrl: the others are compared with control."));
   EXPECT_THAT(NotesOf(Example(Design::kMixed), {.alpha = 0.1}),
               testing::Contains(HasSubstr("hold at every look, each by itself at 90 %")));
 }
