@@ -18,20 +18,6 @@ bool LooksNumeric(const std::string& text) {
   return text.size() > sign && std::isdigit(static_cast<unsigned char>(text[sign]));
 }
 
-std::string Escaped(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (c == '\n') {
-      escaped += "\\n";
-    } else if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
-      absl::StrAppendFormat(&escaped, "\\x%02x", static_cast<int>(c));
-    } else {
-      escaped += c;
-    }
-  }
-  return escaped;
-}
-
 struct Column {
   int width = 0;
   bool right = true;
@@ -53,7 +39,7 @@ void PrintRow(const std::vector<std::string>& cells, const std::vector<Column>& 
 
 void Table::AddRow(const std::vector<std::string>& cells) {
   std::vector<std::string>& row = rows_.emplace_back();
-  std::transform(cells.begin(), cells.end(), std::back_inserter(row), Escaped);
+  std::transform(cells.begin(), cells.end(), std::back_inserter(row), EscapeControls);
 }
 
 void Table::Print(std::ostream& out) const {
@@ -69,6 +55,20 @@ void Table::Print(std::ostream& out) const {
   }
   if (!header_.empty()) PrintRow(header_, columns, out);
   for (const auto& row : rows_) PrintRow(row, columns, out);
+}
+
+std::string EscapeControls(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\n') {
+      escaped += "\\n";
+    } else if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      absl::StrAppendFormat(&escaped, "\\x%02x", static_cast<int>(c));
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
 }
 
 std::string FormatNumber(double value, int decimals) {

@@ -22,6 +22,9 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+// Text of anyone for a line of a terminal: control characters as above.
+std::string EscapeControls(const std::string& text);
+
 // "-" if there is no value to show.
 std::string FormatNumber(double value, int decimals = 1);
 

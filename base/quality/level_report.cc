@@ -31,15 +31,6 @@ std::vector<const LevelMeasure*> Measured(const LevelReport& report, Kind kind) 
   return measures;
 }
 
-// A line of its own: texts are anything.
-std::string OneLine(const std::string& text) {
-  std::ostringstream out;
-  Table line({});
-  line.AddRow({text});
-  line.Print(out);
-  return out.str();
-}
-
 void PrintSkips(const LevelReport& report, std::ostream& out) {
   Table table({"level", "skip", "compensation"});
   for (const LevelRow& row : report.rows) {
@@ -159,14 +150,14 @@ Json JsonOf(const LevelMeasure& measure, const LevelRow& row) {
 
 std::string ToTable(const LevelReport& report) {
   std::ostringstream out;
-  out << OneLine(report.title) << OneLine("model " + report.model);
+  out << EscapeControls(report.title) << '\n' << EscapeControls("model " + report.model) << '\n';
   const bool names_differ = std::any_of(
       report.rows.begin(), report.rows.end(),
       [](const LevelRow& row) { return row.name != row.skip || !row.compensation.empty(); });
   if (names_differ) PrintSkips(report, out);
   for (const Kind kind : kKinds) PrintMeasures(report, kind, out);
   if (!report.notes.empty()) out << '\n';
-  for (const std::string& note : report.notes) out << OneLine(note);
+  for (const std::string& note : report.notes) out << EscapeControls(note) << '\n';
   return out.str();
 }
 

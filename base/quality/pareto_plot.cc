@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "base/quality/html_text.h"
 #include "base/quality/label_layout.h"
 #include "base/quality/plot_axis.h"
+#include "base/quality/svg_picture.h"
 
 namespace skipstone::quality {
 namespace {
@@ -44,21 +44,19 @@ std::vector<double> Heights(const std::vector<PlotPoint>& points, bool log_y) {
 // The points with both axes, drawn from the back to the front.
 class Picture {
  public:
-  Picture(const std::vector<PlotPoint>& points, bool log_y)
+  Picture(const std::vector<PlotPoint>& points, const std::string& title, bool log_y)
       : points_(points),
         front_(ParetoFront(points)),
         x_(Values(points, &PlotPoint::x), /*log=*/false, kFrame.left, kFrame.right),
-        y_(Heights(points, log_y), log_y, kFrame.bottom, kFrame.top) {}
+        y_(Heights(points, log_y), log_y, kFrame.bottom, kFrame.top),
+        svg_(kWidth, kHeight, title) {}
 
   std::string Svg(const std::string& x_title, const std::string& y_title) {
-    svg_ =
-        absl::StrFormat("<svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"%s against %s\">\n",
-                        kWidth, kHeight, HtmlText(y_title), HtmlText(x_title));
     DrawAxes(x_title, y_title);
     DrawFront();
     for (size_t i = 0; i < points_.size(); ++i) DrawPoint(i);
     DrawLabels();
-    return svg_ + "</svg>\n";
+    return svg_.Finish();
   }
 
  private:
@@ -71,65 +69,48 @@ class Picture {
   }
   double X(size_t i) const { return x_.At(points_[i].x); }
   double Y(size_t i) const { return y_.At(points_[i].y); }
-  void Line(const char* style, double x1, double y1, double x2, double y2) {
-    absl::StrAppendFormat(&svg_,
-                          "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n",
-                          style, x1, y1, x2, y2);
-  }
-  void Text(const char* style, double x, double y, const std::string& text) {
-    absl::StrAppendFormat(&svg_, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", style, x,
-                          y, HtmlText(text));
-  }
-
   const std::vector<PlotPoint>& points_;
   const std::vector<size_t> front_;
   const PlotAxis x_;
   const PlotAxis y_;
-  std::string svg_;
+  SvgPicture svg_;
 };
 
 void Picture::DrawAxes(const std::string& x_title, const std::string& y_title) {
   for (const double tick : x_.Ticks()) {
-    Line("grid", x_.At(tick), kFrame.top, x_.At(tick), kFrame.bottom);
-    Text("tick middle", x_.At(tick), kFrame.bottom + 17, PlotAxis::TickText(tick));
+    svg_.Line("grid", x_.At(tick), kFrame.top, x_.At(tick), kFrame.bottom);
+    svg_.Text("tick middle", x_.At(tick), kFrame.bottom + 17, PlotAxis::TickText(tick));
   }
   for (const double tick : y_.Ticks()) {
-    Line("grid", kFrame.left, y_.At(tick), kFrame.right, y_.At(tick));
-    Text("tick end", kFrame.left - 8, y_.At(tick) + 4, PlotAxis::TickText(tick));
+    svg_.Line("grid", kFrame.left, y_.At(tick), kFrame.right, y_.At(tick));
+    svg_.Text("tick end", kFrame.left - 8, y_.At(tick) + 4, PlotAxis::TickText(tick));
   }
-  Line("axis", kFrame.left, kFrame.bottom, kFrame.right, kFrame.bottom);
-  Line("axis", kFrame.left, kFrame.top, kFrame.left, kFrame.bottom);
-  Text("title middle", (kFrame.left + kFrame.right) / 2, kHeight - 10, x_title);
-  absl::StrAppendFormat(&svg_,
-                        "<text class=\"title middle\" transform=\"translate(16 %.1f) "
-                        "rotate(-90)\">%s</text>\n",
-                        (kFrame.top + kFrame.bottom) / 2,
-                        HtmlText(y_title + (y_.log() ? " (logarithmic)" : "")));
+  svg_.Line("axis", kFrame.left, kFrame.bottom, kFrame.right, kFrame.bottom);
+  svg_.Line("axis", kFrame.left, kFrame.top, kFrame.left, kFrame.bottom);
+  svg_.Text("title middle", (kFrame.left + kFrame.right) / 2, kHeight - 10, x_title);
+  svg_.SideTitle((kFrame.top + kFrame.bottom) / 2, y_title + (y_.log() ? " (logarithmic)" : ""));
 }
 
 // Steps: between two of its points the best one can have is the worse of both.
 void Picture::DrawFront() {
-  svg_ += "<path class=\"front\" d=\"";
+  std::string path;
   for (const size_t i : front_) {
     if (i == front_.front()) {
-      absl::StrAppendFormat(&svg_, "M%.1f %.1f", X(i), Y(i));
+      absl::StrAppendFormat(&path, "M%.1f %.1f", X(i), Y(i));
     } else {
-      absl::StrAppendFormat(&svg_, "H%.1fV%.1f", X(i), Y(i));
+      absl::StrAppendFormat(&path, "H%.1fV%.1f", X(i), Y(i));
     }
   }
-  svg_ += "\"/>\n";
+  svg_.Path("front", path);
 }
 
 void Picture::DrawPoint(size_t i) {
   const PlotPoint& point = points_[i];
   if (HasInterval(point) && (!y_.log() || point.low > 0)) {
-    Line("interval", X(i), y_.At(point.low), X(i), y_.At(point.high));
+    svg_.Line("interval", X(i), y_.At(point.low), X(i), y_.At(point.high));
   }
-  absl::StrAppendFormat(&svg_,
-                        "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"><title>%s: %.4g, "
-                        "%.4g</title></circle>\n",
-                        InFront(i) ? "best" : "other", X(i), Y(i), HtmlText(point.label), point.x,
-                        point.y);
+  svg_.Circle(InFront(i) ? "best" : "other", X(i), Y(i), 5,
+              absl::StrFormat("%s: %.4g, %.4g", point.label, point.x, point.y));
 }
 
 void Picture::DrawLabels() {
@@ -147,8 +128,8 @@ void Picture::DrawLabels() {
     if (!spot) continue;
     const Box& box = spot->box;
     if (spot->is_far) {
-      Line("leader", X(i), Y(i), std::clamp(X(i), box.left, box.right),
-           std::clamp(Y(i), box.top, box.bottom));
+      svg_.Line("leader", X(i), Y(i), std::clamp(X(i), box.left, box.right),
+                std::clamp(Y(i), box.top, box.bottom));
     }
     // Beside its point the text begins or ends there, though it is narrower than its box.
     const char* anchor = box.left >= X(i)    ? "label"
@@ -157,7 +138,7 @@ void Picture::DrawLabels() {
     const double x = box.left >= X(i)    ? box.left
                      : box.right <= X(i) ? box.right
                                          : (box.left + box.right) / 2;
-    Text(anchor, x, box.bottom - 4, label);
+    svg_.Text(anchor, x, box.bottom - 4, label);
   }
 }
 
@@ -184,7 +165,7 @@ std::string ParetoPlot(const std::vector<PlotPoint>& points, const std::string& 
   std::vector<PlotPoint> finite;
   std::copy_if(points.begin(), points.end(), std::back_inserter(finite), IsFinite);
   if (finite.size() < 2) return "";
-  return Picture(finite, log_y).Svg(x_title, y_title);
+  return Picture(finite, y_title + " against " + x_title, log_y).Svg(x_title, y_title);
 }
 
 }  // namespace skipstone::quality

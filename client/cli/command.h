@@ -17,9 +17,11 @@ namespace skipstone::client {
 class Command {
  public:
   virtual ~Command() = default;
-  virtual std::string name() const = 0;
+  virtual std::string name() const = 0;     // one word, or two: "experiment report"
   virtual std::string summary() const = 0;  // one line
   virtual std::string usage() const = 0;    // what follows the name, then examples
+  // False: it makes no call, and has --json alone of the flags below.
+  virtual bool needs_server() const { return true; }
   // Those of its own.
   virtual void AddFlags(FlagSet&) {}
   // Takes what is left of the command line without flags, by default nothing, and checks both. An
@@ -46,5 +48,8 @@ std::unique_ptr<Command> MakeDetokenizeCommand();
 std::unique_ptr<Command> MakeInfoCommand();
 std::unique_ptr<Command> MakeBenchCommand();
 std::unique_ptr<Command> MakeSweepCommand();
+std::unique_ptr<Command> MakeExperimentPlanCommand();
+std::unique_ptr<Command> MakeExperimentReportCommand();
+std::unique_ptr<Command> MakeExperimentWatchCommand();
 
 }  // namespace skipstone::client

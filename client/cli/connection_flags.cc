@@ -11,6 +11,10 @@ void ConnectionFlags::AddTo(FlagSet& flags) {
             "deadline of each call, such as 500ms or 30s; default none, but a server that is away "
             "is waited for 10s");
   flags.AddList("metadata", &metadata, "KEY=VALUE sent with each call; may be repeated");
+  AddJsonTo(flags);
+}
+
+void ConnectionFlags::AddJsonTo(FlagSet& flags) {
   flags.Add("json", &json, "print JSON instead of text and tables");
 }
 

@@ -19,6 +19,7 @@ struct ConnectionFlags {
   bool json = false;
 
   void AddTo(FlagSet& flags);
+  void AddJsonTo(FlagSet& flags);  // that flag alone
   // Sets deadline and metadata. Errors name the flag: no server, a malformed KEY=VALUE, metadata
   // that cannot be sent, a timeout that is not positive.
   absl::Status ReadInto(CallOptions& options) const;

@@ -74,5 +74,27 @@ TEST(ExposureReaderTest, ALineThatNoRecordCanBeIsPassedOver) {
                                          "x.jsonl:4: no exposure record: the line is too long"));
 }
 
+TEST(ExposureReaderTest, LogsOfReplicasAreMergedByTime) {
+  const auto log = [](const std::vector<int64_t>& times) {
+    std::string lines;
+    for (const int64_t time : times) {
+      lines += FormatExposure({.time_unix_ms = time, .request_id = absl::StrCat(time)});
+    }
+    return lines;
+  };
+  // The second has two that ended out of order, and a line that is none; the third is empty.
+  std::istringstream a(log({1, 4, 9}));
+  std::istringstream b("?\n" + log({3, 2, 5, 11}));
+  std::istringstream c;
+  ExposureCounts counts;
+  std::vector<std::string> ids;
+  const std::vector<NamedLog> logs = {{a, "a"}, {b, "b"}, {c, "c"}};
+  MergeExposures(
+      logs, [&](ExposureRecord record) { ids.push_back(record.request_id); }, counts);
+  EXPECT_THAT(ids, ElementsAre("1", "3", "2", "4", "5", "9", "11"));
+  EXPECT_EQ(counts.records, 7);
+  EXPECT_THAT(counts.errors, ElementsAre("b:1: the line is torn, or no JSON"));
+}
+
 }  // namespace
 }  // namespace skipstone::experiment

@@ -3,6 +3,7 @@
 #include <future>
 #include <map>
 
+#include "absl/strings/str_split.h"
 #include "client/cli/command.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -16,6 +17,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 // A command line that is right but for the server.
@@ -29,18 +31,32 @@ const std::map<std::string, std::vector<std::string>> kCommands = {
     {"sweep", {"--text", SourceDir() + "/models/demo/valid.txt"}},
 };
 
+// Those that make no call.
+const std::map<std::string, std::vector<std::string>> kOffline = {
+    {"experiment plan", {"--mean=1", "--variance=1", "--units_per_day=1"}},
+    {"experiment report", {"log.jsonl"}},
+    {"experiment watch", {"log.jsonl"}},
+};
+
+std::vector<std::string> WordsOf(const std::string& command) {
+  return absl::StrSplit(command, ' ');
+}
+
 std::vector<std::string> CommandLine(const std::string& command,
                                      const std::vector<std::string>& more) {
-  std::vector<std::string> line = {command};
-  line.insert(line.end(), kCommands.at(command).begin(), kCommands.at(command).end());
+  std::vector<std::string> line = WordsOf(command);
+  const auto& given = kOffline.contains(command) ? kOffline : kCommands;
+  line.insert(line.end(), given.at(command).begin(), given.at(command).end());
   line.insert(line.end(), more.begin(), more.end());
   return line;
 }
 
 TEST(CliTest, EveryCommandIsTestedHere) {
   const auto commands = AllCommands();
-  EXPECT_EQ(commands.size(), kCommands.size());
-  for (const auto& command : commands) EXPECT_TRUE(kCommands.contains(command->name()));
+  EXPECT_EQ(commands.size(), kCommands.size() + kOffline.size());
+  for (const auto& command : commands) {
+    EXPECT_TRUE((command->needs_server() ? kCommands : kOffline).contains(command->name()));
+  }
 }
 
 TEST(CliTest, HelpListsTheCommands) {
@@ -62,17 +78,55 @@ TEST(CliTest, HelpOfACommandListsItsFlagsWithTheirDefaults) {
   for (const auto& command : AllCommands()) {
     const std::string name = command->name();
     FlagSet flags;
-    command->connection.AddTo(flags);
+    if (command->needs_server()) {
+      command->connection.AddTo(flags);
+    } else {
+      command->connection.AddJsonTo(flags);
+    }
     command->AddFlags(flags);
-    EXPECT_GE(flags.flags().size(), 4u) << "server, timeout, metadata, json at least: " << name;
-    const CliResult help = RunSkipstone({name, "--help"});
+    EXPECT_GE(flags.flags().size(), command->needs_server() ? 4u : 1u)
+        << "server, timeout, metadata, json at least: " << name;
+    const auto with = [&](std::vector<std::string> before, const std::vector<std::string>& behind) {
+      for (const std::string& word : WordsOf(name)) before.push_back(word);
+      before.insert(before.end(), behind.begin(), behind.end());
+      return RunSkipstone(before);
+    };
+    const CliResult help = with({}, {"--help"});
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_THAT(help.out, StartsWith(command->summary()));
     EXPECT_THAT(help.out, HasSubstr("usage: skipstone " + name + " " + command->usage()));
     EXPECT_THAT(help.out, HasSubstr(flags.Help()));
     EXPECT_THAT(help.out, HasSubstr("  --help: "));
-    EXPECT_EQ(RunSkipstone({name, "-h"}).out, help.out);
-    EXPECT_EQ(RunSkipstone({"help", name}).out, help.out);
+    EXPECT_EQ(with({}, {"-h"}).out, help.out);
+    EXPECT_EQ(with({"help"}, {}).out, help.out);
+  }
+}
+
+TEST(CliTest, CommandsOfTwoWordsAreListedByTheFirst) {
+  for (const auto& line :
+       std::vector<std::vector<std::string>>{{"help", "experiment"}, {"experiment", "--help"}}) {
+    const CliResult help = RunSkipstone(line);
+    EXPECT_EQ(help.exit_code, 0);
+    EXPECT_THAT(help.out, AllOf(HasSubstr("experiment plan"), HasSubstr("experiment watch"),
+                                Not(HasSubstr("generate"))));
+  }
+  const CliResult alone = RunSkipstone({"experiment"});
+  EXPECT_EQ(alone.exit_code, 2);
+  EXPECT_THAT(alone.err,
+              AllOf(HasSubstr("unknown command \"experiment\""), HasSubstr("experiment report")));
+  const CliResult other = RunSkipstone({"experiment", "repor", "log.jsonl"});
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.err, HasSubstr("unknown command \"experiment repor\""));
+}
+
+TEST(CliTest, CommandsThatMakeNoCallHaveNoFlagsOfCalls) {
+  for (const auto& [command, line] : kOffline) {
+    for (const char* flag : {"--server=localhost:1", "--timeout=1s", "--metadata=a=b", "--bogus"}) {
+      const CliResult result = RunSkipstone(CommandLine(command, {flag}));
+      EXPECT_EQ(result.exit_code, 2) << command;
+      EXPECT_THAT(result.err, StartsWith("skipstone " + command + ": unknown flag --"));
+    }
+    EXPECT_EQ(RunSkipstone(CommandLine(command, {"--json=maybe"})).exit_code, 2);
   }
 }
 
