@@ -6,26 +6,11 @@
 #include <cstdint>
 #include <string>
 
-#include "absl/time/time.h"
-#include "base/flag_set.h"
 #include "engine/engine_options.h"
 #include "engine/kv/page_pool.h"
+#include "server/setting_values.h"
 
 namespace skipstone::server {
-
-FlagValue Address(std::string* target);      // HOST:PORT
-FlagValue Bytes(int64_t* target);            // 4GiB, 512MiB
-FlagValue MetadataKey(std::string* target);  // metadata:KEY, or nothing
-FlagValue Switch(bool* target);              // as a flag it needs its value
-FlagValue UpTo24h(std::function<void(absl::Duration)> set, std::function<absl::Duration()> get);
-template <class D>
-FlagValue UpTo24h(D* target) {
-  return UpTo24h(
-      [=](absl::Duration d) {
-        *target = std::chrono::duration_cast<D>(absl::ToChronoNanoseconds(d));
-      },
-      [=] { return absl::FromChrono(*target); });
-}
 
 struct Settings {
   std::string model;

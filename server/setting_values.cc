@@ -1,4 +1,4 @@
-#include "server/settings.h"
+#include "server/setting_values.h"
 
 #include <algorithm>
 #include <string_view>
