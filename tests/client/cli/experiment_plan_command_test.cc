@@ -36,7 +36,7 @@ TEST(ExperimentPlanCommandTest, PlansWindowsOfASwitchback) {
 TEST(ExperimentPlanCommandTest, PlansFromALog) {
   const TempDir dir;
   std::string lines;
-  for (const auto& record : experiment::PlantedLog(4000)) {
+  for (const auto& record : experiment::PlantedLog(800)) {
     lines += experiment::FormatExposure(record);
   }
   const std::string log = dir.Write("log.jsonl", lines);
