@@ -181,6 +181,7 @@ TEST_F(MetricsTest, LabelsAreThoseOfTheContract) {
       {"backend_memory_bytes", {"use"}},
       {"level_quality_kl_nats", {"level"}},
       {"exposure_records_total", {"state"}},
+      {"shadow_dropped_total", {"reason"}},
       {"experiment_unassigned_total", {"reason"}},
       {"build_info", {"version", "backend"}},
       {"cache_config_info", {"block_size", "num_gpu_blocks"}}};
