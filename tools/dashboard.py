@@ -213,7 +213,7 @@ SECTIONS = [
          "and arm. The full level has exactly 0 on the CPU.",
          rates_ratio("shadow_kl_nats_sum{}", "shadow_kl_nats_count{}", "skip_level", "arm")),
         (52, "KL by place in the output", "short",
-         "Nats a token, of all levels that skip: does what skipping costs grow with the output?",
+         "Nats a token, of all levels that skip: whether the cost grows with the output.",
          rates_ratio('shadow_kl_nats_sum{skip_level!="full"}',
                      'shadow_kl_nats_count{skip_level!="full"}', "position")),
         (53, "Agreement with the full model", "percentunit",
