@@ -101,13 +101,23 @@ def labels_of(line):
 class PrometheusScrapeTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        # Some rows have samples only where there are shadows, and arms with guardrails.
+        config = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "server.yaml"
+        config.write_text(yaml.safe_dump({
+            "levels": {"full": "none", "half": "attn:last=50%"}, "shadow_fraction": 1,
+            "experiments": [{"name": "e", "unit": "request.experiment_key",
+                             "guardrails": [{"metric": "error_rate", "max": 0.5}],
+                             "arms": [{"name": "a", "level": "full", "weight": 1},
+                                      {"name": "b", "level": "half", "weight": 1}]}]}))
         cls.server = RunningServer(SERVER, f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
-                                   "--log_level=warn")
+                                   "--log_level=warn", f"--config={config}")
         cls.enterClassContext(cls.server)
         # A series whose first sample is not 0 has no rate before its second: two requests.
         for _ in range(2):
             cls.generate()
-        cls.metrics = get(f"http://{cls.server.metrics}/metrics")
+        scrape = lambda: get(f"http://{cls.server.metrics}/metrics")
+        poll("shadows", lambda: "skipstone_shadow_kl_nats_sum" in scrape())
+        cls.metrics = scrape()
 
     @classmethod
     def generate(cls):
