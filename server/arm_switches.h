@@ -1,6 +1,5 @@
 // Arms of experiments that were turned off while the server runs, by a guardrail or by hand:
-// requests that would have had them get the default level. What is off can be saved and restored,
-// so that a restart turns nothing on.
+// requests that would have had them get the default level. Guardrails keep what is off.
 #pragma once
 
 #include <atomic>
@@ -10,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "base/mutex.h"
 
 namespace skipstone::server {
@@ -35,12 +33,6 @@ class ArmSwitches {
   bool TurnOn(const std::string& experiment, const std::string& arm) ABSL_LOCKS_EXCLUDED(mutex_);
   // By experiment and arm.
   std::vector<Off> off() const ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // All that is off, as JSON. Equal states have equal texts.
-  std::string Save() const;
-  // Takes over what Save made, in place of all that is off. INVALID_ARGUMENT: it is nothing of the
-  // kind, and nothing changes. Arms that no experiment has any more are kept: they may come back.
-  absl::Status Restore(const std::string& text) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   mutable Mutex mutex_;

@@ -99,7 +99,10 @@ absl::StatusOr<std::unique_ptr<Guardrails>> Guardrails::Make(const std::vector<W
   if (options.folder.empty() || arms.empty()) return guardrails;
   std::error_code error;
   fs::create_directories(options.folder, error);
-  SKIPSTONE_RETURN_IF_ERROR(guardrails->ReadFolder(/*with_own=*/true));
+  {
+    MutexLock lock(guardrails->sync_mutex_);
+    SKIPSTONE_RETURN_IF_ERROR(guardrails->ReadFolder(/*with_own=*/true));
+  }
   guardrails->thread_ = std::thread([g = guardrails.get()] { g->Run(); });
   return guardrails;
 }
@@ -157,14 +160,13 @@ void Guardrails::Take(const experiment::ExposureRecord& record) {
                               guardrail.estimate().value_or(0), guardrail.state().moments.n);
       }
     }
-    if (why.empty() || switches_.IsOff(exposure.experiment, exposure.arm)) continue;
+    if (why.empty() || !TurnOff(arm->watched, why)) continue;
     metrics_.guardrail_trips_total(LabelOf(arm->watched)).Increment();
-    TurnOff(arm->watched, why);
   }
 }
 
-void Guardrails::TurnOff(const WatchedArm& arm, const std::string& why) {
-  if (!switches_.TurnOff({arm.experiment, arm.arm, why, NowUnixMs()})) return;
+bool Guardrails::TurnOff(const WatchedArm& arm, const std::string& why) {
+  if (!switches_.TurnOff({arm.experiment, arm.arm, why, NowUnixMs()})) return false;
   metrics_.experiment_arm_enabled(LabelOf(arm)).Set(0);
   LogEvent(Severity::kWarning, "arm turned off",
            {{"experiment", arm.experiment}, {"arm", arm.arm}, {"why", why}});
@@ -173,6 +175,7 @@ void Guardrails::TurnOff(const WatchedArm& arm, const std::string& why) {
     changed_ = true;
   }
   wake_.NotifyAll();
+  return true;
 }
 
 std::string Guardrails::StateText() {
@@ -248,7 +251,8 @@ absl::Status Guardrails::ReadFolder(bool with_own) {
     if (!name.ends_with(kSuffix) || (own && !with_own)) continue;
     const auto text = ReadFile("--experiment_state", files->path().string());
     const absl::Status status = text.ok() ? TakeState(*text, own) : text.status();
-    if (status.ok()) continue;
+    if (status.ok()) broken_.erase(name);
+    if (status.ok() || !broken_.insert(name).second) continue;
     LogEvent(Severity::kWarning, "experiment state not read",
              {{"file", files->path().string()}, {"why", std::string(status.message())}});
   }

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -68,12 +69,13 @@ class Guardrails {
       : switches_(switches), metrics_(metrics), options_(options) {}
 
   absl::Status Add(const WatchedArm& watched);
-  void TurnOff(const WatchedArm& arm, const std::string& why);
+  // False: it is off already.
+  bool TurnOff(const WatchedArm& arm, const std::string& why);
   Arm* Find(const std::string& experiment, const std::string& arm, uint64_t generation);
   std::string StateText() ABSL_LOCKS_EXCLUDED(mutex_);
   // Of one file: `own` has sums, too.
   absl::Status TakeState(const std::string& text, bool own) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status ReadFolder(bool with_own);
+  absl::Status ReadFolder(bool with_own) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sync_mutex_);
   void Run();
 
   ArmSwitches& switches_;
@@ -86,6 +88,7 @@ class Guardrails {
   bool changed_ ABSL_GUARDED_BY(mutex_) = true;  // since the file was written
   Mutex sync_mutex_;                             // one Sync at a time
   bool complained_ ABSL_GUARDED_BY(sync_mutex_) = false;
+  std::set<std::string> broken_ ABSL_GUARDED_BY(sync_mutex_);  // files that are said to be
   std::thread thread_;
 };
 

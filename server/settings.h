@@ -116,6 +116,17 @@ struct Settings {
     flags.Add("log_level", OneOf(&log_level, {"debug", "info", "warn", "error"}),
               "severity from which on lines are written");
     flags.Add("log_format", OneOf(&log_format, {"text", "json"}), "form of the lines");
+    AddExperimentsTo(flags);
+    flags.Add("liveness", Switch(&scheduler.liveness), "false: run dead rows too (for tests)");
+    flags.Add("prefix_cache", Switch(&scheduler.prefix_cache), "share K/V pages of equal prefixes");
+    flags.Add("levels", &levels_file,
+              "levels that were chosen and measured for this model, of skipstone-calibrate");
+    flags.Add("default_level", &default_level, "level of requests that choose none");
+  }
+
+  template <class Flags>
+  void AddExperimentsTo(Flags& flags) {
+    SchedulerOptions& scheduler = engine.scheduler;
     flags.Add("exposure_log", &exposure_log,
               "file of JSON lines: what became of each request and of its experiments");
     flags.Add("exposure_log_size", Bytes(&exposure_log_bytes),
@@ -133,11 +144,6 @@ struct Settings {
     flags.Add(
         "experiment_state", &experiment_state,
         "folder that replicas share: arms that guardrails turned off, and what they have seen");
-    flags.Add("liveness", Switch(&scheduler.liveness), "false: run dead rows too (for tests)");
-    flags.Add("prefix_cache", Switch(&scheduler.prefix_cache), "share K/V pages of equal prefixes");
-    flags.Add("levels", &levels_file,
-              "levels that were chosen and measured for this model, of skipstone-calibrate");
-    flags.Add("default_level", &default_level, "level of requests that choose none");
   }
 };
 

@@ -56,7 +56,6 @@ class ArmGuardrail {
   enum class Metric { kKl, kAgreement, kErrorRate, kAttributed, kTtft, kItl };
   ArmGuardrail(const GuardrailSpec& spec, Metric metric, statistics::Guardrail test)
       : spec_(spec), metric_(metric), test_(std::move(test)) {}
-  bool is_quantile() const { return metric_ >= Metric::kTtft; }
   void TakeInWindow(double seconds, const ExposureWindow& window);
 
   GuardrailSpec spec_;

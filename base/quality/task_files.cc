@@ -34,12 +34,12 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(const std::string& text) {
   return ids;
 }
 
-absl::Status Wrong(const char* name) {
+absl::Status Wrong(const std::string& name) {
   return absl::InvalidArgumentError(
       absl::StrFormat("\"%s\" is not there or neither a text nor a list of token ids", name));
 }
 
-absl::StatusOr<TextOrIds> TextOrIdsOf(const json& value, const char* name) {
+absl::StatusOr<TextOrIds> TextOrIdsOf(const json& value, const std::string& name) {
   if (value.is_string()) return TextOrIds(value.get<std::string>());
   if (!value.is_array()) return Wrong(name);
   std::vector<int32_t> ids;
@@ -52,7 +52,7 @@ absl::StatusOr<TextOrIds> TextOrIdsOf(const json& value, const char* name) {
   return TextOrIds(std::move(ids));
 }
 
-absl::StatusOr<TextOrIds> Field(const json& object, const char* name) {
+absl::StatusOr<TextOrIds> Field(const json& object, const std::string& name) {
   return object.contains(name) ? TextOrIdsOf(object[name], name) : Wrong(name);
 }
 
@@ -119,11 +119,11 @@ absl::StatusOr<ChoiceItem> ParseChoice(const std::string& line) {
     return absl::InvalidArgumentError("\"choices\" is not there or no list");
   }
   for (const json& value : object["choices"]) {
-    SKIPSTONE_ASSIGN_OR_RETURN(TextOrIds choice, TextOrIdsOf(value, "choices"));
+    const std::string name = absl::StrFormat("choices[%d]", item.choices.size());
+    SKIPSTONE_ASSIGN_OR_RETURN(TextOrIds choice, TextOrIdsOf(value, name));
     SKIPSTONE_RETURN_IF_ERROR(CheckAlike(item.context, choice));
     if (IsEmpty(choice)) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("choices[%d] is empty", item.choices.size()));
+      return absl::InvalidArgumentError(name + " is empty");
     }
     if (IsText(choice)) item.characters.push_back(CountCharacters(std::get<std::string>(choice)));
     item.choices.push_back(IsText(choice) ? TextOrIds(" " + std::get<std::string>(choice))

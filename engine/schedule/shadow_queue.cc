@@ -102,21 +102,21 @@ bool ShadowQueue::PlanBoth(int rows, KvManager& kv, StepPlan* plan) {
   return true;
 }
 
-bool ShadowQueue::Commit(const SequenceChunk& chunk, std::span<const LogitsResult> results,
+void ShadowQueue::Commit(const SequenceChunk& chunk, std::span<const LogitsResult> results,
                          KvManager& kv, std::vector<int32_t>& free_slots) {
-  if (!running_) return false;
+  if (!running_) return;
   const bool of_level = chunk.sequence == running_->level.spec.id;
-  if (!of_level && chunk.sequence != running_->full.spec.id) return false;
+  if (!of_level && chunk.sequence != running_->full.spec.id) return;
   if (!std::ranges::all_of(results, &LogitsResult::finite)) {
-    return DropRunning(kv, free_slots);
+    DropRunning(kv, free_slots);
+    return;
   }
   auto& rows = of_level ? running_->rows.level : running_->rows.full;
   rows.insert(rows.end(), results.begin(), results.end());
   const size_t all = running_->level.PromptTokens() - running_->level.spec.score_from;
-  if (running_->rows.level.size() < all || running_->rows.full.size() < all) return true;
+  if (running_->rows.level.size() < all || running_->rows.full.size() < all) return;
   ended_.push_back({.id = running_->level.spec.id, .rows = std::move(running_->rows)});
   Release(kv, free_slots);
-  return true;
 }
 
 void ShadowQueue::Release(KvManager& kv, std::vector<int32_t>& free_slots) {

@@ -55,8 +55,8 @@ class ShadowQueue {
   // Puts rows of the pair into the plan, no more than `rows`, of both together. Takes two of the
   // slots if it starts. Drops it if there are not the pages for it.
   void Plan(int rows, KvManager& kv, std::vector<int32_t>& free_slots, StepPlan* plan);
-  // False if the chunk is no shadow's. Of one that was dropped meanwhile the results are not taken.
-  bool Commit(const SequenceChunk& chunk, std::span<const LogitsResult> results, KvManager& kv,
+  // Of a shadow's chunk. Of one that was dropped meanwhile the results are not taken.
+  void Commit(const SequenceChunk& chunk, std::span<const LogitsResult> results, KvManager& kv,
               std::vector<int32_t>& free_slots);
   // Pages and slots of the pair that runs are free for others. False if none runs.
   bool DropRunning(KvManager& kv, std::vector<int32_t>& free_slots);
@@ -69,7 +69,6 @@ class ShadowQueue {
   static constexpr size_t kMostWaiting = 64;
   struct Pair {
     Pair(const ShadowSpec& spec, PagePool& pool, const SchedulerOptions& options);
-    int planned() const { return std::min(level.planned, full.planned); }
 
     Sequence level, full;
     ShadowRows rows;

@@ -28,37 +28,6 @@ TEST(ArmSwitchesTest, AnArmIsOffUntilItIsOnAgain) {
   EXPECT_THAT(switches.off(), IsEmpty());
 }
 
-TEST(ArmSwitchesTest, WhatWasSavedIsRestored) {
-  ArmSwitches before;
-  before.TurnOff({"f", "t", "its error rate, 5 %, is \"above\" 1 %\n", 1795000000123});
-  before.TurnOff({"e", "t", "", 0});
-  ArmSwitches after;
-  after.TurnOff({"g", "t", "of before", 1});
-  const absl::Status status = after.Restore(before.Save());
-  ASSERT_TRUE(status.ok()) << status;
-  EXPECT_EQ(after.off(), before.off());
-  EXPECT_EQ(after.Save(), before.Save());
-  EXPECT_TRUE(after.IsOff("f", "t"));
-  EXPECT_FALSE(after.IsOff("g", "t"));
-  EXPECT_TRUE(after.Restore(ArmSwitches().Save()).ok());
-  EXPECT_FALSE(after.IsOff("f", "t"));
-}
-
-TEST(ArmSwitchesTest, NothingElseIsRestored) {
-  ArmSwitches switches;
-  switches.TurnOff({"e", "t", "errors", 5});
-  const std::string saved = switches.Save();
-  for (const std::string& text :
-       {std::string(), saved.substr(0, saved.size() / 2), std::string("[]"),
-        std::string(R"({"off": {}})"), std::string(R"({"off": [1]})"),
-        std::string(R"({"off": [{"experiment": "e", "arm": "t", "why": ""}]})"),
-        std::string(
-            R"({"off": [{"experiment": "e", "arm": 1, "why": "", "since_unix_ms": 1}]})")}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(switches.Restore(text))) << text;
-    EXPECT_EQ(switches.Save(), saved);
-  }
-}
-
 TEST(ArmSwitchesTest, ThreadsMayAskWhileItChanges) {
   ArmSwitches switches;
   std::vector<std::thread> threads;

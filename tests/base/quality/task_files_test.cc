@@ -104,7 +104,7 @@ TEST_F(TaskFilesTest, WrongItemsNameTheirLine) {
   EXPECT_THAT(ChoiceError(R"({"query": "q", "choices": ["x", ""], "gold": 0})"),
               HasSubstr("choices[1] is empty"));
   EXPECT_THAT(ChoiceError(R"({"query": "q", "choices": ["x", 3], "gold": 0})"),
-              HasSubstr("\"choices\""));
+              HasSubstr("choices[1]"));
   EXPECT_THAT(ChoiceError(R"({"query": "q", "choices": ["x", [3]], "gold": 0})"),
               HasSubstr("texts beside token ids"));
   EXPECT_THAT(ChoiceError(R"({"query": [1], "choices": [[2], []], "gold": 0})"),

@@ -113,6 +113,7 @@ TEST_F(SweepCommandTest, NumbersAreThoseOfTheModel) {
   EXPECT_EQ(rows[0]["last_words"], 0.5);  // one of the two is what the fake draws
   EXPECT_EQ(rows[0]["recall"]["value"], 0);
   EXPECT_EQ(rows[0]["retention"], json({{"value", 1}, {"low", 1}, {"high", 1}}));
+  EXPECT_LT(rows[1]["retention"]["value"].get<double>(), 1);
   EXPECT_LT(rows[1]["retention_prefix"]["value"].get<double>(), 1);
   EXPECT_EQ(rows[1]["pages"], 0.5);
   EXPECT_GT(rows[1]["decode_ms"].get<double>(), 0);

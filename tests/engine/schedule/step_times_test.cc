@@ -79,5 +79,17 @@ TEST(StepTimesTest, KnowsTheBestRateOnlyFromSeveralFullSteps) {
   EXPECT_NEAR(times.BestPrefillRate(), 512 / 0.0612, 5);
 }
 
+TEST(StepTimesTest, ShadowsSayNothingOfOthers) {
+  StepTimes times(milliseconds(20), 512);
+  Step(&times, 8, 0);
+  for (int i = 0; i < 15; ++i) Step(&times, 8, 100);
+  const double before = times.PrefillLimit();
+  for (int i = 0; i < 15; ++i) {
+    times.Observe({.decode_rows = 8, .shadow_rows = 32}, milliseconds(500));
+    times.Observe({.shadow_rows = 32}, milliseconds(1));
+  }
+  EXPECT_EQ(times.PrefillLimit(), before);
+}
+
 }  // namespace
 }  // namespace skipstone

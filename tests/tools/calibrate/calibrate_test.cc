@@ -38,7 +38,7 @@ class CalibrateTest : public testing::Test {
     options.generated = 4;
     options.context = 64;
     options.levels = "25%;50%";
-    options.compensation = "diag;rank=2";
+    options.compensation = "bias;diag;rank=2";
     options.compare = "last";
     options.out = dir_.path() + "/" + out;
     return options;
