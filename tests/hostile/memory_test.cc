@@ -78,6 +78,11 @@ TEST(MemoryTest, StaysWhereItIs) {
   RecordProperty("kib_after_first", static_cast<int>(after_first));
   RecordProperty("kib_after_all", static_cast<int>(after_all));
   ASSERT_GT(after_first, 0);
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP()
+      << "resident memory is the sanitizer's, which keeps what was freed and remembers stacks; "
+         "leaks are told when the server ends";
+#endif
   EXPECT_LE(after_all - after_first, 1024) << after_first << " KiB, later " << after_all << " KiB";
 }
 
