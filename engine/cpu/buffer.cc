@@ -12,11 +12,15 @@ constexpr int64_t kHugeBytes = int64_t{8} << 20;
 
 }  // namespace
 
-Buffer Buffer::Map(int64_t bytes) {
+Buffer Buffer::Map(int64_t bytes) { return Map(bytes, MAP_NORESERVE); }
+
+Buffer Buffer::MapResident(int64_t bytes) { return Map(bytes, MAP_POPULATE); }
+
+Buffer Buffer::Map(int64_t bytes, int flags) {
   Buffer buffer;
   if (bytes <= 0) return buffer;
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* data =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
   if (data == MAP_FAILED) return buffer;
   if (bytes >= kHugeBytes) madvise(data, bytes, MADV_HUGEPAGE);
   buffer.data_ = {data, {bytes}};
@@ -28,7 +32,7 @@ void Buffer::Unmap::operator()(void* data) const { munmap(data, bytes); }
 Matrix::Matrix(int64_t rows, int64_t cols) : rows_(rows) {
   const int64_t lines = (cols + kLineFloats - 1) / kLineFloats;
   stride_ = (lines | 1) * kLineFloats;
-  buffer_ = Buffer::Map(rows * stride_ * static_cast<int64_t>(sizeof(float)));
+  buffer_ = Buffer::MapResident(rows * stride_ * static_cast<int64_t>(sizeof(float)));
 }
 
 }  // namespace skipstone

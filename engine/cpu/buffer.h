@@ -1,4 +1,4 @@
-// Memory of the CPU backend: zeroed on first touch, and resident only from then on.
+// Memory of the CPU backend, zeroed.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,9 @@ class Buffer {
  public:
   // Reserves address space, not memory: pages appear when they are touched. Null if refused.
   static Buffer Map(int64_t bytes);
+  // With its memory: what a server needs it has from the start, and not when it first runs as many
+  // rows as it may.
+  static Buffer MapResident(int64_t bytes);
 
   template <class T>
   T* as() const {
@@ -24,11 +27,13 @@ class Buffer {
     int64_t bytes;
     void operator()(void* data) const;
   };
+  static Buffer Map(int64_t bytes, int flags);
+
   std::unique_ptr<void, Unmap> data_;
 };
 
-// Rows of floats. The stride is an odd number of cache lines, so that the rows of a tile do not
-// fall into the same cache sets.
+// Rows of floats, resident. The stride is an odd number of cache lines, so that the rows of a tile
+// do not fall into the same cache sets.
 class Matrix {
  public:
   Matrix() = default;
