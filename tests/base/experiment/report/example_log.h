@@ -1,6 +1,7 @@
 // Exposure records of a planted truth, for tests of reports.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -73,10 +74,12 @@ inline std::vector<ExposureRecord> PlantedLog(int64_t requests, uint64_t seed = 
   return log;
 }
 
-// A request in a window of a switchback of two arms, two windows each a block.
+// A request in a window of a switchback of two arms, two windows each a block. A window whose time
+// no clock shows is one of a broken log.
 inline ExposureRecord WindowRecord(int64_t request, int64_t window, const std::string& arm) {
   ExposureRecord record = MixedRecord(request, 0, arm);
-  record.time_unix_ms = 1'790'000'000'000 + 60'000 * window + request % 60'000;
+  const int64_t minutes = std::min(window, int64_t{1} << 40);
+  record.time_unix_ms = 1'790'000'000'000 + 60'000 * minutes + request % 60'000;
   Exposure& exposure = record.exposures[0];
   exposure.design = Design::kSwitchback;
   exposure.unit = std::nullopt;
