@@ -3,7 +3,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 CMAKE_BUILD := cmake --build -j $(JOBS) --preset
 
-.PHONY: help demo serve build test bench soak quality bundle format tidy asan tsan clean
+.PHONY: help demo serve experiment build test bench soak quality bundle format tidy asan tsan clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -20,6 +20,9 @@ demo: programs ## build, serve the bundled model, generate at several skip level
 
 serve: programs ## like demo, but stay up
 	@scripts/demo.sh build/release/bin --stay
+
+experiment: programs ## an experiment on the bundled model, from its YAML to its page, in build/experiment
+	@scripts/experiment.sh build/release/bin build/experiment
 
 build: ## everything that test needs
 	@scripts/install_deps.sh test

@@ -14,12 +14,12 @@ BUILD=(
 )
 TEST=(
   libgtest-dev libgmock-dev libbenchmark-dev clang-format
-  python3 python3-grpcio python3-pip python3-protobuf python3-yaml prometheus
+  python3 python3-grpcio python3-numpy python3-pip python3-protobuf python3-yaml prometheus
 )
 RUNTIME=(
   libgrpc++1.51 libgrpc29 libprotobuf32 libabsl20220623
   libspdlog1.10 libfmt9 libprometheus-cpp-core1.0 libmicrohttpd12
-  libsentencepiece0 libyaml-cpp0.7 libhwy1 zlib1g
+  libsentencepiece0 libyaml-cpp0.7 libhwy1 libcurl4 zlib1g
 )
 
 die() {

@@ -1,5 +1,7 @@
 #include "server/arm_switches.h"
 
+#include <algorithm>
+
 namespace skipstone::server {
 
 bool ArmSwitches::IsOff(const std::string& experiment, const std::string& arm) const {
@@ -27,6 +29,20 @@ std::vector<ArmSwitches::Off> ArmSwitches::off() const {
   std::vector<Off> all;
   for (const auto& [key, off] : off_) all.push_back(off);
   return all;
+}
+
+size_t ArmSwitches::StepOf(const std::string& experiment, size_t last) const {
+  MutexLock lock(mutex_);
+  const auto found = steps_.find(experiment);
+  return found == steps_.end() ? 0 : std::min(found->second, last);
+}
+
+bool ArmSwitches::GoTo(const std::string& experiment, size_t step) {
+  MutexLock lock(mutex_);
+  size_t& now = steps_[experiment];
+  if (step <= now) return false;
+  now = step;
+  return true;
 }
 
 }  // namespace skipstone::server

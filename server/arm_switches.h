@@ -1,5 +1,5 @@
-// Arms of experiments that were turned off while the server runs, by a guardrail or by hand:
-// requests that would have had them get the default level. Guardrails keep what is off.
+// What changes of experiments while the server runs: arms that were turned off, by a guardrail or
+// by hand, whose requests get the default level, and how far ramps have come. Guardrails keep both.
 #pragma once
 
 #include <atomic>
@@ -34,10 +34,16 @@ class ArmSwitches {
   // By experiment and arm.
   std::vector<Off> off() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The step of an experiment's ramp, from 0; at most `last`.
+  size_t StepOf(const std::string& experiment, size_t last) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // False: it has come as far already. It never goes back.
+  bool GoTo(const std::string& experiment, size_t step) ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
   mutable Mutex mutex_;
   std::map<std::pair<std::string, std::string>, Off> off_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<bool> any_{false};
+  std::atomic<bool> any_{false};                                 // is off
+  std::map<std::string, size_t> steps_ ABSL_GUARDED_BY(mutex_);  // of experiments; none: 0
 };
 
 }  // namespace skipstone::server

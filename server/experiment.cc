@@ -62,6 +62,12 @@ bool Excludes(const ExcludeConfig& exclude, const AssignmentInput& input) {
          (exclude.priority_below && input.priority < *exclude.priority_below);
 }
 
+std::vector<experiment::Arm> ArmsOf(const ExperimentConfig& config) {
+  std::vector<experiment::Arm> arms;
+  for (const ArmConfig& arm : config.arms) arms.push_back({arm.name, arm.weight});
+  return arms;
+}
+
 bool IsAll(const SliceConfig& slice) { return slice.from == 0 && slice.to == 1; }
 
 // Slices are cut by the layer alone, so that those of its experiments do not overlap.
@@ -86,8 +92,9 @@ absl::StatusOr<Experiment> Experiment::Make(const ExperimentConfig& config, cons
   Experiment made(config);
   SKIPSTONE_RETURN_IF_ERROR(made.SetUnit());
   SKIPSTONE_RETURN_IF_ERROR(made.CheckSlice());
-  SKIPSTONE_RETURN_IF_ERROR(made.SetArms(levels));
-  made.generation_ = made.GenerationOf(model);
+  SKIPSTONE_RETURN_IF_ERROR(made.SetLevels(levels));
+  SKIPSTONE_RETURN_IF_ERROR(made.unit_ == UnitKind::kWindow ? made.SetSchedule() : made.SetSteps());
+  made.SetGenerations(model);
   return made;
 }
 
@@ -117,6 +124,9 @@ absl::Status Experiment::SetUnit() {
   if (windows && !config_.arm_from.empty()) {
     return ErrorIn(config_, "arm_from: the schedule says which arm a window has");
   }
+  if (!config_.ramp.steps.empty() && (windows || !config_.arm_from.empty())) {
+    return ErrorIn(config_, "ramp: only units that the weights share out are ramped");
+  }
   arm_key_ = KeyOf(config_.arm_from);
   return absl::OkStatus();
 }
@@ -132,10 +142,8 @@ absl::Status Experiment::CheckSlice() const {
   return ErrorIn(config_, "slice: only units of metadata or a key can be sliced");
 }
 
-absl::Status Experiment::SetArms(const Levels& levels) {
-  std::vector<experiment::Arm> arms;
+absl::Status Experiment::SetLevels(const Levels& levels) {
   for (const ArmConfig& arm : config_.arms) {
-    arms.push_back({arm.name, arm.weight});
     if (arm.level.empty() != config_.arms.front().level.empty()) {
       return ErrorIn(config_, "arms: all of them name a level, or none does");
     }
@@ -147,25 +155,52 @@ absl::Status Experiment::SetArms(const Levels& levels) {
     }
     levels_.push_back(*std::move(level));
   }
-  if (unit_ != UnitKind::kWindow) {
-    auto split = experiment::WeightedArms::Make(salt_, arms);
-    if (!split.ok()) return ErrorIn(config_, std::string(split.status().message()));
-    split_ = *std::move(split);
-    shares_ = experiment::SharesOf(arms);
-    return absl::OkStatus();
-  }
+  return absl::OkStatus();
+}
+
+absl::Status Experiment::SetSchedule() {
   const auto washout = config_.washout ? absl::ToChronoMilliseconds(*config_.washout) : window_ / 4;
-  auto schedule = experiment::Switchback::Make(salt_, arms, window_, washout);
+  auto schedule = experiment::Switchback::Make(salt_, ArmsOf(config_), window_, washout);
   if (!schedule.ok()) return ErrorIn(config_, std::string(schedule.status().message()));
   schedule_ = *std::move(schedule);
+  Step& step = steps_.emplace_back();
   for (const int count : schedule_->block_counts()) {
-    shares_.push_back(count / static_cast<double>(schedule_->windows_of_block()));
+    step.shares.push_back(count / static_cast<double>(schedule_->windows_of_block()));
   }
   return absl::OkStatus();
 }
 
+absl::Status Experiment::SetSteps() {
+  const std::vector<experiment::Arm> arms = ArmsOf(config_);
+  const absl::Status checked = experiment::CheckArms(arms);
+  if (!checked.ok()) return ErrorIn(config_, std::string(checked.message()));
+  const std::vector<double> shares = experiment::SharesOf(arms);
+  SKIPSTONE_RETURN_IF_ERROR(CheckRamp(1 - shares[0]));
+  std::vector<double> treated = config_.ramp.steps;
+  treated.push_back(1 - shares[0]);
+  for (const double part : treated) {
+    // The others keep their weights against each other.
+    std::vector<experiment::Arm> of_step = arms;
+    for (size_t i = 0; i < arms.size() && part != treated.back(); ++i) {
+      of_step[i].weight = i == 0 ? 1 - part : part * shares[i] / treated.back();
+    }
+    SKIPSTONE_ASSIGN_OR_RETURN(auto split, experiment::WeightedArms::Make(salt_, of_step));
+    steps_.push_back({experiment::SharesOf(of_step), std::move(split), {}});
+  }
+  return absl::OkStatus();
+}
+
+// `treated`: what the weights give to arms but the first.
+absl::Status Experiment::CheckRamp(double treated) const {
+  const std::vector<double>& ramp = config_.ramp.steps;
+  if (ramp.empty() || ramp.back() < treated) return absl::OkStatus();
+  return ErrorIn(config_, absl::StrFormat("ramp.steps: %g is not below %g, which the weights give "
+                                          "to arms but the first",
+                                          ramp.back(), treated));
+}
+
 // Of all that decides what an arm is and who is in it, but not whether the experiment runs.
-Hash Experiment::GenerationOf(uint64_t model) const {
+void Experiment::SetGenerations(uint64_t model) {
   const ExcludeConfig& exclude = config_.exclude;
   std::vector<std::string> parts = {config_.name,
                                     config_.layer,
@@ -183,7 +218,18 @@ Hash Experiment::GenerationOf(uint64_t model) const {
     parts.insert(parts.end(), {arm.name, absl::StrCat(arm.weight), arm.level});
     if (sets_levels()) parts.push_back(levels_[i].skip.ToString());
   }
-  return {Mix64(Fnv1a64(absl::StrJoin(parts, "\n")) ^ model)};
+  const uint64_t all = Fnv1a64(absl::StrJoin(parts, "\n")) ^ model;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const bool is_last = i + 1 == steps_.size();
+    const uint64_t step = is_last ? 0 : Fnv1a64(absl::StrCat(config_.ramp.steps[i]));
+    steps_[i].generation = {Mix64(all ^ step)};
+  }
+}
+
+std::vector<uint64_t> Experiment::generations() const {
+  std::vector<uint64_t> all;
+  for (const Step& step : steps_) all.push_back(step.generation.value);
+  return all;
 }
 
 bool Experiment::takes_every_request() const {
@@ -219,7 +265,8 @@ std::optional<size_t> Experiment::NamedArm(const AssignmentInput& input, Exposur
   return found - config_.arms.begin();
 }
 
-std::optional<size_t> Experiment::ArmOf(const AssignmentInput& input, Exposure& exposure) const {
+std::optional<size_t> Experiment::ArmOf(const AssignmentInput& input, size_t step,
+                                        Exposure& exposure) const {
   if (schedule_) return ArmNow(input, exposure);
   const std::optional<std::string> unit = UnitOf(input);
   if (unit) exposure.unit = Hash{experiment::UnitHash(salt_, *unit)};
@@ -233,7 +280,7 @@ std::optional<size_t> Experiment::ArmOf(const AssignmentInput& input, Exposure& 
   }
   if (!arm_key_.empty()) return NamedArm(input, exposure);
   exposure.reason = Reason::kSplit;
-  return split_->ArmOf(*unit);
+  return steps_[step].split->ArmOf(*unit);
 }
 
 Experiment::Decision Experiment::Decide(const AssignmentInput& input,
@@ -243,8 +290,9 @@ Experiment::Decision Experiment::Decide(const AssignmentInput& input,
   exposure.experiment = config_.name;
   exposure.layer = config_.layer;
   exposure.design = schedule_ ? Design::kSwitchback : Design::kMixed;
-  exposure.generation = generation_;
-  const std::optional<size_t> arm = ArmOf(input, exposure);
+  const size_t step = steps_.size() == 1 ? 0 : switches.StepOf(config_.name, steps_.size() - 1);
+  exposure.generation = steps_[step].generation;
+  const std::optional<size_t> arm = ArmOf(input, step, exposure);
   if (!config_.enabled) {
     exposure.reason = Reason::kDisabled;
     return decision;
@@ -262,7 +310,7 @@ Experiment::Decision Experiment::Decide(const AssignmentInput& input,
     return decision;
   }
   exposure.arm = name;
-  exposure.share = shares_[*arm];
+  exposure.share = steps_[step].shares[*arm];
   if (sets_levels()) decision.level = &levels_[*arm];
   return decision;
 }

@@ -35,8 +35,8 @@ absl::Status ErrorIn(const ExperimentConfig& config, const std::string& what);
 class Experiment {
  public:
   // INVALID_ARGUMENT names the experiment and its field: an unknown level, a malformed unit, names
-  // that repeat, weights of nobody, a design against its unit, a washout that leaves nothing.
-  // `model`: its fingerprint, part of the generation.
+  // that repeat, weights of nobody, a design against its unit, a washout that leaves nothing, a
+  // ramp that does not ascend to the weights. `model`: its fingerprint, part of the generation.
   static absl::StatusOr<Experiment> Make(const ExperimentConfig& config, const Levels& levels,
                                          uint64_t model);
 
@@ -50,7 +50,8 @@ class Experiment {
 
   const ExperimentConfig& config() const { return config_; }
   const std::string& salt() const { return salt_; }
-  uint64_t generation() const { return generation_.value; }
+  // Of its steps, the last one of the configured weights; without a ramp there is this one alone.
+  std::vector<uint64_t> generations() const;
   // All arms name a level, or none does.
   bool sets_levels() const { return !levels_.empty(); }
   // ... of those that have its unit.
@@ -63,13 +64,17 @@ class Experiment {
 
   explicit Experiment(const ExperimentConfig& config);
   absl::Status SetUnit();
-  absl::Status SetArms(const Levels& levels);
+  absl::Status SetLevels(const Levels& levels);
+  absl::Status SetSchedule();
+  absl::Status SetSteps();
+  absl::Status CheckRamp(double treated) const;
   absl::Status CheckSlice() const;
-  experiment::Hash GenerationOf(uint64_t model) const;
+  void SetGenerations(uint64_t model);
   // Nothing also where it is the window or the request.
   std::optional<std::string> UnitOf(const AssignmentInput& input) const;
   // The arm's index, or in `exposure` why there is none.
-  std::optional<size_t> ArmOf(const AssignmentInput& input, experiment::Exposure& exposure) const;
+  std::optional<size_t> ArmOf(const AssignmentInput& input, size_t step,
+                              experiment::Exposure& exposure) const;
   size_t ArmNow(const AssignmentInput& input, experiment::Exposure& exposure) const;
   std::optional<size_t> NamedArm(const AssignmentInput& input,
                                  experiment::Exposure& exposure) const;
@@ -80,11 +85,15 @@ class Experiment {
   std::string unit_key_;  // of metadata
   std::string arm_key_;   // of metadata; empty: the arm is ours to choose
   std::chrono::milliseconds window_{};
-  std::vector<Level> levels_;   // by arm; none: its arms set no level
-  std::vector<double> shares_;  // by arm
-  std::optional<experiment::WeightedArms> split_;
+  std::vector<Level> levels_;  // by arm; none: its arms set no level
+  // Of the ramp; the last one has the configured weights.
+  struct Step {
+    std::vector<double> shares;                     // by arm
+    std::optional<experiment::WeightedArms> split;  // none of a switchback
+    experiment::Hash generation;
+  };
+  std::vector<Step> steps_;
   std::optional<experiment::Switchback> schedule_;
-  experiment::Hash generation_;
 };
 
 }  // namespace skipstone::server

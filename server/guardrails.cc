@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <span>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/time.h"
 #include "base/read_file.h"
 #include "base/replace_file.h"
 #include "base/status.h"
@@ -15,15 +15,13 @@
 namespace skipstone::server {
 namespace {
 
-using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr int kFormat = 1;
 constexpr char kSuffix[] = ".guardrails.json";
 
-std::string LabelOf(const WatchedArm& arm) { return arm.experiment + "/" + arm.arm; }
-
-std::string Hex(uint64_t value) { return absl::StrFormat("%016x", value); }
+std::string LabelOf(const WatchedExperiment& experiment, const std::string& arm) {
+  return experiment.name + "/" + arm;
+}
 
 int64_t NowUnixMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -35,68 +33,75 @@ std::string NameOf(const experiment::GuardrailSpec& limit) {
   return absl::StrFormat("%s %s %g", limit.metric, limit.is_lower ? "min" : "max", limit.limit);
 }
 
-Json JsonOf(const WatchedArm& arm) {
-  return {{"experiment", arm.experiment}, {"arm", arm.arm}, {"generation", Hex(arm.generation)}};
+absl::Status ErrorOf(const WatchedExperiment& experiment, const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrFormat("experiments.%s.%s", experiment.name, what));
 }
 
-statistics::GuardrailState StateOf(const Json& json) {
-  statistics::GuardrailState state;
-  state.moments.n = json.at("n").get<int64_t>();
-  json.at("mean").get_to(state.moments.mean);
-  json.at("comoment").get_to(state.moments.comoment);
-  state.p_value = json.at("p_value").get<double>();
-  return state;
-}
-
-// `arms`: all of the experiment. The first one is what the others are compared with.
-absl::Status Watch(const GuardrailConfig& guardrail, std::span<WatchedArm> arms) {
-  const auto error = [&](const std::string& what) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("experiments.%s.guardrails: %s", arms[0].experiment, what));
-  };
-  const auto made = experiment::ArmGuardrail::Make(guardrail.limit, arms[0].design);
-  if (!made.ok()) return error(std::string(made.status().message()));
+absl::Status AddLimit(const GuardrailConfig& guardrail, WatchedExperiment& experiment) {
+  const auto made = experiment::ArmGuardrail::Make(guardrail.limit, experiment.design);
+  if (!made.ok()) {
+    return ErrorOf(experiment, absl::StrCat("guardrails: ", made.status().message()));
+  }
   bool found = false;
-  for (size_t i = 0; i < arms.size(); ++i) {
-    if (guardrail.arm.empty() ? i == 0 : arms[i].arm != guardrail.arm) continue;
-    arms[i].limits.push_back(guardrail.limit);
+  for (WatchedExperiment::Arm& arm : experiment.arms) {
+    const bool is_first = &arm == &experiment.arms.front();
+    if (guardrail.arm.empty() ? is_first : arm.name != guardrail.arm) continue;
+    arm.limits.push_back(guardrail.limit);
     found = true;
   }
   if (found) return absl::OkStatus();
-  return error(guardrail.arm.empty() ? "the experiment has no arm but the first one"
-                                     : absl::StrFormat("there is no arm '%s'", guardrail.arm));
+  return ErrorOf(experiment,
+                 guardrail.arm.empty()
+                     ? "guardrails: the experiment has no arm but the first one"
+                     : absl::StrFormat("guardrails: there is no arm '%s'", guardrail.arm));
+}
+
+// Nothing else says when to go on.
+absl::Status CheckRamp(const WatchedExperiment& experiment) {
+  for (size_t i = 1; i < experiment.arms.size(); ++i) {
+    if (!experiment.arms[i].limits.empty()) continue;
+    return ErrorOf(experiment, absl::StrFormat("ramp: no guardrail says whether '%s' may grow",
+                                               experiment.arms[i].name));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<WatchedArm>> WatchedArmsOf(const Experiments& experiments) {
-  std::vector<WatchedArm> watched;
+absl::StatusOr<std::vector<WatchedExperiment>> WatchedExperimentsOf(
+    const Experiments& experiments) {
+  std::vector<WatchedExperiment> all;
   for (const Experiment& experiment : experiments.all()) {
     const ExperimentConfig& config = experiment.config();
-    if (!config.enabled || config.guardrails.empty()) continue;
-    const size_t first = watched.size();
-    for (const ArmConfig& arm : config.arms) {
-      watched.push_back({.experiment = config.name,
-                         .arm = arm.name,
-                         .generation = experiment.generation(),
-                         .design = experiment.schedule() != nullptr
-                                       ? experiment::Design::kSwitchback
-                                       : experiment::Design::kMixed});
-    }
+    const bool is_ramped = !config.ramp.steps.empty();
+    if (!config.enabled || (config.guardrails.empty() && !is_ramped)) continue;
+    WatchedExperiment& watched = all.emplace_back();
+    watched.name = config.name;
+    watched.generations = experiment.generations();
+    watched.hold = absl::ToChronoMilliseconds(config.ramp.hold);
+    if (experiment.schedule() != nullptr) watched.design = experiment::Design::kSwitchback;
+    for (const ArmConfig& arm : config.arms) watched.arms.push_back({arm.name, {}});
     for (const GuardrailConfig& guardrail : config.guardrails) {
-      SKIPSTONE_RETURN_IF_ERROR(Watch(guardrail, std::span(watched).subspan(first)));
+      SKIPSTONE_RETURN_IF_ERROR(AddLimit(guardrail, watched));
     }
+    if (is_ramped) SKIPSTONE_RETURN_IF_ERROR(CheckRamp(watched));
   }
-  return watched;
+  return all;
 }
 
-absl::StatusOr<std::unique_ptr<Guardrails>> Guardrails::Make(const std::vector<WatchedArm>& arms,
-                                                             ArmSwitches& switches,
-                                                             ServerMetrics& metrics,
-                                                             const Options& options) {
-  std::unique_ptr<Guardrails> guardrails(new Guardrails(switches, metrics, options));
-  for (const WatchedArm& arm : arms) SKIPSTONE_RETURN_IF_ERROR(guardrails->Add(arm));
-  if (options.folder.empty() || arms.empty()) return guardrails;
+Guardrails::Guardrails(ArmSwitches& switches, ServerMetrics& metrics, Options options)
+    : switches_(switches), metrics_(metrics), options_(std::move(options)) {}
+
+absl::StatusOr<std::unique_ptr<Guardrails>> Guardrails::Make(
+    const std::vector<WatchedExperiment>& experiments, ArmSwitches& switches,
+    ServerMetrics& metrics, const Options& options) {
+  Options filled = options;
+  if (!filled.now_unix_ms) filled.now_unix_ms = NowUnixMs;
+  std::unique_ptr<Guardrails> guardrails(new Guardrails(switches, metrics, std::move(filled)));
+  for (const WatchedExperiment& each : experiments) {
+    SKIPSTONE_RETURN_IF_ERROR(guardrails->Add(each));
+  }
+  if (options.folder.empty() || experiments.empty()) return guardrails;
   std::error_code error;
   fs::create_directories(options.folder, error);
   {
@@ -118,121 +123,161 @@ Guardrails::~Guardrails() {
   Sync();
 }
 
-absl::Status Guardrails::Add(const WatchedArm& watched) {
-  Arm arm{.watched = watched};
-  for (const experiment::GuardrailSpec& limit : watched.limits) {
-    auto guardrail = experiment::ArmGuardrail::Make(limit, watched.design);
-    if (!guardrail.ok()) {
-      return absl::InvalidArgumentError(absl::StrFormat("experiments.%s.guardrails: %s",
-                                                        watched.experiment,
-                                                        std::string(guardrail.status().message())));
+absl::Status Guardrails::Add(const WatchedExperiment& watched) {
+  State state{.watched = watched, .arms = {}, .since_unix_ms = options_.now_unix_ms()};
+  for (const WatchedExperiment::Arm& each : watched.arms) {
+    Arm& arm = state.arms.emplace_back();
+    arm.name = each.name;
+    for (const experiment::GuardrailSpec& limit : each.limits) {
+      auto guardrail = experiment::ArmGuardrail::Make(limit, watched.design);
+      if (!guardrail.ok()) {
+        return ErrorOf(watched, absl::StrCat("guardrails: ", guardrail.status().message()));
+      }
+      arm.guardrails.push_back(*std::move(guardrail));
     }
-    arm.guardrails.push_back(*std::move(guardrail));
+    metrics_.experiment_arm_enabled(LabelOf(watched, each.name)).Set(1);
+    metrics_.guardrail_trips_total(LabelOf(watched, each.name)).Increment(0);
   }
-  metrics_.experiment_arm_enabled(LabelOf(watched)).Set(1);
-  metrics_.guardrail_trips_total(LabelOf(watched)).Increment(0);
-  arms_.push_back(std::move(arm));
+  if (state.last_step() > 0) metrics_.experiment_ramp_step(watched.name).Set(0);
+  experiments_.push_back(std::move(state));
   return absl::OkStatus();
 }
 
-Guardrails::Arm* Guardrails::Find(const std::string& experiment, const std::string& arm,
-                                  uint64_t generation) {
-  const auto found = std::ranges::find_if(arms_, [&](const Arm& a) {
-    return a.watched.experiment == experiment && a.watched.arm == arm &&
-           a.watched.generation == generation;
+Guardrails::Arm* Guardrails::State::Find(const std::string& arm) {
+  const auto found = std::ranges::find(arms, arm, &Arm::name);
+  return found == arms.end() ? nullptr : &*found;
+}
+
+Guardrails::State* Guardrails::Find(const std::string& experiment, uint64_t generation) {
+  const auto found = std::ranges::find_if(experiments_, [&](const State& state) {
+    return state.watched.name == experiment &&
+           std::ranges::count(state.watched.generations, generation) > 0;
   });
-  return found == arms_.end() ? nullptr : &*found;
+  return found == experiments_.end() ? nullptr : &*found;
 }
 
 void Guardrails::Take(const experiment::ExposureRecord& record) {
   for (const experiment::Exposure& exposure : record.exposures) {
     if (!exposure.assigned()) continue;
-    Arm* const arm = Find(exposure.experiment, exposure.arm, exposure.generation.value);
+    State* const state = Find(exposure.experiment, exposure.generation.value);
+    Arm* const arm = state == nullptr ? nullptr : state->Find(exposure.arm);
     if (arm == nullptr || arm->guardrails.empty()) continue;
-    std::string why;
-    {
-      MutexLock lock(mutex_);
-      changed_ = true;
-      for (experiment::ArmGuardrail& guardrail : arm->guardrails) {
-        guardrail.Take(record, exposure);
-        if (guardrail.Look() != statistics::Verdict::kBreached) continue;
-        why = absl::StrFormat("%s: %.4g after %d values", NameOf(guardrail.spec()),
-                              guardrail.estimate().value_or(0), guardrail.state().moments.n);
-      }
+    const std::string why = Judge(record, exposure, *arm);
+    if (why.empty()) {
+      TakeStepIfDue(*state);
+    } else if (TurnOff(*state, arm->name, why)) {
+      metrics_.guardrail_trips_total(LabelOf(state->watched, arm->name)).Increment();
     }
-    if (why.empty() || !TurnOff(arm->watched, why)) continue;
-    metrics_.guardrail_trips_total(LabelOf(arm->watched)).Increment();
   }
 }
 
-bool Guardrails::TurnOff(const WatchedArm& arm, const std::string& why) {
-  if (!switches_.TurnOff({arm.experiment, arm.arm, why, NowUnixMs()})) return false;
-  metrics_.experiment_arm_enabled(LabelOf(arm)).Set(0);
-  LogEvent(Severity::kWarning, "arm turned off",
-           {{"experiment", arm.experiment}, {"arm", arm.arm}, {"why", why}});
+std::string Guardrails::Judge(const experiment::ExposureRecord& record,
+                              const experiment::Exposure& exposure, Arm& arm) {
+  std::string why;
+  MutexLock lock(mutex_);
+  changed_ = true;
+  for (experiment::ArmGuardrail& guardrail : arm.guardrails) {
+    guardrail.Take(record, exposure);
+    if (guardrail.Look() != statistics::Verdict::kBreached) continue;
+    why = absl::StrFormat("%s: %.4g after %d values", NameOf(guardrail.spec()),
+                          guardrail.estimate().value_or(0), guardrail.state().moments.n);
+  }
+  return why;
+}
+
+void Guardrails::Changed() {
   {
     MutexLock lock(mutex_);
     changed_ = true;
   }
   wake_.NotifyAll();
+}
+
+bool Guardrails::TurnOff(const State& state, const std::string& arm, const std::string& why) {
+  const std::string& name = state.watched.name;
+  if (!switches_.TurnOff({name, arm, why, options_.now_unix_ms()})) return false;
+  metrics_.experiment_arm_enabled(LabelOf(state.watched, arm)).Set(0);
+  LogEvent(Severity::kWarning, "arm turned off",
+           {{"experiment", name}, {"arm", arm}, {"why", why}});
+  Changed();
   return true;
 }
 
-std::string Guardrails::StateText() {
-  Json off = Json::array(), sums = Json::array();
-  for (const ArmSwitches::Off& entry : switches_.off()) {
-    for (const Arm& arm : arms_) {
-      if (arm.watched.experiment != entry.experiment || arm.watched.arm != entry.arm) continue;
-      Json json = JsonOf(arm.watched);
-      json["why"] = entry.why;
-      json["since_unix_ms"] = entry.since_unix_ms;
-      off.push_back(std::move(json));
-    }
-  }
-  MutexLock lock(mutex_);
-  for (const Arm& arm : arms_) {
-    for (const experiment::ArmGuardrail& guardrail : arm.guardrails) {
-      const statistics::GuardrailState& state = guardrail.state();
-      Json json = JsonOf(arm.watched);
-      json["limit"] = NameOf(guardrail.spec());
-      json["n"] = state.moments.n;
-      json["mean"] = state.moments.mean;
-      json["comoment"] = state.moments.comoment;
-      json["p_value"] = state.p_value;
-      sums.push_back(std::move(json));
-    }
-  }
-  return Json({{"format", kFormat}, {"off", off}, {"guardrails", sums}})
-             .dump(1, ' ', false, Json::error_handler_t::replace) +
-         "\n";
-}
-
-absl::Status Guardrails::TakeState(const std::string& text, bool own) {
-  // Third-party code that throws.
-  try {
-    const Json json = Json::parse(text);
-    if (json.at("format").get<int>() != kFormat)
-      return absl::InvalidArgumentError("another format");
-    const auto arm_of = [this](const Json& entry) {
-      return Find(entry.at("experiment").get<std::string>(), entry.at("arm").get<std::string>(),
-                  std::stoull(entry.at("generation").get<std::string>(), nullptr, 16));
-    };
-    for (const Json& entry : json.at("off")) {
-      const Arm* const arm = arm_of(entry);
-      if (arm != nullptr) TurnOff(arm->watched, entry.at("why").get<std::string>());
-    }
-    if (!own) return absl::OkStatus();
+void Guardrails::TakeStepIfDue(State& state) {
+  const size_t step = switches_.StepOf(state.watched.name, state.last_step());
+  if (step == state.last_step()) return;
+  const int64_t now = options_.now_unix_ms();
+  {
     MutexLock lock(mutex_);
-    for (const Json& entry : json.at("guardrails")) {
-      Arm* const arm = arm_of(entry);
-      if (arm == nullptr) continue;
-      for (experiment::ArmGuardrail& guardrail : arm->guardrails) {
-        if (NameOf(guardrail.spec()) != entry.at("limit").get<std::string>()) continue;
-        SKIPSTONE_RETURN_IF_ERROR(guardrail.Restore(StateOf(entry)));
+    if (now - state.since_unix_ms < state.watched.hold.count()) return;
+    for (Arm& arm : state.arms) {
+      if (switches_.IsOff(state.watched.name, arm.name)) return;
+      for (experiment::ArmGuardrail& guardrail : arm.guardrails) {
+        if (guardrail.Look() != statistics::Verdict::kHolds) return;
       }
     }
-  } catch (const std::exception& error) {
-    return absl::InvalidArgumentError(error.what());
+  }
+  GoTo(state, step + 1, now);
+}
+
+void Guardrails::GoTo(State& state, size_t step, int64_t since_unix_ms) {
+  if (!switches_.GoTo(state.watched.name, step)) return;
+  {
+    MutexLock lock(mutex_);
+    state.since_unix_ms = since_unix_ms;
+  }
+  metrics_.experiment_ramp_step(state.watched.name).Set(static_cast<double>(step));
+  LogEvent(Severity::kInfo, "ramp took a step",
+           {{"experiment", state.watched.name}, {"step", std::to_string(step)}});
+  Changed();
+}
+
+GuardrailFile Guardrails::File() {
+  GuardrailFile file;
+  const std::vector<ArmSwitches::Off> off = switches_.off();
+  MutexLock lock(mutex_);
+  for (const State& state : experiments_) {
+    const std::string& name = state.watched.name;
+    for (const ArmSwitches::Off& each : off) {
+      if (each.experiment != name) continue;
+      file.off.push_back({name, state.generation(), each.arm, each.why, each.since_unix_ms});
+    }
+    const size_t step = switches_.StepOf(name, state.last_step());
+    if (step > 0) {
+      file.steps.push_back({name, state.watched.generations[step], state.since_unix_ms});
+    }
+    for (const Arm& arm : state.arms) {
+      for (const experiment::ArmGuardrail& guardrail : arm.guardrails) {
+        file.sums.push_back(
+            {name, state.generation(), arm.name, NameOf(guardrail.spec()), guardrail.state()});
+      }
+    }
+  }
+  return file;
+}
+
+absl::Status Guardrails::TakeFile(const std::string& text, bool own) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const GuardrailFile file, ParseGuardrailFile(text));
+  for (const GuardrailFile::Off& off : file.off) {
+    State* const state = Find(off.experiment, off.generation);
+    if (state != nullptr && state->Find(off.arm) != nullptr) TurnOff(*state, off.arm, off.why);
+  }
+  for (const GuardrailFile::Step& step : file.steps) {
+    State* const state = Find(step.experiment, step.generation);
+    if (state == nullptr) continue;
+    const auto found = std::ranges::find(state->watched.generations, step.generation);
+    GoTo(*state, found - state->watched.generations.begin(), step.since_unix_ms);
+  }
+  if (!own) return absl::OkStatus();
+  MutexLock lock(mutex_);
+  for (const GuardrailFile::Sums& sums : file.sums) {
+    State* const state = Find(sums.experiment, sums.generation);
+    Arm* const arm = state == nullptr ? nullptr : state->Find(sums.arm);
+    if (arm == nullptr) continue;
+    for (experiment::ArmGuardrail& guardrail : arm->guardrails) {
+      if (NameOf(guardrail.spec()) != sums.limit) continue;
+      SKIPSTONE_RETURN_IF_ERROR(guardrail.Restore(sums.state));
+    }
   }
   return absl::OkStatus();
 }
@@ -250,7 +295,7 @@ absl::Status Guardrails::ReadFolder(bool with_own) {
     const bool own = name == own_name;
     if (!name.ends_with(kSuffix) || (own && !with_own)) continue;
     const auto text = ReadFile("--experiment_state", files->path().string());
-    const absl::Status status = text.ok() ? TakeState(*text, own) : text.status();
+    const absl::Status status = text.ok() ? TakeFile(*text, own) : text.status();
     if (status.ok()) broken_.erase(name);
     if (status.ok() || !broken_.insert(name).second) continue;
     LogEvent(Severity::kWarning, "experiment state not read",
@@ -267,7 +312,8 @@ void Guardrails::Sync() {
     write = std::exchange(changed_, false);
   }
   const fs::path own = fs::path(options_.folder) / (options_.replica + kSuffix);
-  absl::Status status = write ? ReplaceFile(own.string(), StateText()) : absl::OkStatus();
+  absl::Status status =
+      write ? ReplaceFile(own.string(), FormatGuardrailFile(File())) : absl::OkStatus();
   if (!status.ok()) {
     MutexLock lock(mutex_);
     changed_ = true;

@@ -58,7 +58,7 @@ absl::Status Check(const ServerConfig& config) {
   for (const std::string& warning : experiments.warnings()) {
     std::fprintf(stderr, "skipstone-server: warning: %s\n", warning.c_str());
   }
-  return WatchedArmsOf(experiments).status();
+  return WatchedExperimentsOf(experiments).status();
 }
 
 int Fail(const absl::Status& status) {

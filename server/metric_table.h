@@ -123,6 +123,7 @@ struct ServerMetrics : MetricScope {
            "level", {});
   GAUGE_BY(experiment_arm_enabled, "1: requests may get the arm; 0: a guardrail has turned it off",
            "arm", {});
+  GAUGE_BY(experiment_ramp_step, "Step of an experiment's ramp, from 0", "experiment", {});
   GAUGE(recorded_steps, "CUDA graphs of decode steps");
   GAUGE(open_fds, "Open descriptors of the process");
   GAUGE(max_fds, "Descriptors that it may open");

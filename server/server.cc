@@ -28,12 +28,12 @@ std::string ReplicaName() {
 }
 
 absl::Status WatchArms(Serving& serving) {
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<WatchedArm> arms,
-                             WatchedArmsOf(serving.experiments));
-  if (arms.empty()) return absl::OkStatus();
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<WatchedExperiment> watched,
+                             WatchedExperimentsOf(serving.experiments));
+  if (watched.empty()) return absl::OkStatus();
   SKIPSTONE_ASSIGN_OR_RETURN(
       serving.guardrails,
-      Guardrails::Make(arms, serving.experiments.switches(), serving.metrics.server(),
+      Guardrails::Make(watched, serving.experiments.switches(), serving.metrics.server(),
                        {.folder = serving.config.experiment_state, .replica = ReplicaName()}));
   return absl::OkStatus();
 }

@@ -184,6 +184,7 @@ class ConfigReader {
         return ForEachItem(value, "guardrails",
                            [&](const YAML::Node& item) { return ReadGuardrail(item, experiment); });
       }
+      if (key == "ramp") return ReadRamp(value, experiment.ramp);
       if (key == "exclude") return ReadExclude(value, experiment.exclude);
       if (key == "slice") {
         return reader_.ReadKeys(value, "slice", "slice.", KeysOf(experiment.slice));
@@ -201,23 +202,36 @@ class ConfigReader {
     return absl::OkStatus();
   }
 
+  absl::Status ReadRamp(const YAML::Node& node, RampConfig& ramp) {
+    FlagSet keys;
+    keys.Add("hold", &ramp.hold, "");
+    return reader_.ForEachKey(node, "ramp", [&](const std::string& key, const YAML::Node& value) {
+      if (key == "steps") return ReadAscending(value, "ramp.steps", ramp.steps);
+      return reader_.ReadKey(value, "ramp." + key, keys, key);
+    });
+  }
+
   absl::Status ReadBuckets(const YAML::Node& node) {
-    return reader_.ForEachKey(
-        node, "buckets", [&](const std::string& key, const YAML::Node& list) -> absl::Status {
-          std::vector<double>& bounds = config_.buckets[key];
-          bounds.clear();
-          return ForEachItem(list, key, [&](const YAML::Node& item) -> absl::Status {
-            double bound = 0;
-            FlagSet one;
-            one.Add(key, Positive(&bound), "");
-            SKIPSTONE_RETURN_IF_ERROR(reader_.ReadKey(item, key, one, key));
-            if (!bounds.empty() && bound <= bounds.back()) {
-              return reader_.Error(item, absl::StrFormat("%s: bounds must ascend", key));
-            }
-            bounds.push_back(bound);
-            return absl::OkStatus();
-          });
-        });
+    return reader_.ForEachKey(node, "buckets", [&](const std::string& key, const YAML::Node& list) {
+      return ReadAscending(list, key, config_.buckets[key]);
+    });
+  }
+
+  // Numbers above 0.
+  absl::Status ReadAscending(const YAML::Node& list, const std::string& name,
+                             std::vector<double>& numbers) {
+    numbers.clear();
+    return ForEachItem(list, name, [&](const YAML::Node& item) -> absl::Status {
+      double number = 0;
+      FlagSet one;
+      one.Add(name, Positive(&number), "");
+      SKIPSTONE_RETURN_IF_ERROR(reader_.ReadKey(item, name, one, name));
+      if (!numbers.empty() && number <= numbers.back()) {
+        return reader_.Error(item, absl::StrFormat("%s: numbers must ascend", name));
+      }
+      numbers.push_back(number);
+      return absl::OkStatus();
+    });
   }
 
   template <class Visit>

@@ -67,6 +67,13 @@ struct GuardrailConfig {
   experiment::GuardrailSpec limit;
 };
 
+// Arms but the first get the first step's part of all units, then the next one's while all of their
+// guardrails hold, and their weights' part in the end.
+struct RampConfig {
+  std::vector<double> steps;             // ascending, in (0, 1); none: no ramp
+  absl::Duration hold = absl::Hours(1);  // of each step, at least
+};
+
 struct ExperimentConfig {
   std::string name;
   bool enabled = true;
@@ -81,6 +88,7 @@ struct ExperimentConfig {
   ExcludeConfig exclude;
   std::optional<double> shadow_fraction;  // of its requests; unset: as all others
   std::vector<GuardrailConfig> guardrails;
+  RampConfig ramp;
   std::vector<ArmConfig> arms;
 };
 

@@ -231,7 +231,10 @@ SECTIONS = [
          "1: requests may get the arm; 0: a guardrail has turned it off, on some pod at least.",
          "min by (arm) (experiment_arm_enabled{})"),
         (57, "Guardrail trips", "short", "Arms turned off in the last hour, by the pod that found it.",
-         "sum by (arm, pod) (increase(guardrail_trips_total{}[1h]))")]),
+         "sum by (arm, pod) (increase(guardrail_trips_total{}[1h]))"),
+        (58, "Steps of ramps", "short",
+         "From 0; the last step has the configured weights. Pods agree within seconds.",
+         "max by (experiment) (experiment_ramp_step{})")]),
     (44, "Process", [
         (45, "Descriptors in use", "percentunit",
          "Open descriptors as a share of what the process may open. At 100 % no connection is "

@@ -1,4 +1,4 @@
-// `skipstone experiment report` and `watch`: what exposure logs say.
+// `skipstone experiment report` and `watch`: what exposure logs, or Prometheus, say.
 #include <filesystem>
 #include <memory>
 
@@ -8,6 +8,7 @@
 #include "base/experiment/report/report_text.h"
 #include "base/replace_file.h"
 #include "base/status.h"
+#include "client/cli/arm_series.h"
 #include "client/cli/command.h"
 #include "client/cli/exposure_logs.h"
 
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 using experiment::ExposureReport;
 using experiment::ReportOptions;
 
-// What both take: logs, and how they are read.
+// What both take: logs or Prometheus, and how they are read.
 class ReadsLogs : public Command {
  public:
   bool needs_server() const override { return false; }
@@ -32,17 +33,30 @@ class ReadsLogs : public Command {
     flags.Add("carry_over", InRange(&report_.carry_over, 0, 100),
               "of a switchback: windows that an arm acts on after its own; 0 where the washout is "
               "longer than that");
+    flags.Add("prometheus", &prometheus_.url,
+              "URL of a Prometheus that is asked instead of logs; knows neither users nor "
+              "agreement, and takes each experiment for a mixed one");
+    flags.Add("experiment", &prometheus_.experiment, "with --prometheus: this one alone");
+    flags.Add("last", &prometheus_.last, "with --prometheus: of so long until now");
+    flags.Add("span", &prometheus_.span,
+              "with --prometheus: an arm's traffic of so long is a unit; several times longer than "
+              "the scrape interval");
   }
   absl::Status Prepare(const std::vector<std::string>& arguments) override {
     logs_ = arguments;
-    return CheckLogs(logs_);
+    if (prometheus_.url.empty()) return CheckLogs(logs_);
+    if (logs_.empty()) return prometheus_.Check();
+    return absl::InvalidArgumentError("give logs or --prometheus, not both");
   }
 
  protected:
-  absl::StatusOr<ExposureReport> Read() const { return ReadReport(logs_, report_); }
+  absl::StatusOr<ExposureReport> Read() const {
+    return prometheus_.url.empty() ? ReadReport(logs_, report_) : ReadReport(prometheus_, report_);
+  }
 
  private:
   std::vector<std::string> logs_;
+  PrometheusSource prometheus_;
   ReportOptions report_;
 };
 
@@ -51,9 +65,10 @@ class ReportCommand : public ReadsLogs {
   std::string name() const override { return "experiment report"; }
   std::string summary() const override { return "reports an experiment from exposure logs"; }
   std::string usage() const override {
-    return "[flags] LOG...\n\n"
+    return "[flags] LOG... | --prometheus URL\n\n"
            "  skipstone experiment report exposures.jsonl\n"
-           "  skipstone experiment report replica-*/exposures.jsonl* --out report\n\n"
+           "  skipstone experiment report replica-*/exposures.jsonl* --out report\n"
+           "  skipstone experiment report --prometheus http://prometheus:9090 --last 24h\n\n"
            "Give the logs of all replicas, rotated ones too. For each experiment and each\n"
            "configuration of it: are the arms' units as many as they should be, what did each arm\n"
            "cost, how far was it from the full model, which requests suffered, and a verdict.\n"
@@ -95,7 +110,7 @@ class WatchCommand : public ReadsLogs {
   std::string name() const override { return "experiment watch"; }
   std::string summary() const override { return "prints the verdict again and again"; }
   std::string usage() const override {
-    return "[flags] LOG...\n\n"
+    return "[flags] LOG... | --prometheus URL\n\n"
            "  skipstone experiment watch exposures.jsonl --interval 60s\n\n"
            "Reads the logs anew each time and prints one line for each verdict, with the time,\n"
            "until it is interrupted. One may look as often as one likes: the intervals of mixed\n"

@@ -101,12 +101,13 @@ def labels_of(line):
 class PrometheusScrapeTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Some rows have samples only where there are shadows, and arms with guardrails.
+        # Some rows have samples only where there are shadows, and arms with guardrails and a ramp.
         config = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "server.yaml"
         config.write_text(yaml.safe_dump({
             "levels": {"full": "none", "half": "attn:last=50%"}, "shadow_fraction": 1,
             "experiments": [{"name": "e", "unit": "request.experiment_key",
                              "guardrails": [{"metric": "error_rate", "max": 0.5}],
+                             "ramp": {"steps": [0.1]},
                              "arms": [{"name": "a", "level": "full", "weight": 1},
                                       {"name": "b", "level": "half", "weight": 1}]}]}))
         cls.server = RunningServer(SERVER, f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
@@ -120,9 +121,9 @@ class PrometheusScrapeTest(unittest.TestCase):
         cls.metrics = scrape()
 
     @classmethod
-    def generate(cls):
+    def generate(cls, *flags):
         subprocess.run([CLIENT, "generate", "--server", cls.server.grpc, "--max_tokens", "8",
-                        "In the beginning"], check=True, capture_output=True, timeout=60)
+                        *flags, "In the beginning"], check=True, capture_output=True, timeout=60)
 
     def test_promtool_finds_no_fault_in_names_types_and_help(self):
         result = subprocess.run([PROMTOOL, "check", "metrics"], input=self.metrics,
@@ -166,6 +167,25 @@ class PrometheusScrapeTest(unittest.TestCase):
             self.assertGreater(len(rules), 15)
             self.assertEqual([r["name"] for r in rules if r["health"] == "err"], [])
             self.assertEqual([r["name"] for r in rules if r.get("state") == "firing"], [])
+
+    def test_reports_are_made_of_what_prometheus_has_stored(self):
+        def report():
+            for user in range(3):
+                self.generate(f"--experiment_key=user-{user}")
+            done = subprocess.run(
+                [CLIENT, "experiment", "report", f"--prometheus=http://{prometheus.address}",
+                 "--experiment=e", "--last=60s", "--span=10s", "--json"],
+                check=True, capture_output=True, text=True, timeout=60)
+            experiments = json.loads(done.stdout)["experiments"]
+            return experiments and [arm for arm in experiments[0]["arms"] if arm["name"] == "a"]
+
+        with tempfile.TemporaryDirectory() as folder, \
+                RunningPrometheus(folder, self.server.metrics) as prometheus:
+            poll("prometheus listens", prometheus.listening)
+            (arm,) = poll("an arm with traffic", report)
+            self.assertGreater(arm["requests"], 0)
+            self.assertGreater(arm["values"]["attributed_s_per_token"], 0)
+            self.assertIsNone(arm["values"]["agreement_ratio"])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,17 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
+TEST(ArmSwitchesTest, StepsGoForwardOnly) {
+  ArmSwitches switches;
+  EXPECT_EQ(switches.StepOf("e", 3), 0);
+  EXPECT_FALSE(switches.GoTo("e", 0));
+  EXPECT_TRUE(switches.GoTo("e", 2));
+  EXPECT_FALSE(switches.GoTo("e", 1));
+  EXPECT_EQ(switches.StepOf("e", 3), 2);
+  EXPECT_EQ(switches.StepOf("e", 1), 1);
+  EXPECT_EQ(switches.StepOf("f", 3), 0);
+}
+
 TEST(ArmSwitchesTest, AnArmIsOffUntilItIsOnAgain) {
   ArmSwitches switches;
   EXPECT_FALSE(switches.IsOff("e", "t"));

@@ -50,6 +50,74 @@ TEST(ExperimentTest, AssignmentIsStickyAndFollowsTheVectors) {
   }
 }
 
+const char kRamp[] =
+    "- name: e\n  unit: request.experiment_key\n  ramp: {steps: [0.05, 0.2], hold: 1m}\n"
+    "  arms: [{name: c, level: full, weight: 4}, {name: t, level: deep, weight: 4},\n"
+    "         {name: u, level: deep, weight: 2}]\n";
+
+TEST(ExperimentTest, ARampGivesItsStepsPartToAllArmsButTheFirst) {
+  const Experiments experiments = ExperimentsOf(kRamp);
+  std::map<int, std::string> arms;
+  std::set<uint64_t> generations;
+  for (const auto& [step, part] : {std::pair{0, 0.05}, std::pair{1, 0.2}, std::pair{2, 0.6}}) {
+    experiments.switches().GoTo("e", step);
+    std::map<std::string, int> counts;
+    for (int i = 0; i < 20000; ++i) {
+      const Assignment assignment = *ByKey(experiments, absl::StrFormat("user-%d", i));
+      const Exposure& exposure = assignment.exposures[0];
+      generations.insert(exposure.generation.value);
+      EXPECT_NEAR(exposure.share,
+                  assignment.arm == "c"   ? 1 - part
+                  : assignment.arm == "t" ? part * 2 / 3
+                                          : part / 3,
+                  1e-12);
+      ++counts[assignment.arm];
+      // Whoever is treated stays where he is.
+      std::string& before = arms[i];
+      if (step > 0 && before != "c") {
+        EXPECT_EQ(assignment.arm, before);
+      }
+      before = assignment.arm;
+    }
+    EXPECT_NEAR(counts["t"], 20000 * part * 2 / 3, 200);
+    EXPECT_NEAR(counts["u"], 20000 * part / 3, 200);
+  }
+  EXPECT_EQ(generations.size(), 3);
+  EXPECT_EQ(experiments.all()[0].generations().size(), 3);
+}
+
+TEST(ExperimentTest, TheLastStepOfARampIsTheExperimentWithoutOne) {
+  std::string plain = kRamp;
+  plain.erase(plain.find("  ramp"), plain.find("  arms") - plain.find("  ramp"));
+  const Experiments experiments = ExperimentsOf(plain), ramped = ExperimentsOf(kRamp);
+  EXPECT_EQ(experiments.all()[0].generations().back(), ramped.all()[0].generations().back());
+  ramped.switches().GoTo("e", 2);
+  for (int i = 0; i < 1000; ++i) {
+    const std::string unit = absl::StrFormat("%d", i);
+    EXPECT_EQ(ByKey(ramped, unit)->arm, ByKey(experiments, unit)->arm);
+  }
+}
+
+TEST(ExperimentTest, RampsThatLeadNowhereAreRefused) {
+  const auto error = [](const std::string& ramp, const std::string& unit, std::string arms) {
+    if (arms.empty()) arms = "{name: c, level: full, weight: 1}, {name: t, level: deep, weight: 1}";
+    return std::string(TryExperiments("- name: e\n  " + unit + "\n  ramp: {steps: " + ramp +
+                                      "}\n  arms: [" + arms + "]\n")
+                           .status()
+                           .message());
+  };
+  const std::string key = "unit: request.experiment_key";
+  EXPECT_EQ(error("[0.4]", key, ""), "");
+  EXPECT_EQ(error("[0.4, 0.5]", key, ""),
+            "experiments.e.ramp.steps: 0.5 is not below 0.5, which the weights give to arms but "
+            "the first");
+  EXPECT_THAT(error("[0.1]", key, "{name: c, level: full, weight: 1}"),
+              HasSubstr("0.1 is not below 0"));
+  EXPECT_THAT(error("[0.1]", "unit: window:60s", ""), HasSubstr("e.ramp: only units"));
+  EXPECT_THAT(error("[0.1]", key + "\n  arm_from: metadata:x-arm", ""),
+              HasSubstr("e.ramp: only units"));
+}
+
 // Of 10000 units, how many two experiments put into arms of one name.
 int EqualArms(const Experiments& a, const Experiments& b) {
   int equal = 0;

@@ -38,10 +38,11 @@ struct FakeServerOptions {
   int max_sequences = 8;
   int max_queue = 100;
   std::vector<int32_t> eos_ids = {};
-  int broken_layer = -1;                             // FakeRunnerOptions
-  Duration stall_timeout = std::chrono::minutes(5);  // of a step
-  Duration step_time{};                              // that the device takes
-  bool serve = true;                                 // false: as while a model loads, until Serve
+  int broken_layer = -1;                                       // FakeRunnerOptions
+  Duration stall_timeout = std::chrono::minutes(5);            // of a step
+  Duration step_time{};                                        // that the device takes
+  std::function<Duration(const StepPlan&)> step_time_of = {};  // ... where it is not always that
+  bool serve = true;  // false: as while a model loads, until Serve
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;  // default: synthetic
   std::optional<LevelsFile> levels_file = {};
 };
@@ -177,9 +178,10 @@ inline ServedModel FakeServer::Model() {
                         .num_pages = o.num_pages,
                         .num_layers = o.num_layers,
                         .broken_layer = o.broken_layer,
-                        .on_launch = [this](const StepPlan&) {
+                        .on_launch = [this](const StepPlan& plan) {
                           gate_.Pass();
-                          std::this_thread::sleep_for(options_.step_time);
+                          const auto& time_of = options_.step_time_of;
+                          std::this_thread::sleep_for(time_of ? time_of(plan) : options_.step_time);
                         }});
   runner_ = runner.get();
   model.runner = std::move(runner);

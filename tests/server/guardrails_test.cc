@@ -16,11 +16,13 @@ namespace {
 
 using experiment::ExposureRecord;
 
-WatchedArm Arm(const std::string& name, uint64_t generation = 7) {
-  return {.experiment = "e",
-          .arm = name,
-          .generation = generation,
-          .limits = {{.metric = "kl", .limit = 0.2}, {.metric = "error_rate", .limit = 0.05}}};
+WatchedExperiment Watched(std::vector<uint64_t> generations = {7}) {
+  const std::vector<experiment::GuardrailSpec> limits = {{.metric = "kl", .limit = 0.2},
+                                                         {.metric = "error_rate", .limit = 0.05}};
+  return {.name = "e",
+          .generations = std::move(generations),
+          .hold = std::chrono::hours(1),
+          .arms = {{"control", limits}, {"treatment", limits}}};
 }
 
 ExposureRecord Request(const std::string& arm, double kl, uint64_t generation = 7) {
@@ -35,10 +37,12 @@ ExposureRecord Request(const std::string& arm, double kl, uint64_t generation = 
 // One replica.
 struct Replica {
   explicit Replica(const std::string& folder, const std::string& name = "a",
-                   uint64_t generation = 7)
-      : guardrails(Guardrails::Make({Arm("control", generation), Arm("treatment", generation)},
-                                    switches, metrics.server(), {.folder = folder, .replica = name})
-                       .value()) {}
+                   std::vector<uint64_t> generations = {7})
+      : guardrails(
+            Guardrails::Make(
+                {Watched(std::move(generations))}, switches, metrics.server(),
+                {.folder = folder, .replica = name, .now_unix_ms = [this] { return now_unix_ms; }})
+                .value()) {}
 
   // Until `count` requests, or the arm is off.
   int Serve(const std::string& arm, double kl, int count) {
@@ -52,6 +56,7 @@ struct Replica {
     return SumOfSamples(metrics.Text(), "skipstone_" + name, {"arm=\"e/" + arm + "\""});
   }
 
+  int64_t now_unix_ms = 1'000'000'000'000;
   Metrics metrics{"fake", {}};
   ArmSwitches switches;
   std::unique_ptr<Guardrails> guardrails;
@@ -92,7 +97,7 @@ TEST(GuardrailsTest, WhatIsOffSurvivesARestart) {
   EXPECT_TRUE(again.switches.IsOff("e", "treatment"));
   EXPECT_EQ(again.Metric("experiment_arm_enabled", "treatment"), 0);
   EXPECT_EQ(again.Metric("guardrail_trips_total", "treatment"), 0);  // it tripped before
-  Replica changed(dir.path(), "a", 8);
+  Replica changed(dir.path(), "a", {8});
   EXPECT_TRUE(changed.switches.off().empty());
 }
 
@@ -115,6 +120,77 @@ TEST(GuardrailsTest, ReplicasAgree) {
   EXPECT_EQ(b.Metric("experiment_arm_enabled", "treatment"), 0);
 }
 
+// Values whose limits hold clearly.
+void ServeWell(Replica& replica, uint64_t generation, int count = 400) {
+  for (int i = 0; i < count; ++i) {
+    for (const char* arm : {"control", "treatment"}) {
+      replica.guardrails->Take(Request(arm, 0.02 + 0.01 * (i % 5), generation));
+    }
+  }
+}
+
+TEST(GuardrailsTest, ARampTakesAStepAnHourWhileAllHold) {
+  Replica replica("", "a", {5, 6, 7});
+  const auto step = [&] { return replica.switches.StepOf("e", 2); };
+  const auto shown = [&] {
+    return SumOfSamples(replica.metrics.Text(), "skipstone_experiment_ramp_step",
+                        {"experiment=\"e\""});
+  };
+  ServeWell(replica, 5);
+  EXPECT_EQ(step(), 0);  // not yet
+  replica.now_unix_ms += 3'600'000;
+  ServeWell(replica, 5, 1);
+  EXPECT_EQ(step(), 1);
+  EXPECT_EQ(shown(), 1);
+  ServeWell(replica, 6);
+  EXPECT_EQ(step(), 1);
+  replica.now_unix_ms += 3'600'000;
+  ServeWell(replica, 6, 1);
+  EXPECT_EQ(step(), 2);
+  replica.now_unix_ms += 3'600'000;
+  ServeWell(replica, 7, 1);
+  EXPECT_EQ(step(), 2);  // there is no other
+  EXPECT_EQ(shown(), 2);
+}
+
+TEST(GuardrailsTest, ARampWaitsForEnoughValuesAndStopsWhereAnArmIsOff) {
+  Replica replica("", "a", {6, 7});
+  replica.now_unix_ms += 7'200'000;
+  ServeWell(replica, 6, 50);
+  EXPECT_EQ(replica.switches.StepOf("e", 1), 0);
+  while (!replica.switches.IsOff("e", "treatment")) {
+    replica.guardrails->Take(Request("treatment", 0.9, 6));
+  }
+  ServeWell(replica, 6);
+  EXPECT_EQ(replica.switches.StepOf("e", 1), 0);
+}
+
+TEST(GuardrailsTest, StepsSurviveARestartAndTakeOthersAlong) {
+  const TempDir dir;
+  const auto hour_later = [](Replica& replica, uint64_t generation) {
+    replica.now_unix_ms += 3'600'000;
+    ServeWell(replica, generation);
+  };
+  Replica other(dir.path(), "b", {5, 6, 7});
+  {
+    Replica replica(dir.path(), "a", {5, 6, 7});
+    hour_later(replica, 5);
+    EXPECT_EQ(replica.switches.StepOf("e", 2), 1);
+  }
+  Replica again(dir.path(), "a", {5, 6, 7});
+  EXPECT_EQ(again.switches.StepOf("e", 2), 1);
+  other.guardrails->Sync();
+  EXPECT_EQ(other.switches.StepOf("e", 2), 1);
+  // The step's time counts from when it was taken, an hour after `again` has begun.
+  ServeWell(again, 6);
+  EXPECT_EQ(again.switches.StepOf("e", 2), 1);
+  again.now_unix_ms += 3'600'000;
+  hour_later(again, 6);
+  EXPECT_EQ(again.switches.StepOf("e", 2), 2);
+  const Replica shorter(dir.path(), "c", {6, 7});  // has no such step
+  EXPECT_EQ(shorter.switches.StepOf("e", 1), 1);
+}
+
 TEST(GuardrailsTest, OthersBrokenFilesDoNoHarm) {
   const TempDir dir;
   dir.Write("x.guardrails.json", "{\"format\": 1, \"off\": [{\"experiment\"");
@@ -134,7 +210,7 @@ TEST(GuardrailsTest, OthersBrokenFilesDoNoHarm) {
 TEST(GuardrailsTest, AFolderThatCannotBeReadIsSaidAtTheStart) {
   Metrics metrics("fake", {});
   ArmSwitches switches;
-  const auto made = Guardrails::Make({Arm("a")}, switches, metrics.server(),
+  const auto made = Guardrails::Make({Watched()}, switches, metrics.server(),
                                      {.folder = "/proc/none/of", .replica = "a"});
   EXPECT_EQ(made.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(made.status().message()), testing::HasSubstr("--experiment_state"));
@@ -143,9 +219,9 @@ TEST(GuardrailsTest, AFolderThatCannotBeReadIsSaidAtTheStart) {
 TEST(GuardrailsTest, WrongLimitsNameTheirExperiment) {
   Metrics metrics("fake", {});
   ArmSwitches switches;
-  WatchedArm arm = Arm("a");
-  arm.limits[0].metric = "ttft_p99";
-  const auto made = Guardrails::Make({arm}, switches, metrics.server(), {});
+  WatchedExperiment watched = Watched();
+  watched.arms[0].limits[0].metric = "ttft_p99";
+  const auto made = Guardrails::Make({watched}, switches, metrics.server(), {});
   EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(made.status().message()), testing::HasSubstr("experiments.e.guardrails"));
 }
@@ -162,7 +238,9 @@ TEST(GuardrailsTest, LimitsAreOfAllArmsButTheFirstOrOfOneByName) {
                              "test.yaml", config)
                   .ok());
   const Levels levels = Levels::Make(config, 4, 64, nullptr).value();
-  const auto arms = WatchedArmsOf(Experiments::Make(config, levels).value()).value();
+  const auto watched = WatchedExperimentsOf(Experiments::Make(config, levels).value()).value();
+  ASSERT_EQ(watched.size(), 1);
+  const std::vector<WatchedExperiment::Arm>& arms = watched[0].arms;
   ASSERT_EQ(arms.size(), 3);
   EXPECT_EQ(arms[0].limits.size(), 0);
   ASSERT_EQ(arms[1].limits.size(), 2);
@@ -170,10 +248,16 @@ TEST(GuardrailsTest, LimitsAreOfAllArmsButTheFirstOrOfOneByName) {
   EXPECT_TRUE(arms[1].limits[1].is_lower);
   EXPECT_EQ(arms[1].limits[1].alpha, 0.02);
   EXPECT_EQ(arms[2].limits.size(), 1);
+  const auto error = [&] {
+    return std::string(
+        WatchedExperimentsOf(Experiments::Make(config, levels).value()).status().message());
+  };
   config.experiments[0].guardrails[1].arm = "d";
-  EXPECT_THAT(
-      std::string(WatchedArmsOf(Experiments::Make(config, levels).value()).status().message()),
-      testing::HasSubstr("there is no arm 'd'"));
+  EXPECT_THAT(error(), testing::HasSubstr("there is no arm 'd'"));
+  config.experiments[0].guardrails = {{.arm = "b", .limit = {.metric = "kl", .limit = 1}}};
+  EXPECT_EQ(error(), "");
+  config.experiments[0].ramp.steps = {0.1};
+  EXPECT_THAT(error(), testing::HasSubstr("ramp: no guardrail says whether 'c' may grow"));
 }
 
 TEST(GuardrailsTest, ThroughTheServerAnArmThatSkipsTooMuchFallsToTheDefaultAndNothingFails) {

@@ -47,30 +47,32 @@ ExperimentTally::ExperimentTally(const Exposure& exposure) {
   report_.generation = exposure.generation;
 }
 
-size_t ExperimentTally::ArmOf(const Exposure& exposure) {
-  const auto found = std::ranges::find(arms_, exposure.arm, &Arm::name);
+size_t ExperimentTally::ArmOf(const std::string& name) {
+  const auto found = std::ranges::find(arms_, name, &Arm::name);
   const auto index = static_cast<size_t>(found - arms_.begin());
-  if (found == arms_.end()) {
-    if (arms_.size() == kMostArms) return kMostArms;
-    arms_.push_back({.name = exposure.arm});
-  }
-  arms_[index].share = exposure.share;
+  if (found == arms_.end() && arms_.size() < kMostArms) arms_.push_back({.name = name});
   return index;
 }
 
+void ExperimentTally::Saw(int64_t time_ms) {
+  if (report_.first_unix_ms == 0 || time_ms < report_.first_unix_ms) {
+    report_.first_unix_ms = time_ms;
+  }
+  report_.last_unix_ms = std::max(report_.last_unix_ms, time_ms);
+}
+
 void ExperimentTally::Add(const ExposureRecord& record, const Exposure& exposure) {
-  const int64_t now = record.time_unix_ms;
-  if (report_.first_unix_ms == 0 || now < report_.first_unix_ms) report_.first_unix_ms = now;
-  report_.last_unix_ms = std::max(report_.last_unix_ms, now);
+  Saw(record.time_unix_ms);
   if (!exposure.assigned()) {
     ++report_.unassigned[NameOf(exposure.reason)];
     return;
   }
-  const size_t arm = ArmOf(exposure);
+  const size_t arm = ArmOf(exposure.arm);
   if (arm == kMostArms) {
     ++report_.other_arms;
     return;
   }
+  arms_[arm].share = exposure.share;
   report_.enlarged += record.enlarged;
   const WindowSums sums = SumsOf(record);
   AddToArm(record, arms_[arm]);
@@ -79,15 +81,34 @@ void ExperimentTally::Add(const ExposureRecord& record, const Exposure& exposure
     windows_.Add(*exposure.window, arm, sums);
     return;
   }
-  LookIfDue(now);
+  LookIfDue(record.time_unix_ms);
   report_.without_unit += !exposure.unit;
   units_.Add(exposure.unit ? exposure.unit->value : Fnv1a64(record.request_id), arm, sums);
 }
 
+void ExperimentTally::Add(const ArmTraffic& traffic) {
+  report_.of_metrics = true;
+  Saw(traffic.time_unix_ms);
+  const size_t arm = ArmOf(traffic.arm);
+  if (arm == kMostArms) {
+    for (const auto& [outcome, requests] : traffic.outcomes) report_.other_arms += requests;
+    return;
+  }
+  for (const auto& [outcome, requests] : traffic.outcomes) {
+    AddOutcomes(outcome, requests, arms_[arm]);
+  }
+  LookIfDue(traffic.time_unix_ms);
+  units_.Add(spans_++, arm, traffic.sums);
+}
+
+void ExperimentTally::AddOutcomes(const std::string& outcome, int64_t requests, Arm& arm) {
+  arm.requests += requests;
+  const bool is_kept = arm.outcomes.size() < kMostOutcomes || arm.outcomes.contains(outcome);
+  arm.outcomes[is_kept ? outcome : "other"] += requests;
+}
+
 void ExperimentTally::AddToArm(const ExposureRecord& record, Arm& arm) {
-  ++arm.requests;
-  const bool is_kept = arm.outcomes.size() < kMostOutcomes || arm.outcomes.contains(record.outcome);
-  ++arm.outcomes[is_kept ? record.outcome : "other"];
+  AddOutcomes(record.outcome, 1, arm);
   if (!record.shadow) return;
   const quality::WindowSums& more = record.shadow->sums;
   arm.shadows.tokens += more.tokens;

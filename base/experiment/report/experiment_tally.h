@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/experiment/report/arm_traffic.h"
 #include "base/experiment/report/report_data.h"
 #include "base/experiment/report/unit_table.h"
 #include "base/experiment/report/window_table.h"
@@ -26,6 +27,8 @@ class ExperimentTally {
 
   // About in order of time; `exposure` is the record's.
   void Add(const ExposureRecord& record, const Exposure& exposure);
+  // A unit by itself.
+  void Add(const ArmTraffic& traffic);
 
   // All but `generations`.
   ExperimentReport Report(const ReportOptions& options) const;
@@ -45,8 +48,10 @@ class ExperimentTally {
     std::vector<MetricMoments> moments;
   };
 
+  void Saw(int64_t time_ms);
   // kMostArms: there are too many.
-  size_t ArmOf(const Exposure& exposure);
+  size_t ArmOf(const std::string& name);
+  static void AddOutcomes(const std::string& outcome, int64_t requests, Arm& arm);
   static void AddToArm(const ExposureRecord& record, Arm& arm);
   void AddWorst(const ExposureRecord& record, size_t arm);
   void LookIfDue(int64_t now_ms);
@@ -66,6 +71,7 @@ class ExperimentTally {
   std::vector<Look> looks_;
   int64_t spacing_ms_ = 60'000;
   int64_t next_look_ms_ = 0;
+  uint64_t spans_ = 0;  // of traffic without requests
 };
 
 }  // namespace skipstone::experiment

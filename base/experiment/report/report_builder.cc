@@ -14,20 +14,27 @@ const EffectReport* ExperimentReport::EffectOf(size_t arm, const std::string& ke
   return found == effects.end() ? nullptr : &*found;
 }
 
+ExperimentTally* ReportBuilder::TallyOf(const Exposure& exposure) {
+  const std::tuple key(exposure.experiment, exposure.generation.value, exposure.design);
+  const auto found = tallies_.find(key);
+  if (found != tallies_.end()) return &found->second;
+  if (tallies_.size() == kMostTallies) return nullptr;
+  return &tallies_.emplace(key, ExperimentTally(exposure)).first->second;
+}
+
 void ReportBuilder::Add(const ExposureRecord& record) {
   if (record.exposures.empty()) ++outside_;
   for (const Exposure& exposure : record.exposures) {
-    const std::tuple key(exposure.experiment, exposure.generation.value, exposure.design);
-    auto found = tallies_.find(key);
-    if (found == tallies_.end()) {
-      if (tallies_.size() == kMostTallies) {
-        ++dropped_;
-        continue;
-      }
-      found = tallies_.emplace(key, ExperimentTally(exposure)).first;
-    }
-    found->second.Add(record, exposure);
+    ExperimentTally* const tally = TallyOf(exposure);
+    if (tally != nullptr) tally->Add(record, exposure);
+    dropped_ += tally == nullptr;
   }
+}
+
+void ReportBuilder::Add(const ArmTraffic& traffic) {
+  ExperimentTally* const tally = TallyOf({.experiment = traffic.experiment});
+  if (tally != nullptr) tally->Add(traffic);
+  dropped_ += tally == nullptr;
 }
 
 ExposureReport ReportBuilder::Finish(const ExposureCounts& counts) const {

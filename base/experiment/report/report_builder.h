@@ -11,6 +11,7 @@
 #include <string>
 #include <tuple>
 
+#include "base/experiment/report/arm_traffic.h"
 #include "base/experiment/report/experiment_tally.h"
 #include "base/experiment/report/report_data.h"
 
@@ -26,10 +27,16 @@ class ReportBuilder {
 
   // About in order of time: looks are taken as time passes.
   void Add(const ExposureRecord& record);
+  // As one unit of its arm: spans are to be long against what one request leaves behind. Its
+  // experiment is taken for a mixed one, of one configuration.
+  void Add(const ArmTraffic& traffic);
   // What was read so far; may go on.
   ExposureReport Finish(const ExposureCounts& counts) const;
 
  private:
+  // Null: there are too many.
+  ExperimentTally* TallyOf(const Exposure& exposure);
+
   const ReportOptions options_;
   std::map<std::tuple<std::string, uint64_t, Design>, ExperimentTally> tallies_;
   int64_t outside_ = 0;

@@ -90,6 +90,7 @@ struct ExperimentReport {
   std::vector<WorstRequest> worst;  // the largest divergence first
 
   std::map<std::string, int64_t> unassigned;  // requests outside of the arms, by reason
+  bool of_metrics = false;                    // units are spans of an arm's traffic: ArmTraffic
   int64_t enlarged = 0;                       // requests whose skip set load enlarged; they count
   int64_t without_unit = 0;                   // requests that count as a unit each
   int64_t crossed_units = 0;                  // that met several arms; they do not count

@@ -187,7 +187,11 @@ std::string TimeText(int64_t unix_ms) {
 }
 
 std::vector<std::string> CountNotes(const ExposureReport& report) {
-  std::vector<std::string> notes = {absl::StrFormat("%d records.", report.counts.records)};
+  std::vector<std::string> notes;
+  const auto of_metrics = [](const ExperimentReport& each) { return each.of_metrics; };
+  if (std::ranges::none_of(report.experiments, of_metrics)) {
+    notes.push_back(absl::StrFormat("%d records.", report.counts.records));
+  }
   const auto add = [&](int64_t count, const char* what) {
     if (count > 0) notes.push_back(absl::StrFormat("%d %s", count, what));
   };
@@ -199,6 +203,10 @@ std::vector<std::string> CountNotes(const ExposureReport& report) {
 }
 
 std::string Subtitle(const ExperimentReport& experiment) {
+  if (experiment.of_metrics) {
+    return absl::StrFormat("from metrics, %s to %s UTC", TimeText(experiment.first_unix_ms),
+                           TimeText(experiment.last_unix_ms));
+  }
   return absl::StrFormat("%s, configuration %016x, %s to %s UTC", NameOf(experiment.design),
                          experiment.generation.value, TimeText(experiment.first_unix_ms),
                          TimeText(experiment.last_unix_ms));

@@ -1,5 +1,7 @@
 #include "base/experiment/report/unit_table.h"
 
+#include <cmath>
+
 namespace skipstone::experiment {
 
 void UnitTable::Add(uint64_t unit, size_t arm, const WindowSums& request) {
@@ -28,8 +30,10 @@ std::vector<MetricMoments> UnitTable::MomentsByArm(size_t arms) const {
     for (size_t i = 0; i < kReportMetrics; ++i) {
       const ReportMetric& metric = ReportMetrics()[i];
       if (metric.kind == ReportMetric::Kind::kLatency) continue;
+      const double numerator = unit.sums[metric.numerator];
       const double denominator = unit.sums[metric.denominator];
-      if (denominator > 0) moments[unit.arm][i].Add({unit.sums[metric.numerator], denominator});
+      if (!(denominator > 0) || std::isnan(numerator)) continue;  // ArmTraffic::kUnknown
+      moments[unit.arm][i].Add({numerator, denominator});
     }
   }
   return moments;

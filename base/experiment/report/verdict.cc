@@ -163,6 +163,12 @@ std::vector<std::string> NotesOf(const ExperimentReport& report, const ReportOpt
         "Intervals hold at every look, each by itself at %g %%: asymptotic confidence sequences "
         "over units. Effects of quality are differences, those of cost are relative.",
         100 * (1 - options.alpha)));
+    if (report.of_metrics) {
+      notes.push_back(
+          "From metrics: a unit is a span of an arm's traffic. Metrics know no users, so whether "
+          "the arms have their shares of them is not checked, and a user of many spans makes the "
+          "intervals too narrow; exposure logs know better.");
+    }
     notes.push_back(absl::StrCat("TTFT, ITL and E2E: ", kNoLatencies, "."));
   }
   notes.push_back(
