@@ -48,8 +48,7 @@ struct Settings {
   std::string levels_file;
   std::string default_level = "full";
 
-  // A row for each, to a FlagSet. A template only so that not everybody who includes this compiles
-  // it.
+  // A row for each, to a FlagSet. A template only so that not every includer compiles it.
   template <class Flags>
   void AddTo(Flags& flags) {
     SchedulerOptions& scheduler = engine.scheduler;

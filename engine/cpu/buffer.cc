@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <cstring>
+
 namespace skipstone {
 namespace {
 
@@ -12,18 +14,21 @@ constexpr int64_t kHugeBytes = int64_t{8} << 20;
 
 }  // namespace
 
-Buffer Buffer::Map(int64_t bytes) { return Map(bytes, MAP_NORESERVE); }
-
-Buffer Buffer::MapResident(int64_t bytes) { return Map(bytes, MAP_POPULATE); }
-
-Buffer Buffer::Map(int64_t bytes, int flags) {
+Buffer Buffer::Map(int64_t bytes) {
   Buffer buffer;
   if (bytes <= 0) return buffer;
-  void* data =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) return buffer;
   if (bytes >= kHugeBytes) madvise(data, bytes, MADV_HUGEPAGE);
   buffer.data_ = {data, {bytes}};
+  return buffer;
+}
+
+Buffer Buffer::MapResident(int64_t bytes) {
+  Buffer buffer = Map(bytes);
+  // Touched after Map's advice: MAP_POPULATE would have taken small pages before it.
+  if (buffer.data_) std::memset(buffer.data_.get(), 0, bytes);
   return buffer;
 }
 

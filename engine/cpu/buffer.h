@@ -27,7 +27,6 @@ class Buffer {
     int64_t bytes;
     void operator()(void* data) const;
   };
-  static Buffer Map(int64_t bytes, int flags);
 
   std::unique_ptr<void, Unmap> data_;
 };
