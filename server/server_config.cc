@@ -204,21 +204,21 @@ class ConfigReader {
 
   absl::Status ReadRamp(const YAML::Node& node, RampConfig& ramp) {
     FlagSet keys;
-    keys.Add("hold", &ramp.hold, "");
+    keys.Add("ramp.hold", &ramp.hold, "");
     return reader_.ForEachKey(node, "ramp", [&](const std::string& key, const YAML::Node& value) {
-      if (key == "steps") return ReadAscending(value, "ramp.steps", ramp.steps);
-      return reader_.ReadKey(value, "ramp." + key, keys, key);
+      if (key == "steps") return ReadAscending(value, "ramp.steps", "steps", ramp.steps);
+      return reader_.ReadKey(value, "ramp." + key, keys, "ramp." + key);
     });
   }
 
   absl::Status ReadBuckets(const YAML::Node& node) {
     return reader_.ForEachKey(node, "buckets", [&](const std::string& key, const YAML::Node& list) {
-      return ReadAscending(list, key, config_.buckets[key]);
+      return ReadAscending(list, key, "bounds", config_.buckets[key]);
     });
   }
 
   // Numbers above 0.
-  absl::Status ReadAscending(const YAML::Node& list, const std::string& name,
+  absl::Status ReadAscending(const YAML::Node& list, const std::string& name, const char* what,
                              std::vector<double>& numbers) {
     numbers.clear();
     return ForEachItem(list, name, [&](const YAML::Node& item) -> absl::Status {
@@ -227,7 +227,7 @@ class ConfigReader {
       one.Add(name, Positive(&number), "");
       SKIPSTONE_RETURN_IF_ERROR(reader_.ReadKey(item, name, one, name));
       if (!numbers.empty() && number <= numbers.back()) {
-        return reader_.Error(item, absl::StrFormat("%s: numbers must ascend", name));
+        return reader_.Error(item, absl::StrFormat("%s: %s must ascend", name, what));
       }
       numbers.push_back(number);
       return absl::OkStatus();
