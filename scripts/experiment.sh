@@ -50,4 +50,6 @@ SERVER=
 if command -v chromium >/dev/null; then
   chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,1250 \
     --screenshot="$OUT/report.png" "file://$(realpath "$OUT/report.html")" 2>/dev/null
+else
+  echo "no chromium: no picture"
 fi

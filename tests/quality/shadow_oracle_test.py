@@ -28,6 +28,7 @@ from running_server import RunningServer  # noqa: E402
 MODEL = SOURCE / "models/demo"
 LEVELS = ("attn:last=50%", "attn:last=75%+mlp:last=1", "win:last=8/16")
 REQUESTS, SECONDS = 200, 120
+AT_ONCE = 40  # fewer than may wait to be scored
 # Of a token: what the engine's sums in 32 bits may differ by.
 NATS = 1e-4
 
@@ -49,14 +50,18 @@ class ShadowOracleTest(unittest.TestCase):
         cls.requests = {}
         for number in range(REQUESTS):
             first = draw.randrange(len(ids) - 64)
-            cls.requests[f"request-{number}"] = {
+            cls.requests[f"00-{number + 1:032x}-{1:016x}-01"] = {
                 "prompt": [config["bos_token_id"], *ids[first:first + draw.randint(1, 60)]],
                 "max_tokens": draw.randint(1, 24),
                 "skip": ("none", *LEVELS)[number % 4] if number < 20 else LEVELS[number % 3]}
+        cls.outputs = {}
         with concurrent.futures.ThreadPoolExecutor(4) as callers:
-            answers = callers.map(lambda item: cls.generate(server, *item), cls.requests.items())
-            cls.outputs = dict(zip(cls.requests, answers))
-        cls.records = cls.read(log)
+            for first in range(0, REQUESTS, AT_ONCE):
+                traces = list(cls.requests)[first:first + AT_ONCE]
+                answers = callers.map(
+                    lambda trace: cls.generate(server, trace, cls.requests[trace]), traces)
+                cls.outputs.update(zip(traces, answers))
+                cls.records = cls.read(log, len(cls.outputs))
 
     @classmethod
     def ids(cls, server, text):
@@ -70,22 +75,22 @@ class ShadowOracleTest(unittest.TestCase):
         return json.loads(done.stdout)
 
     @classmethod
-    def generate(cls, server, request_id, request):
+    def generate(cls, server, traceparent, request):
         answer = cls.run_skipstone(
-            server, "generate", f"--request_id={request_id}", "--temperature=1",
+            server, "generate", f"--metadata=traceparent={traceparent}", "--temperature=1", "--token_ids",
             f"--seed={len(request['prompt'])}", f"--max_tokens={request['max_tokens']}",
             f"--skip={request['skip']}", "--ids=" + ",".join(map(str, request["prompt"])))
         return [token["id"] for token in answer["outputs"][0]["tokens"]]
 
     @classmethod
-    def read(cls, log):
+    def read(cls, log, count):
         """By request: records are written when their shadow has been scored or dropped."""
         deadline = time.monotonic() + SECONDS
         lines = []
-        while len(lines) < REQUESTS and time.monotonic() < deadline:
+        while len(lines) < count and time.monotonic() < deadline:
             time.sleep(0.2)
             lines = log.read_text().splitlines()
-        return {record["request_id"]: record for record in map(json.loads, lines)}
+        return {record["traceparent"]: record for record in map(json.loads, lines)}
 
     def logprobs(self, prompt, output, skip):
         """Of the places whose next token was generated: float64 [tokens, vocabulary]."""
@@ -94,14 +99,14 @@ class ShadowOracleTest(unittest.TestCase):
 
     def test_all_were_scored(self):
         self.assertEqual(len(self.records), REQUESTS)
-        for request_id, record in self.records.items():
-            self.assertEqual(record["shadow"]["tokens"], len(self.outputs[request_id]))
+        for trace, record in self.records.items():
+            self.assertEqual(record["shadow"]["tokens"], len(self.outputs[trace]))
 
     def test_divergence(self):
         worst = collections.Counter()
-        for request_id, request in self.requests.items():
-            prompt, output = request["prompt"], self.outputs[request_id]
-            shadow = self.records[request_id]["shadow"]
+        for trace, request in self.requests.items():
+            prompt, output = request["prompt"], self.outputs[trace]
+            shadow = self.records[trace]["shadow"]
             if request["skip"] == "none":
                 self.assertEqual(shadow["kl_nats"], 0)
                 self.assertEqual(shadow["agreeing_tokens"], len(output))
