@@ -187,6 +187,7 @@ TEST(GuardrailsTest, StepsSurviveARestartAndTakeOthersAlong) {
   again.now_unix_ms += 3'600'000;
   hour_later(again, 6);
   EXPECT_EQ(again.switches.StepOf("e", 2), 2);
+  again.guardrails->Sync();
   const Replica shorter(dir.path(), "c", {6, 7});  // has no such step
   EXPECT_EQ(shorter.switches.StepOf("e", 1), 1);
 }
