@@ -48,7 +48,7 @@ wait "$SERVER"  # a server that does not end well fails this
 SERVER=
 "$BIN/skipstone" experiment report "$OUT/exposures.jsonl" --out "$OUT"
 if command -v chromium >/dev/null; then
-  chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,1250 \
+  chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1000,1320 \
     --screenshot="$OUT/report.png" "file://$(realpath "$OUT/report.html")" 2>/dev/null
 else
   echo "no chromium: no picture"
