@@ -11,7 +11,8 @@ class SteadyClock : public Clock {
 }  // namespace
 
 const Clock& SystemClock() {
-  static const SteadyClock clock;
+  // Never destroyed: threads that log ask it until the process is gone.
+  static const Clock& clock = *new SteadyClock;
   return clock;
 }
 
