@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "base/experiment/report/report_builder.h"
 #include "gtest/gtest.h"
 #include "tests/server/fake_server.h"
@@ -82,6 +83,10 @@ TEST(SwitchbackTest, RecoversAPlantedStepTimeThroughTheServer) {
   const experiment::EffectReport* const effect = report.experiments[0].EffectOf(1, "itl_s");
   ASSERT_NE(effect, nullptr);
   ASSERT_TRUE(effect->interval);
+  // The numbers of base/experiment/RESULTS.md, with --gtest_output=xml.
+  RecordProperty("effect", absl::StrFormat("%.3f [%.3f, %.3f]", effect->value,
+                                           effect->interval->low, effect->interval->high));
+  RecordProperty("by_the_devices_clock", absl::StrFormat("%.3f", device.effect()));
   EXPECT_TRUE(effect->IsClear());
   EXPECT_NEAR(device.effect(), 0.5, 0.1) << "as planted, with what else a step takes";
   EXPECT_NEAR(effect->value, device.effect(), 0.03);
