@@ -1,4 +1,4 @@
-"""The sidecar of deploy/kubernetes/base as a child process: the real Envoy with its real file."""
+"""The real Envoy as a child process, with the real files: the pod's sidecar, the gateway."""
 import pathlib
 import re
 import socket
@@ -42,8 +42,10 @@ class RunningEnvoy:
     `change` may edit the parsed file. Ports are others than in the pod, everything else is as there.
     """
 
+    FILE = "deploy/kubernetes/base/envoy.yaml"
+
     def __init__(self, program, source, folder, upstream, change=lambda config: None):
-        config = yaml.safe_load((source / "deploy/kubernetes/base/envoy.yaml").read_text())
+        config = yaml.safe_load((source / self.FILE).read_text())
         self.admin = f"127.0.0.1:{free_port()}"
         self._point(config["admin"]["address"], self.admin)
         resources = config["static_resources"]
@@ -57,11 +59,24 @@ class RunningEnvoy:
         path = pathlib.Path(folder) / "envoy.yaml"
         path.write_text(yaml.safe_dump(config))
         self.log = pathlib.Path(folder) / "envoy.log"
-        args = sidecar(source)["args"]
-        command = [program, *(f"{path}" if a.endswith("/envoy.yaml") else a for a in args)]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.grpc = self.status = None
+            self.process = subprocess.Popen([program, *self.arguments(source, path)],
+                                            stdout=log, stderr=log)
+        self.names = {listener["name"] for listener in resources["listeners"]}
+        self.addresses = {}
+
+    @staticmethod
+    def arguments(source, path):
+        args = sidecar(source)["args"]
+        return [f"{path}" if a.endswith("/envoy.yaml") else a for a in args]
+
+    @property
+    def grpc(self):
+        return self.addresses["grpc"]
+
+    @property
+    def status(self):
+        return self.addresses["status"]
 
     @staticmethod
     def _point(address, target):
@@ -85,11 +100,10 @@ class RunningEnvoy:
         try:
             if self.ask("/ready") != "LIVE\n":
                 return False
-            found = dict(re.findall(r"(\w+)::(\S+)", self.ask("/listeners")))
+            self.addresses = dict(re.findall(r"(\w+)::(\S+)", self.ask("/listeners")))
         except (urllib.error.URLError, OSError):
             return False
-        self.grpc, self.status = found.get("grpc"), found.get("status")
-        return bool(self.grpc and self.status)
+        return self.names <= self.addresses.keys()
 
     def ask(self, path, address=None):
         """The answer to a GET at the admin port, or at another."""
