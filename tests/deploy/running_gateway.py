@@ -1,12 +1,34 @@
 """deploy/envoy as a child process, with a certificate and keys of its own."""
 import pathlib
 import subprocess
+import tempfile
 
 import deploy_support as support
 import yaml  # its absence was reported by deploy_support
 from running_envoy import RunningEnvoy
 
 OPENSSL = support.need_tool("openssl")
+
+
+class SecretVolume:
+    """A folder as the kubelet mounts a Secret: all files change at once, by the move of a link."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.path.mkdir()
+        self.versions = 0
+
+    def write(self, files):
+        self.versions += 1
+        version = self.path / f"..version-{self.versions}"
+        version.mkdir()
+        for name, text in files.items():
+            (version / name).write_text(text)
+            if not (self.path / name).is_symlink():
+                (self.path / name).symlink_to(f"..data/{name}")
+        link = self.path / "..data_tmp"
+        link.symlink_to(version.name)
+        link.rename(self.path / "..data")
 
 
 class RunningGateway(RunningEnvoy):
@@ -17,21 +39,24 @@ class RunningGateway(RunningEnvoy):
     FILE = "deploy/envoy/gateway.yaml"
 
     def __init__(self, program, source, folder, upstream, keys):
-        self.folder = pathlib.Path(folder)
+        self.folder = pathlib.Path(folder) / "etc"
+        self.folder.mkdir()
         self.files = source / "deploy/envoy"
-        (self.folder / "tls").mkdir()
+        for name in ("skipstone.pb", "tls.yaml"):
+            (self.folder / name).write_bytes((self.files / name).read_bytes())
+        tls = self.folder / "tls.yaml"
+        tls.write_text(self._here(tls.read_text()))
+        self.keys, self.tls = (SecretVolume(self.folder / name) for name in ("keys", "tls"))
         self.certificate = self.folder / "tls/tls.crt"
         self.renew_certificate()
         self.set_keys(keys)
-        self._copy("tls.yaml", self._here)
         super().__init__(program, source, folder, upstream, self._change)
 
     def _here(self, text):
         return text.replace("/etc/envoy", str(self.folder))
 
     def _change(self, config):
-        config.update(yaml.safe_load(self._here(yaml.safe_dump(config)).replace(
-            f"{self.folder}/skipstone.pb", f"{self.files}/skipstone.pb")))
+        config.update(yaml.safe_load(self._here(yaml.safe_dump(config))))
 
     @staticmethod
     def arguments(source, path):
@@ -41,28 +66,18 @@ class RunningGateway(RunningEnvoy):
     def address(self):
         return self.addresses["gateway"]
 
-    def _copy(self, name, change):
-        """As a Secret's volume does it: a whole new file takes the place of the old one."""
-        new = self.folder / f"{name}.new"
-        new.write_text(change((self.files / name).read_text()))
-        new.rename(self.folder / name)
-
     def set_keys(self, keys):
-        def change(text):
-            file = yaml.safe_load(text)
-            file["resources"][0]["typed_config"]["credentials"] = [
-                {"key": key, "client": client} for key, client in keys.items()]
-            return yaml.safe_dump(file)
-
-        self._copy("keys.yaml", change)
+        file = yaml.safe_load((self.files / "keys.yaml").read_text())
+        file["resources"][0]["typed_config"]["credentials"] = [
+            {"key": key, "client": client} for key, client in keys.items()]
+        self.keys.write({"keys.yaml": yaml.safe_dump(file)})
 
     def renew_certificate(self):
-        for name in ("tls.key", "tls.crt"):
-            (self.folder / "tls" / name).unlink(missing_ok=True)
-        subprocess.run(
-            [OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-             "-keyout", self.folder / "tls/new.key", "-out", self.folder / "tls/new.crt"],
-            check=True, capture_output=True)
-        (self.folder / "tls/new.key").rename(self.folder / "tls/tls.key")
-        (self.folder / "tls/new.crt").rename(self.folder / "tls/tls.crt")
+        with tempfile.TemporaryDirectory() as folder:
+            key, certificate = (pathlib.Path(folder) / name for name in ("key", "crt"))
+            subprocess.run(
+                [OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                 "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                 "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+                check=True, capture_output=True)
+            self.tls.write({"tls.key": key.read_text(), "tls.crt": certificate.read_text()})
