@@ -10,7 +10,7 @@ BUILD=(
   g++ cmake ninja-build pkg-config ccache
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev
   libspdlog-dev prometheus-cpp-dev libmicrohttpd-dev libsentencepiece-dev libyaml-cpp-dev nlohmann-json3-dev
-  libhwy-dev libeigen3-dev libcurl4-openssl-dev zlib1g-dev
+  libhwy-dev libeigen3-dev libcurl4-openssl-dev libssl-dev zlib1g-dev
 )
 TEST=(
   libgtest-dev libgmock-dev libbenchmark-dev clang-format
@@ -19,7 +19,7 @@ TEST=(
 RUNTIME=(
   libgrpc++1.51 libgrpc29 libprotobuf32 libabsl20220623
   libspdlog1.10 libfmt9 libprometheus-cpp-core1.0 libmicrohttpd12
-  libsentencepiece0 libyaml-cpp0.7 libhwy1 libcurl4 zlib1g
+  libsentencepiece0 libyaml-cpp0.7 libhwy1 libcurl4 libssl3 zlib1g
 )
 
 die() {

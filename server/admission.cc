@@ -80,7 +80,7 @@ Assignment Admission::Assign(const std::string& key, int priority, bool skip_cho
                              const Serving& serving) const {
   const auto metadata = [this](const std::string& k) { return MetadataOf(context_, k); };
   const std::string tenant_key = serving.config.tenant_key();
-  Assignment assignment = serving.experiments.Assign(
+  Assignment assignment = live_->experiments.Assign(
       {.experiment_key = key,
        .metadata = metadata,
        .now = now_,
@@ -97,10 +97,10 @@ Assignment Admission::Assign(const std::string& key, int priority, bool skip_cho
 absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, const std::string& key,
                                                     int priority, const Serving& serving) {
   Choice choice;
-  choice.level = serving.levels.default_level();
+  choice.level = live_->levels.default_level();
   const bool chosen = skip.choice_case() != v1::Skip::CHOICE_NOT_SET;
   if (chosen) {
-    SKIPSTONE_ASSIGN_OR_RETURN(choice.level, serving.levels.Choose(skip));
+    SKIPSTONE_ASSIGN_OR_RETURN(choice.level, live_->levels.Choose(skip));
   }
   choice.assignment = Assign(key, priority, chosen, serving);
   const Assignment& assignment = choice.assignment;
@@ -109,7 +109,7 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, const 
   if (!assignment.arm.empty()) labels_.arm = assignment.experiment + "/" + assignment.arm;
   // Load must not move a request out of its arm's level.
   if (assignment.level == nullptr) {
-    SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, serving.levels.Ceiling(skip, choice.level));
+    SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, live_->levels.Ceiling(skip, choice.level));
   }
   return choice;
 }
@@ -147,7 +147,7 @@ absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::stri
   request.deadline = DeadlineOf(context_);
   request.labels = labels_;
   const Assignment& assignment = choice.assignment;
-  const bool shared = serving.config.policy.share_prefix_cache_across_tenants;
+  const bool shared = live_->policy.share_prefix_cache_across_tenants;
   request.cache_salt =
       SaltOf(shared ? "" : request.tenant, request.cache_salt, assignment.cache_salt);
   context_.AddTrailingMetadata("skipstone-level", labels_.level);
@@ -156,16 +156,17 @@ absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::stri
     context_.AddTrailingMetadata("skipstone-arm", exposure.experiment + "/" + exposure.arm);
   }
   if (exposure_) exposure_->request_id = request.id;
-  Admitted admitted{
-      .request = std::move(request),
-      .exposure = exposure_,
-      .shadow_fraction = assignment.shadow_fraction.value_or(serving.config.shadow_fraction)};
+  Admitted admitted{.request = std::move(request),
+                    .exposure = exposure_,
+                    .shadow_fraction = assignment.shadow_fraction.value_or(live_->shadow_fraction),
+                    .live = live_};
   admitted.applied = AppliedSkipOf(choice.level, assignment.experiment, assignment.arm);
   return admitted;
 }
 
 absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                              const Serving& serving) {
+  live_ = serving.live.current();
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), request.experiment_key(),
                                                          request.priority(), serving));
   if (TakesExposures(serving)) {
@@ -174,13 +175,14 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
   }
   SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request,
                              EngineRequestOf(request, RulesOf(serving)));
-  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(engine_request, serving.config.policy));
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(engine_request, live_->policy));
   if (!request.sampling().has_seed()) engine_request.sampling.seed = RandomBits();
   return Admit(std::move(engine_request), request.request_id(), choice, serving);
 }
 
 absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const Serving& serving) {
   constexpr int kMaxItems = 256;
+  live_ = serving.live.current();
   const int priority = request.has_priority() ? request.priority() : kScorePriority;
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), "", priority, serving));
   if (request.skip().has_adaptive()) {
@@ -195,7 +197,7 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
         "top_logprobs: %d, the limit is %g", request.top_logprobs(), kAlternativesLimits.most));
   }
   SKIPSTONE_RETURN_IF_ERROR(CheckField("priority", request.priority(), kPriorityLimits));
-  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(request, serving.config.policy));
+  SKIPSTONE_RETURN_IF_ERROR(CheckPolicy(request, live_->policy));
   EngineRequest engine_request;
   engine_request.priority = priority;
   // One alternative tells whether the scored token was the likeliest.

@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,7 @@ struct Admitted {
   v1::AppliedSkip applied;
   std::optional<experiment::ExposureRecord> exposure;  // begun, where somebody takes it
   double shadow_fraction = 0;                          // of such requests
+  std::shared_ptr<const LiveConfig> live;              // that chose for it
 };
 
 // One per call, on the thread that handles it.
@@ -57,7 +59,8 @@ class Admission {
 
   grpc::ServerContextBase& context_;
   const Time arrival_;
-  RequestLabels labels_;  // as far as they are known, and so is the tenant
+  std::shared_ptr<const LiveConfig> live_;  // from when it is prepared
+  RequestLabels labels_;                    // as far as they are known, and so is the tenant
   std::string tenant_;
   std::chrono::system_clock::time_point now_ = std::chrono::system_clock::now();
   std::optional<experiment::ExposureRecord> exposure_;  // for a refusal

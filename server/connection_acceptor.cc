@@ -117,24 +117,32 @@ void ConnectionAcceptor::Accept(int listener) {
     }
     return;
   }
-  if (!Admit(fd.get(), peer)) {
+  const std::string name = NameOf(peer);
+  const bool own = IsOwn(name);
+  if (!Admit(fd.get(), name, own)) {
     ++refused_;
     return;
   }
-  handler_(fd.Release());
+  handler_(fd.Release(), own);
 }
 
-bool ConnectionAcceptor::Admit(int fd, const sockaddr_storage& peer) {
+bool ConnectionAcceptor::IsOwn(const std::string& peer) {
+  MutexLock lock(mutex_);
+  if (peer != own_peer_) return false;
+  own_peer_.clear();
+  return true;
+}
+
+bool ConnectionAcceptor::Admit(int fd, const std::string& peer, bool own) {
   MutexLock lock(mutex_);
   Forget(accepted_.find(fd));  // whoever had the number has closed it
-  if (PortOf(peer) != own_port_) {
+  if (!own) {
     const auto now = std::chrono::steady_clock::now();
     if (accepted_.size() >= max_connections_ && now - swept_ >= kSweepInterval) ForgetClosed();
     if (accepted_.size() >= max_connections_) return false;
   }
-  const std::string name = NameOf(peer);
-  accepted_[fd] = {.cookie = CookieOf(fd), .peer = name};
-  by_peer_[name] = fd;
+  accepted_[fd] = {.cookie = CookieOf(fd), .peer = peer};
+  by_peer_[peer] = fd;
   return true;
 }
 
@@ -186,7 +194,10 @@ absl::StatusOr<UniqueFd> ConnectionAcceptor::ConnectToSelf() {
   sockaddr_storage local = address;
   reinterpret_cast<sockaddr_in&>(local).sin_port = 0;  // the same place for both families
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&local), size) != 0) return failed("bind");
-  own_port_ = PortOf(LocalAddress(fd.get()));
+  {
+    MutexLock lock(mutex_);
+    own_peer_ = NameOf(LocalAddress(fd.get()));
+  }
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kConnectTimeout, sizeof(kConnectTimeout));
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return failed("connect");
   return fd;

@@ -3,7 +3,7 @@
 // is tried again. (gRPC 1.51's own listener is deaf for ever after one EMFILE: CVE-2023-4785.)
 //
 //   SKIPSTONE_ASSIGN_OR_RETURN(auto acceptor, ConnectionAcceptor::Listen("127.0.0.1:0"));
-//   acceptor->Start(100, [](int fd) { ... });       // takes the descriptor
+//   acceptor->Start(100, [](int fd, bool own) { ... });       // takes the descriptor
 #pragma once
 
 #include <sys/socket.h>
@@ -28,7 +28,8 @@ namespace skipstone::server {
 // Thread-safe from Start to Stop.
 class ConnectionAcceptor {
  public:
-  using Handler = std::function<void(int fd)>;
+  // `own`: the connection is one of ConnectToSelf.
+  using Handler = std::function<void(int fd, bool own)>;
 
   // Binds every address of HOST:PORT, port 0: any, 0.0.0.0 and [::]: all of both families. Nothing
   // is accepted before Start. UNAVAILABLE says what failed.
@@ -64,7 +65,8 @@ class ConnectionAcceptor {
   ConnectionAcceptor() = default;
   void Run();
   void Accept(int listener);
-  bool Admit(int fd, const sockaddr_storage& peer) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool IsOwn(const std::string& peer) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Admit(int fd, const std::string& peer, bool own) ABSL_LOCKS_EXCLUDED(mutex_);
   std::map<int, Accepted>::iterator Forget(std::map<int, Accepted>::iterator it)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetClosed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -76,8 +78,9 @@ class ConnectionAcceptor {
   UniqueFd wake_;  // an eventfd: Stop
   std::thread thread_;
   std::atomic<int64_t> refused_{0};
-  std::atomic<int> own_port_{0};  // the local port of ConnectToSelf
   Mutex mutex_;
+  // The name of ConnectToSelf's end until it is accepted: nobody else on another host has it.
+  std::string own_peer_ ABSL_GUARDED_BY(mutex_);
   // By descriptor. The handler closes them without a word: an entry is stale once its descriptor
   // has another cookie or none.
   std::map<int, Accepted> accepted_ ABSL_GUARDED_BY(mutex_);

@@ -34,11 +34,12 @@ experiment::ExposureRecord BeginExposure(const Assignment& assignment, const Lev
 }
 
 bool TakesExposures(const Serving& serving) {
-  return serving.exposure_log != nullptr || serving.guardrails != nullptr;
+  return serving.exposure_log != nullptr || serving.live.current()->guardrails != nullptr;
 }
 
 void TakeExposure(experiment::ExposureRecord record, const Serving& serving) {
-  if (serving.guardrails) serving.guardrails->Take(record);
+  const auto live = serving.live.current();
+  if (live->guardrails) live->guardrails->Take(record);
   if (serving.exposure_log != nullptr) serving.exposure_log->Write(std::move(record));
 }
 

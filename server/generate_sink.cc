@@ -24,6 +24,7 @@ std::string PromptText(const v1::GenerateRequest& request, const Admitted& admit
 GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& admitted,
                            const Serving& serving, EventReceiver& receiver)
     : serving_(serving),
+      live_(admitted.live),
       chosen_(admitted.request.skip),
       choice_(admitted.applied),
       labels_(admitted.request.labels),
@@ -43,7 +44,7 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
 
 v1::AppliedSkip GenerateSink::Applied(const SkipSet& skip) const {
   if (skip == chosen_) return choice_;
-  return AppliedSkipOf(serving_.levels.LevelOf(skip), choice_.experiment(), choice_.arm());
+  return AppliedSkipOf(live_->levels.LevelOf(skip), choice_.experiment(), choice_.arm());
 }
 
 void GenerateSink::OnAccepted(const AcceptedInfo& accepted) {

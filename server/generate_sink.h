@@ -39,6 +39,7 @@ class GenerateSink : public RequestSink {
   v1::AppliedSkip Applied(const SkipSet& skip) const;
 
   const Serving& serving_;
+  const std::shared_ptr<const LiveConfig> live_;
   const SkipSet chosen_;
   const v1::AppliedSkip choice_;
   v1::Accepted accepted_;  // all but the counts

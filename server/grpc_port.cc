@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "server/tls.h"
 #include "server/validation_pool.h"
 
 namespace skipstone::server {
@@ -62,21 +63,26 @@ void SetLimits(grpc::ServerBuilder& builder, const ServerConfig& config) {
 absl::StatusOr<std::unique_ptr<GrpcPort>> GrpcPort::Open(
     const std::string& address, int max_connections, const ServerConfig& config,
     const std::vector<grpc::Service*>& services) {
+  SKIPSTONE_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                             CredentialsOf(config));
   std::unique_ptr<GrpcPort> port(new GrpcPort());
   SKIPSTONE_ASSIGN_OR_RETURN(port->acceptor_, ConnectionAcceptor::Listen(address));
   grpc::ServerBuilder builder;
   SetConnectionLife(builder, config);
   SetLimits(builder, config);
   for (grpc::Service* service : services) builder.RegisterService(service);
-  port->connections_ = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-      grpc::InsecureServerCredentials());
+  const auto take = [&](const std::shared_ptr<grpc::ServerCredentials>& with) {
+    return builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, with);
+  };
+  port->connections_ = take(credentials);
+  port->own_connections_ = take(grpc::InsecureServerCredentials());
   port->server_ = builder.BuildAndStart();
   if (!port->server_) return absl::UnavailableError("gRPC did not start");
-  port->acceptor_->Start(max_connections, [connections = port->connections_.get()](int fd) {
+  port->acceptor_->Start(max_connections, [taken = port.get()](int fd, bool own) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = fd;
-    connections->HandleNewConnection(&parameters);
+    (own ? taken->own_connections_ : taken->connections_)->HandleNewConnection(&parameters);
   });
   return port;
 }

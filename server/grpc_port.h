@@ -17,7 +17,8 @@ namespace skipstone::server {
 // One thread calls, but for `acceptor`.
 class GrpcPort {
  public:
-  // The services outlive this. UNAVAILABLE says why the address cannot be bound.
+  // The services outlive this. UNAVAILABLE says why the address cannot be bound; INVALID_ARGUMENT:
+  // the files of TLS.
   static absl::StatusOr<std::unique_ptr<GrpcPort>> Open(
       const std::string& address, int max_connections, const ServerConfig& config,
       const std::vector<grpc::Service*>& services);
@@ -40,6 +41,8 @@ class GrpcPort {
 
   std::unique_ptr<ConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  // Connections of this process to itself, which are not encrypted.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> own_connections_;
   std::unique_ptr<grpc::Server> server_;
   std::future<void> shutdown_;
 };

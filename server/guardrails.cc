@@ -101,12 +101,15 @@ absl::StatusOr<std::unique_ptr<Guardrails>> Guardrails::Make(
   for (const WatchedExperiment& each : experiments) {
     SKIPSTONE_RETURN_IF_ERROR(guardrails->Add(each));
   }
+  if (guardrails->options_.seen) {
+    SKIPSTONE_RETURN_IF_ERROR(guardrails->TakeOver(*guardrails->options_.seen, /*own=*/true));
+  }
   if (options.folder.empty() || experiments.empty()) return guardrails;
   std::error_code error;
   fs::create_directories(options.folder, error);
   {
     MutexLock lock(guardrails->sync_mutex_);
-    SKIPSTONE_RETURN_IF_ERROR(guardrails->ReadFolder(/*with_own=*/true));
+    SKIPSTONE_RETURN_IF_ERROR(guardrails->ReadFolder(/*with_own=*/!options.seen));
   }
   guardrails->thread_ = std::thread([g = guardrails.get()] { g->Run(); });
   return guardrails;
@@ -232,7 +235,7 @@ void Guardrails::GoTo(State& state, size_t step, int64_t since_unix_ms) {
   Changed();
 }
 
-GuardrailFile Guardrails::File() {
+GuardrailFile Guardrails::File() const {
   GuardrailFile file;
   const std::vector<ArmSwitches::Off> off = switches_.off();
   MutexLock lock(mutex_);
@@ -256,8 +259,15 @@ GuardrailFile Guardrails::File() {
   return file;
 }
 
-absl::Status Guardrails::TakeFile(const std::string& text, bool own) {
-  SKIPSTONE_ASSIGN_OR_RETURN(const GuardrailFile file, ParseGuardrailFile(text));
+void Guardrails::Retire() {
+  {
+    MutexLock lock(mutex_);
+    ending_ = retired_ = true;
+  }
+  wake_.NotifyAll();
+}
+
+absl::Status Guardrails::TakeOver(const GuardrailFile& file, bool own) {
   for (const GuardrailFile::Off& off : file.off) {
     State* const state = Find(off.experiment, off.generation);
     if (state != nullptr && state->Find(off.arm) != nullptr) TurnOff(*state, off.arm, off.why);
@@ -295,7 +305,8 @@ absl::Status Guardrails::ReadFolder(bool with_own) {
     const bool own = name == own_name;
     if (!name.ends_with(kSuffix) || (own && !with_own)) continue;
     const auto text = ReadFile("--experiment_state", files->path().string());
-    const absl::Status status = text.ok() ? TakeFile(*text, own) : text.status();
+    const auto file = text.ok() ? ParseGuardrailFile(*text) : text.status();
+    const absl::Status status = file.ok() ? TakeOver(*file, own) : file.status();
     if (status.ok()) broken_.erase(name);
     if (status.ok() || !broken_.insert(name).second) continue;
     LogEvent(Severity::kWarning, "experiment state not read",
@@ -309,6 +320,7 @@ void Guardrails::Sync() {
   bool write = false;
   {
     MutexLock lock(mutex_);
+    if (retired_) return;
     write = std::exchange(changed_, false);
   }
   const fs::path own = fs::path(options_.folder) / (options_.replica + kSuffix);

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -50,6 +51,8 @@ class Guardrails {
     std::string folder;                    // empty: nothing survives
     std::string replica;                   // names the file; letters, digits, '-', '.' and '_'
     std::function<int64_t()> now_unix_ms;  // unset: the system's clock
+    // Of those before it in this process, which know more than the folder.
+    std::optional<GuardrailFile> seen = {};
   };
   static constexpr std::chrono::seconds kSyncEvery{5};
 
@@ -67,6 +70,12 @@ class Guardrails {
   // What its thread does every kSyncEvery: writes its file, if something changed, and reads the
   // others'. Errors are logged, once until it works again.
   void Sync() ABSL_LOCKS_EXCLUDED(mutex_, sync_mutex_);
+
+  // What others of this process are to go on with.
+  GuardrailFile File() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Writes nothing from now on: others have the file. Does not wait for a write that is under way,
+  // after which theirs comes.
+  void Retire() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Arm {
@@ -96,9 +105,8 @@ class Guardrails {
   void TakeStepIfDue(State& state) ABSL_LOCKS_EXCLUDED(mutex_);
   void GoTo(State& state, size_t step, int64_t since_unix_ms) ABSL_LOCKS_EXCLUDED(mutex_);
   void Changed() ABSL_LOCKS_EXCLUDED(mutex_);
-  GuardrailFile File() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Of one file: `own` has sums, too.
-  absl::Status TakeFile(const std::string& text, bool own) ABSL_LOCKS_EXCLUDED(mutex_);
+  // `own` has sums, too.
+  absl::Status TakeOver(const GuardrailFile& file, bool own) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status ReadFolder(bool with_own) ABSL_EXCLUSIVE_LOCKS_REQUIRED(sync_mutex_);
   void Run();
 
@@ -106,9 +114,10 @@ class Guardrails {
   ServerMetrics& metrics_;
   const Options options_;
   std::vector<State> experiments_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar wake_;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool retired_ ABSL_GUARDED_BY(mutex_) = false;
   bool changed_ ABSL_GUARDED_BY(mutex_) = true;  // since the file was written
   Mutex sync_mutex_;                             // one Sync at a time
   bool complained_ ABSL_GUARDED_BY(sync_mutex_) = false;

@@ -116,8 +116,10 @@ void Describe(const Serving& serving, v1::GetModelResponse& response) {
   response.set_max_queue(serving.config.engine.limits.max_queue);
   response.set_max_queue_tokens(serving.config.engine.limits.max_queue_tokens);
   response.set_schema_revision(SchemaRevision());
-  DescribeLevels(serving.levels, response);
-  DescribeExperiments(serving.experiments, response);
+  const auto live = serving.live.current();
+  response.set_config_generation(live->generation);
+  DescribeLevels(live->levels, response);
+  DescribeExperiments(live->experiments, response);
 }
 
 void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {

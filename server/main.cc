@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <future>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 #include "base/flag_set.h"
 #include "base/status.h"
 #include "engine/model/synthetic.h"
+#include "server/config_watch.h"
 #include "server/experiments.h"
 #include "server/levels.h"
 #include "server/log_writer.h"
@@ -77,6 +79,18 @@ void EndWithin(Duration wait) {
   }).detach();
 }
 
+// The configuration as at the start, from the file as it is now.
+using ReadsConfig = std::function<absl::StatusOr<ServerConfig>()>;
+
+void Reload(Server& server, const ReadsConfig& read) {
+  const absl::StatusOr<ServerConfig> config = read();
+  if (config.ok()) {
+    server.Reload(*config).IgnoreError();  // it is told
+  } else {
+    server.RefuseReload(config.status());
+  }
+}
+
 // Waits up to `wait` for a signal of `set`; 0 if none came.
 int WaitForSignal(const sigset_t& set, std::chrono::milliseconds wait) {
   const timespec time = {.tv_sec = wait.count() / 1000, .tv_nsec = wait.count() % 1000 * 1000000};
@@ -125,28 +139,40 @@ void PrintReady(const Server& server) {
   LogEvent(Severity::kWarning, "stdout takes no READY line");
 }
 
-int Run(const ServerConfig& config) {
+// Reads the configuration again on SIGHUP and where its file has changed, until another signal
+// comes, which it returns, or the engine is lost: 0.
+int ServeUntilSignal(Server& server, const ReadsConfig& read, const std::string& file,
+                     const sigset_t& set) {
+  IdleTrim trim;
+  ConfigWatch watch(file);
+  while (!absl::IsInternal(server.CheckEngine())) {
+    const int signal = WaitForSignal(set, kHealthInterval);
+    if (signal != 0 && signal != SIGHUP) return signal;
+    const auto now = std::chrono::steady_clock::now();
+    trim.Tick(server.idle(), now);
+    if (watch.Changed(now) || signal == SIGHUP) Reload(server, read);
+  }
+  return 0;
+}
+
+int Run(const ServerConfig& config, const ReadsConfig& read, const std::string& file) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &set, nullptr);  // inherited by every thread
   auto server = Server::Bind(config);
   if (!server.ok()) return Fail(server.status());
   if (const auto status = LoadUnlessSignalled(**server, set); !status.ok()) return Fail(status);
   PrintReady(**server);
   (*server)->WatchOwnPort();
-  IdleTrim trim;
-  while (WaitForSignal(set, kHealthInterval) == 0) {
-    const absl::Status health = (*server)->CheckEngine();
-    trim.Tick((*server)->idle(), std::chrono::steady_clock::now());
-    if (!absl::IsInternal(health)) continue;
-    // The orchestrator restarts; the clients have their INTERNAL already.
-    EndWithin(config.drain_timeout + kMostOfEnd);
-    (*server)->Drain(/*now=*/false);
-    return Fail(health);
-  }
-  return DrainAndExit(**server, config, set);
+  if (ServeUntilSignal(**server, read, file, set) != 0) return DrainAndExit(**server, config, set);
+  // The orchestrator restarts; the clients have their INTERNAL already.
+  EndWithin(config.drain_timeout + kMostOfEnd);
+  const absl::Status health = (*server)->CheckEngine();
+  (*server)->Drain(/*now=*/false);
+  return Fail(health);
 }
 
 }  // namespace
@@ -172,12 +198,13 @@ int main(int argc, char** argv) {
     std::printf("skipstone-server %s\n", SKIPSTONE_VERSION);
     return 0;
   }
-  absl::Status status;
-  if (!file.empty()) {
+  const auto read = [&]() -> absl::StatusOr<ServerConfig> {
     config = ServerConfig();
-    status = ReadConfigFile(file, config);
+    if (!file.empty()) SKIPSTONE_RETURN_IF_ERROR(ReadConfigFile(file, config));
     skipstone::ParseProgramFlags(flags, args, kUsage);  // over the file
-  }
+    return config;
+  };
+  absl::Status status = read().status();
   if (status.ok() && check) status = Check(config);
   if (!status.ok()) {
     std::fprintf(stderr, "skipstone-server: %s\n", std::string(status.message()).c_str());
@@ -189,7 +216,7 @@ int main(int argc, char** argv) {
   }
   SetProcessLimits();
   InitLogging(config.log_level, config.log_format);
-  const int code = Run(config);
+  const int code = Run(ServerConfig(config), read, file);
   FlushLogging();
   // Nothing that a library does at exit may hold up a failure.
   if (code != 0) _exit(code);

@@ -102,6 +102,8 @@ struct ServerMetrics : MetricScope {
           "(row, sublayer) pairs that requests keep and liveness did not compute");
   COUNTER(shadow_attributed_seconds_total, "Shadows' share of the steps' time, by work");
   COUNTER_BY(guardrail_trips_total, "Arms turned off here because they broke a limit", "arm", {});
+  GAUGE(config_generation, "Which reading of the configuration is served, from 1");
+  COUNTER(config_reload_failures_total, "Changed configurations that were refused");
   COUNTER(log_lines_dropped_total, "Log lines dropped because nobody read them");
   COUNTER_BY(exposure_records_total,
              "Lines of the exposure log; dropped: the volume was too slow, failed: it took none",
@@ -127,6 +129,8 @@ struct ServerMetrics : MetricScope {
   GAUGE(recorded_steps, "CUDA graphs of decode steps");
   GAUGE(open_fds, "Open descriptors of the process");
   GAUGE(max_fds, "Descriptors that it may open");
+  GAUGE_BY(tls_certificate_end_seconds,
+           "When the server's certificate ends, Unix time; 0: none can be read", "file", {});
   GAUGE(open_connections, "Connections to the gRPC port");
   INFO(build_info, "What was built; always 1");
   INFO(cache_config_info, "K/V page size and capacity; always 1");

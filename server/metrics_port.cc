@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<MetricsPort>> MetricsPort::Open(const std::string
     return absl::UnavailableError(absl::StrFormat("HTTP server: %s", std::strerror(errno)));
   }
   port->thread_ = std::thread([p = port.get()] { p->Run(); });
-  port->acceptor_->Start(max_connections, [daemon = port->daemon_](int fd) {
+  port->acceptor_->Start(max_connections, [daemon = port->daemon_](int fd, bool) {
     sockaddr_storage peer{};
     socklen_t size = sizeof(peer);
     getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size);

@@ -1,7 +1,5 @@
 #include "server/server.h"
 
-#include <unistd.h>
-
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 
@@ -9,10 +7,12 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "server/listen_socket.h"
 #include "server/logging.h"
 #include "server/model_name.h"
+#include "server/tls.h"
 
 namespace skipstone::server {
 namespace {
@@ -20,33 +20,15 @@ namespace {
 // At most how long an end waits for a slow volume.
 constexpr Duration kExposureFlush = std::chrono::seconds(2);
 
-// The name of a file for this replica.
-std::string ReplicaName() {
-  char name[256] = {};
-  if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == 0) return "replica";
-  return name;
-}
-
-absl::Status WatchArms(Serving& serving) {
-  SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<WatchedExperiment> watched,
-                             WatchedExperimentsOf(serving.experiments));
-  if (watched.empty()) return absl::OkStatus();
-  SKIPSTONE_ASSIGN_OR_RETURN(
-      serving.guardrails,
-      Guardrails::Make(watched, serving.experiments.switches(), serving.metrics.server(),
-                       {.folder = serving.config.experiment_state, .replica = ReplicaName()}));
-  return absl::OkStatus();
-}
-
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
 
 // Of every request that the configuration lets in.
-std::vector<RequestLabels> ExpectedLabels(const Serving& serving) {
+std::vector<RequestLabels> ExpectedLabels(const LiveConfig& live) {
   std::vector<RequestLabels> labels{{.level = kCustomLevel}};  // also of refused ones
-  for (const Level& level : serving.levels.all()) labels.push_back({.level = level.name});
-  for (const Experiment& experiment : serving.experiments.all()) {
+  for (const Level& level : live.levels.all()) labels.push_back({.level = level.name});
+  for (const Experiment& experiment : live.experiments.all()) {
     for (const ArmConfig& arm : experiment.config().arms) {
-      const std::string& level = arm.level.empty() ? serving.config.default_level : arm.level;
+      const std::string& level = arm.level.empty() ? live.default_level : arm.level;
       labels.push_back({.level = level, .arm = experiment.config().name + "/" + arm.name});
     }
   }
@@ -69,7 +51,16 @@ void TellQuality(const Levels& levels, ServerMetrics& metrics) {
   }
 }
 
+LiveConfig::Model LiveModel(const RequestLimits& limits, uint64_t fingerprint,
+                            const std::optional<LevelsFile>& file) {
+  return {.num_layers = limits.num_layers,
+          .max_context = limits.max_context,
+          .fingerprint = fingerprint,
+          .levels_file = file ? &*file : nullptr};
+}
+
 absl::Status CannotListen(const std::string& address, const char* flag, const absl::Status& why) {
+  if (absl::IsInvalidArgument(why)) return why;  // of TLS: it names its own flag
   return absl::UnavailableError(
       absl::StrFormat("cannot listen on %s (--%s): %s", address, flag, std::string(why.message())));
 }
@@ -112,7 +103,7 @@ absl::Status Server::BindPorts() {
   if (!metrics.ok())
     return CannotListen(config_.metrics_listen, "metrics_listen", metrics.status());
   metrics_port_ = *std::move(metrics);
-  if (!IsLoopback(config_.listen)) {
+  if (!IsLoopback(config_.listen) && config_.tls_cert.empty()) {
     LogEvent(Severity::kWarning,
              "the gRPC port is public and not encrypted: keep it behind a proxy",
              {{"listen", config_.listen}});
@@ -126,6 +117,12 @@ std::string Server::MetricsText() {
   metrics.open_fds.Set(OpenDescriptors());
   metrics.max_fds.Set(MaxDescriptors());
   metrics.open_connections.Set(port.open_connections());
+  if (!config_.tls_cert.empty()) {
+    // 0: what is in the file now is no certificate.
+    const auto end = CertificateEnd(config_.tls_cert);
+    metrics.tls_certificate_end_seconds(config_.tls_cert)
+        .Set(end.ok() ? absl::ToUnixSeconds(*end) : 0);
+  }
   CountUpTo(port.refused_connections(), metrics.refused_connections_total);
   CountUpTo(DroppedLogLines(), metrics.log_lines_dropped_total);
   if (exposure_log_) {
@@ -142,32 +139,33 @@ absl::Status Server::Load() {
   return Serve(std::move(model));
 }
 
+void Server::TellLive(const LiveConfig& live) {
+  metrics_.Expect(ExpectedLabels(live));
+  metrics_.server().config_generation.Set(static_cast<double>(live.generation));
+  TellQuality(live.levels, metrics_.server());
+}
+
 absl::Status Server::Serve(ServedModel model) {
-  const RequestLimits& limits = model.options.limits;
-  SKIPSTONE_ASSIGN_OR_RETURN(Levels levels,
-                             Levels::Make(config_, limits.num_layers, limits.max_context,
-                                          model.levels_file ? &*model.levels_file : nullptr));
-  SKIPSTONE_ASSIGN_OR_RETURN(Experiments experiments,
-                             Experiments::Make(config_, levels, model.info.fingerprint));
-  for (const std::string& warning : experiments.warnings()) {
-    LogEvent(Severity::kWarning, "experiments", {{"message", warning}});
-  }
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      std::shared_ptr<const LiveConfig> live,
+      LiveConfig::Make(config_,
+                       LiveModel(model.options.limits, model.info.fingerprint, model.levels_file),
+                       metrics_.server(), /*previous=*/nullptr));
   model.info.name = model_name_;
-  metrics_.SetInfo(SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
-                   model.options.scheduler.num_pages / std::max(1, limits.num_layers));
+  metrics_.SetInfo(
+      SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
+      model.options.scheduler.num_pages / std::max(1, model.options.limits.num_layers));
+  TellLive(*live);
   serving_ = std::unique_ptr<Serving>(new Serving{.model = std::move(model.info),
                                                   .config = config_,
                                                   .tokenizer = model.tokenizer,
-                                                  .levels = std::move(levels),
-                                                  .experiments = std::move(experiments),
+                                                  .levels_file = std::move(model.levels_file),
+                                                  .live = LiveConfigs(std::move(live)),
                                                   .metrics = metrics_,
                                                   .stall_watch = stall_watch_,
                                                   .write_batches = write_batches_,
                                                   .exposure_log = exposure_log_.get()});
-  SKIPSTONE_RETURN_IF_ERROR(WatchArms(*serving_));
   serving_->config.engine = model.options;
-  metrics_.Expect(ExpectedLabels(*serving_));
-  TellQuality(serving_->levels, metrics_.server());
   serving_->engine = Engine::Start({.runner = std::move(model.runner),
                                     .tokenizer = std::move(model.tokenizer),
                                     .observer = &metrics_,
@@ -179,6 +177,30 @@ absl::Status Server::Serve(ServedModel model) {
   health_.SetServing(kLivenessService, true);
   health_.SetServing(kReadinessService, true);
   return absl::OkStatus();
+}
+
+absl::Status Server::Reload(const ServerConfig& config) {
+  if (!serving_) return absl::FailedPreconditionError("the model is loading");
+  const auto now = serving_->live.current();
+  const LiveConfig::Model model =
+      LiveModel(serving_->config.engine.limits, serving_->model.fingerprint, serving_->levels_file);
+  auto next = LiveConfig::Make(config, model, metrics_.server(), now.get());
+  if (!next.ok()) {
+    RefuseReload(next.status());
+    return next.status();
+  }
+  TellLive(**next);
+  LogEvent(Severity::kInfo, "configuration read",
+           {{"generation", absl::StrFormat("%d", (*next)->generation)},
+            {"need_restart", absl::StrJoin(NeedRestart(config_, config), " ")}});
+  serving_->live.Replace(*std::move(next));
+  return absl::OkStatus();
+}
+
+void Server::RefuseReload(const absl::Status& why) {
+  metrics_.server().config_reload_failures_total.Increment();
+  LogEvent(Severity::kError, "configuration refused, the old one is served",
+           {{"why", std::string(why.message())}});
 }
 
 void Server::WatchOwnPort(SelfCheckOptions options) {

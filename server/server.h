@@ -52,6 +52,12 @@ class Server {
   absl::Status Load();
   absl::Status Serve(ServedModel model);
 
+  // Levels, policy and experiments of `config` from the next request on: all of it or, where
+  // something is wrong with it, nothing, which log and metrics tell. Errors: those of LiveConfig.
+  absl::Status Reload(const ServerConfig& config);
+  // Tells of one that could not even be read.
+  void RefuseReload(const absl::Status& why);
+
   // From now on CheckEngine also tells whether the gRPC port answers.
   void WatchOwnPort(SelfCheckOptions options = {});
 
@@ -77,6 +83,7 @@ class Server {
  private:
   explicit Server(ServerConfig config);
   absl::Status BindPorts();
+  void TellLive(const LiveConfig& live);
   std::string MetricsText();
 
   const ServerConfig config_;

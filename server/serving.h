@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,8 @@
 #include "engine/model/config.h"
 #include "engine/model/tokenizer.h"
 #include "server/answer_bound.h"
-#include "server/experiments.h"
 #include "server/exposure_log.h"
-#include "server/guardrails.h"
-#include "server/levels.h"
+#include "server/live_config.h"
 #include "server/metrics.h"
 #include "server/server_config.h"
 #include "server/stall_watch.h"
@@ -34,18 +33,17 @@ struct ModelInfo {
 // Made once, before the first request is served. All members are thread-safe.
 struct Serving {
   ModelInfo model;
-  ServerConfig config;  // with the model's numbers in `engine`
+  ServerConfig config;  // of the start, with the model's numbers in `engine`
   std::shared_ptr<const Tokenizer> tokenizer;
   AnswerBound answer_bound{LongestTokenText(*tokenizer)};
-  Levels levels;
-  Experiments experiments;
+  std::optional<LevelsFile> levels_file;  // whose maps are loaded
+  LiveConfigs live;
   Metrics& metrics;
   StallWatch& stall_watch;
   WriteBatches& write_batches;
-  std::unique_ptr<Guardrails> guardrails;  // null: no arm has any
-  ExposureLog* exposure_log = nullptr;     // null: none is kept
-  std::atomic<bool> leaving{false};        // the drain is announced, for those who ask
-  std::atomic<bool> draining{false};       // requests are refused
+  ExposureLog* exposure_log = nullptr;  // null: none is kept
+  std::atomic<bool> leaving{false};     // the drain is announced, for those who ask
+  std::atomic<bool> draining{false};    // requests are refused
   EnginePtr engine;
   // Last: it ends first, since its threads use the rest.
   std::unique_ptr<ValidationPool> validation;

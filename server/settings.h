@@ -8,24 +8,14 @@
 
 #include "engine/engine_options.h"
 #include "engine/kv/page_pool.h"
+#include "server/port_settings.h"
 #include "server/setting_values.h"
 
 namespace skipstone::server {
 
-struct Settings {
+struct Settings : PortSettings {
   std::string model;
   std::string model_name;
-  std::string listen = "127.0.0.1:50051";
-  std::string metrics_listen = "0.0.0.0:9400";
-  std::string health_listen;
-  int max_connections = 0;
-  int max_concurrent_streams = 1024;
-  std::chrono::milliseconds max_connection_age{};
-  std::chrono::milliseconds max_connection_age_grace = std::chrono::minutes(5);
-  std::chrono::milliseconds max_connection_idle{};
-  std::chrono::milliseconds min_ping_interval = std::chrono::seconds(5);
-  int64_t grpc_memory_bytes = int64_t{512} << 20;
-  bool allow_compressed_requests = false;
   std::string backend = "auto";
   int threads = 0;
   int validation_threads = 2;
@@ -56,25 +46,7 @@ struct Settings {
     flags.Add("model", &model, "Hugging Face directory, or synthetic:llama-2-7b and the like");
     flags.Add("model_name", &model_name,
               "name in metrics and GetModel; default: last part of --model");
-    flags.Add("listen", Address(&listen), "address of the gRPC service; port 0: any");
-    flags.Add("metrics_listen", Address(&metrics_listen), "address of /metrics; port 0: any");
-    flags.Add("health_listen", Address(&health_listen), "plaintext port with grpc.health.v1 only");
-    flags.Add("max_connections", InRange(&max_connections, 1, 65536),
-              "open connections to the gRPC port; default: from ulimit -n");
-    flags.Add("max_concurrent_streams", InRange(&max_concurrent_streams, 1, 1000000),
-              "calls at once of one connection; more wait at the client");
-    flags.Add("max_connection_age", UpTo24h(&max_connection_age),
-              "then a client is told to connect again; 0: never");
-    flags.Add("max_connection_age_grace", UpTo24h(&max_connection_age_grace),
-              "how long calls may go on after that");
-    flags.Add("max_connection_idle", UpTo24h(&max_connection_idle),
-              "a connection without calls is closed after it; 0: never");
-    flags.Add("min_ping_interval", UpTo24h(&min_ping_interval),
-              "clients that ping more often are disconnected");
-    flags.Add("grpc_memory", Bytes(&grpc_memory_bytes),
-              "what messages and buffers of gRPC are to stay below");
-    flags.Add("allow_compressed_requests", Switch(&allow_compressed_requests),
-              "true: take gzip and deflate, which inflate without limit");
+    PortSettings::AddTo(flags);
     flags.Add("backend", OneOf(&backend, {"auto", "cpu", "cuda"}), "device that computes");
     flags.Add("threads", InRange(&threads, 1, 1024),
               "CPU threads; default: affinity and cgroup limits");

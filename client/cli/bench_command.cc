@@ -155,7 +155,7 @@ absl::Status BenchCommand::Run(Io& io) {
   if (!flags_.trace.empty()) {
     SKIPSTONE_ASSIGN_OR_RETURN(workload_.trace, ReadTraceFile(flags_.trace));
   }
-  const auto channel = MakeChannel(connection.server);
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto channel, connection.Connect());
   SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetModelResponse model, Client(channel).GetModel(options));
   workload_.context =
       std::clamp<uint32_t>(model.max_context_tokens(), 2, LengthDistribution::kMaxTokens);

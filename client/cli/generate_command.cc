@@ -173,7 +173,8 @@ absl::Status GenerateCommand::Run(Io& io) {
     request.set_text(prompt_ == "-" ? std::string(std::istreambuf_iterator<char>(io.in), {})
                                     : prompt_);
   }
-  const Client client(connection.server);
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto channel, connection.Connect());
+  const Client client(channel);
   if (flags_.Skips().size() > 1) return Compare(client, request, io);
   if (!flags_.skip.empty()) request.mutable_skip()->MergeFrom(SkipFromText(flags_.skip));
   Generation generation(steady_clock::now());

@@ -110,7 +110,8 @@ class InfoCommand : public Command {
   std::string summary() const override { return "shows the model, its skip levels and the load"; }
   std::string usage() const override { return "[flags]\n\n  skipstone info --json\n"; }
   absl::Status Run(Io& io) override {
-    const Client client(connection.server);
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto channel, connection.Connect());
+    const Client client(channel);
     SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetModelResponse model, client.GetModel(options));
     SKIPSTONE_ASSIGN_OR_RETURN(const v1::GetLoadResponse load, client.GetLoad(options));
     if (connection.json) {

@@ -118,7 +118,8 @@ absl::StatusOr<ScoreCommand::Scored> ScoreCommand::ScoreUnder(const std::string&
 }
 
 absl::Status ScoreCommand::Run(Io& io) {
-  const Client client(connection.server);
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto channel, connection.Connect());
+  const Client client(channel);
   TextScorer scorer(client, options);
   std::vector<Scored> all;
   absl::Status status;

@@ -159,7 +159,8 @@ absl::Status SweepCommand::Run(Io& io) {
   SKIPSTONE_ASSIGN_OR_RETURN(SweepFiles files, ReadSweepFiles(paths_, items));
   std::vector<std::string> skips;
   if (!skips_.empty()) skips = absl::StrSplit(skips_, ';');
-  const Client client(connection.server);
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto channel, connection.Connect());
+  const Client client(channel);
   SKIPSTONE_ASSIGN_OR_RETURN(const SweepPlan plan,
                              MakeSweepPlan(client, options, skips, std::move(files), settings_));
   SweepResults results;

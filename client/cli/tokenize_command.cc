@@ -34,8 +34,9 @@ class TokenizeCommand : public Command {
   }
 
   absl::Status Run(Io& io) override {
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto channel, connection.Connect());
     SKIPSTONE_ASSIGN_OR_RETURN(const v1::TokenizeResponse response,
-                               Client(connection.server).Tokenize(request_, options));
+                               Client(channel).Tokenize(request_, options));
     if (connection.json) {
       PrintJson(ProtoToJson(response), io.out);
       return absl::OkStatus();
@@ -73,8 +74,9 @@ class DetokenizeCommand : public Command {
     SKIPSTONE_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, ids_.Read());
     v1::DetokenizeRequest request;
     request.mutable_ids()->Add(ids.begin(), ids.end());
+    SKIPSTONE_ASSIGN_OR_RETURN(const auto channel, connection.Connect());
     SKIPSTONE_ASSIGN_OR_RETURN(const v1::DetokenizeResponse response,
-                               Client(connection.server).Detokenize(request, options));
+                               Client(channel).Detokenize(request, options));
     if (connection.json) {
       PrintJson(ProtoToJson(response), io.out);
     } else {

@@ -38,6 +38,17 @@ def need_tool(name):
     return path
 
 
+def make_certificate(folder):
+    """Files with a key and a certificate of this host, signed by itself."""
+    key, certificate = (pathlib.Path(folder) / name for name in ("tls.key", "tls.crt"))
+    subprocess.run(
+        [need_tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True)
+    return key, certificate
+
+
 def need_kubectl():
     """kubectl with a kustomize that knows `labels` and `patches` as these files use them."""
     path = shutil.which("kubectl")

@@ -101,9 +101,12 @@ def labels_of(line):
 class PrometheusScrapeTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Some rows have samples only where there are shadows, and arms with guardrails and a ramp.
-        config = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "server.yaml"
+        # Some rows have samples only where there are shadows, arms with guardrails and a ramp, TLS.
+        folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        key, cls.certificate = support.make_certificate(folder)
+        config = folder / "server.yaml"
         config.write_text(yaml.safe_dump({
+            "tls_cert": str(cls.certificate), "tls_key": str(key),
             "levels": {"full": "none", "half": "attn:last=50%"}, "shadow_fraction": 1,
             "experiments": [{"name": "e", "unit": "request.experiment_key",
                              "guardrails": [{"metric": "error_rate", "max": 0.5}],
@@ -122,8 +125,8 @@ class PrometheusScrapeTest(unittest.TestCase):
 
     @classmethod
     def generate(cls, *flags):
-        subprocess.run([CLIENT, "generate", "--server", cls.server.grpc, "--max_tokens", "8",
-                        *flags, "In the beginning"], check=True, capture_output=True, timeout=60)
+        subprocess.run([CLIENT, "generate", "--server", cls.server.grpc, "--tls", "--tls_ca",
+                        cls.certificate, "--max_tokens", "8", *flags, "In the beginning"], check=True, capture_output=True, timeout=60)
 
     def test_promtool_finds_no_fault_in_names_types_and_help(self):
         result = subprocess.run([PROMTOOL, "check", "metrics"], input=self.metrics,

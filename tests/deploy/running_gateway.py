@@ -1,13 +1,10 @@
 """deploy/envoy as a child process, with a certificate and keys of its own."""
 import pathlib
-import subprocess
 import tempfile
 
 import deploy_support as support
 import yaml  # its absence was reported by deploy_support
 from running_envoy import RunningEnvoy
-
-OPENSSL = support.need_tool("openssl")
 
 
 class SecretVolume:
@@ -74,10 +71,5 @@ class RunningGateway(RunningEnvoy):
 
     def renew_certificate(self):
         with tempfile.TemporaryDirectory() as folder:
-            key, certificate = (pathlib.Path(folder) / name for name in ("key", "crt"))
-            subprocess.run(
-                [OPENSSL, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                 "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                 "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
-                check=True, capture_output=True)
+            key, certificate = support.make_certificate(folder)
             self.tls.write({"tls.key": key.read_text(), "tls.crt": certificate.read_text()})

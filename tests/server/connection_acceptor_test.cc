@@ -24,8 +24,9 @@ class ConnectionAcceptorTest : public testing::Test {
     acceptor_ = *std::move(acceptor);
   }
   void Start(int max_connections) {
-    acceptor_->Start(max_connections, [this](int fd) {
+    acceptor_->Start(max_connections, [this](int fd, bool own) {
       MutexLock lock(mutex_);
+      own_ += own;
       kept_.emplace_back(fd);
     });
   }
@@ -33,6 +34,10 @@ class ConnectionAcceptorTest : public testing::Test {
     auto client = std::make_unique<TcpClient>();
     EXPECT_TRUE(client->Connect(absl::StrFormat("127.0.0.1:%d", acceptor_->port())));
     return client;
+  }
+  int owned() {
+    MutexLock lock(mutex_);
+    return own_;
   }
   int kept() {
     MutexLock lock(mutex_);
@@ -53,6 +58,7 @@ class ConnectionAcceptorTest : public testing::Test {
 
  private:
   Mutex mutex_;
+  int own_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<UniqueFd> kept_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -117,6 +123,7 @@ TEST_F(ConnectionAcceptorTest, ItsOwnConnectionIsTakenWhateverTheLimit) {
   const auto own = acceptor_->ConnectToSelf();
   ASSERT_TRUE(own.ok()) << own.status();
   EXPECT_TRUE(Eventually([&] { return kept() == 2; }));
+  EXPECT_EQ(owned(), 1);
 }
 
 TEST_F(ConnectionAcceptorTest, NothingListensAfterStop) {
@@ -136,6 +143,7 @@ TEST_F(WildcardAcceptorTest, ReachesItself) {
   const auto own = acceptor_->ConnectToSelf();
   ASSERT_TRUE(own.ok()) << own.status();
   EXPECT_TRUE(Eventually([&] { return kept() == 1; }));
+  EXPECT_EQ(owned(), 1);
 }
 
 }  // namespace

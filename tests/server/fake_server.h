@@ -109,6 +109,13 @@ class FakeServer {
   }
 
   Server& server() { return *server_; }
+  std::string server_address() const { return server_->grpc_address(); }
+  // As if its file had changed.
+  absl::Status Reload(const std::string& yaml) {
+    ServerConfig config;
+    const absl::Status read = ReadConfigText(yaml, "test.yaml", config);
+    return read.ok() ? server_->Reload(config) : read;
+  }
   v1::Inference::Stub& stub() { return *stub_; }
   const std::shared_ptr<grpc::Channel>& channel() { return channel_; }
   FakeRunner& runner() { return *runner_; }

@@ -20,17 +20,16 @@ class FakeServing {
     ServerConfig config;
     const absl::Status status = ReadConfigText(yaml, "test.yaml", config);
     EXPECT_TRUE(status.ok()) << status;
-    auto levels = Levels::Make(config, kLayers, kContext, file);
-    EXPECT_TRUE(levels.ok()) << levels.status();
-    auto experiments = Experiments::Make(config, *levels);
-    EXPECT_TRUE(experiments.ok()) << experiments.status();
+    auto live = LiveConfig::Make(
+        config, {.num_layers = kLayers, .max_context = kContext, .levels_file = file},
+        metrics_.server(), /*previous=*/nullptr);
+    EXPECT_TRUE(live.ok()) << live.status();
     ModelInfo model;
     model.config.shape = {.num_layers = kLayers, .vocab = 100, .max_context = kContext};
     serving_.reset(new Serving{.model = std::move(model),
                                .config = config,
                                .tokenizer = MakeSyntheticTokenizer(100),
-                               .levels = *std::move(levels),
-                               .experiments = *std::move(experiments),
+                               .live = LiveConfigs(*std::move(live)),
                                .metrics = metrics_,
                                .stall_watch = stall_watch_,
                                .write_batches = write_batches_});

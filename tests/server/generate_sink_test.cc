@@ -28,7 +28,7 @@ SkipSet Skip(const std::string& spec) { return ParseSkipSet(spec, 4).value(); }
 class GenerateSinkTest : public testing::Test {
  protected:
   void Choose(const std::string& level, const std::string& spec) {
-    Admitted admitted;
+    Admitted admitted{.live = (*serving_).live.current()};
     admitted.request.skip = Skip(spec);
     admitted.request.labels.level = level;
     admitted.applied = AppliedSkipOf({.name = level, .skip = Skip(spec)}, "e", "a");
@@ -96,9 +96,10 @@ TEST_F(GenerateSinkTest, ASetWithMapsIsTheLevelThatHasThem) {
   between.SkipAttention(2);
   between.TakeMapsAbove(1, large);
   FakeServing serving("levels: {full: none, plain: 'attn:3'}", &levels.file);
-  Admitted admitted;
+  const auto live = (*serving).live.current();
+  Admitted admitted{.live = live};
   admitted.request.skip = small;
-  admitted.applied = AppliedSkipOf((*serving).levels.Find("small").value(), "", "");
+  admitted.applied = AppliedSkipOf(live->levels.Find("small").value(), "", "");
   GenerateSink sink(v1::GenerateRequest(), admitted, *serving, events_);
   sink.OnAccepted({.prompt_tokens = 3, .skip = small});
   const v1::Accepted accepted = events_.events.back().accepted();
