@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status.h"
 #include "server/convert.h"
@@ -76,17 +78,55 @@ absl::Status CheckServing(const Serving* serving) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::shared_ptr<const ApiKey>> KeyOf(const grpc::ServerContextBase& context,
+                                                    const LiveConfig& live, Metrics& metrics) {
+  if (live.keys.empty()) return nullptr;
+  const ApiKeys::Found found = live.keys.Find(MetadataOf(context, "authorization"), absl::Now());
+  if (found.key != nullptr) return found.key;
+  const char* const reason = NameOf(found.refusal);
+  metrics.server().api_key_refusals_total(reason).Increment();
+  return absl::UnauthenticatedError(
+      absl::StrFormat("metadata authorization: the key is %s; 'Bearer KEY' is wanted", reason));
+}
+
+std::string OwnerOf(const grpc::ServerContextBase& context, const ApiKey* key) {
+  return key == nullptr ? context.peer() : "tenant " + key->tenant;
+}
+
+void ChargeTokens(const ApiKey* key, const absl::Status& status, const RequestTotals& totals) {
+  if (key == nullptr || !(status.ok() || totals.first_token)) return;
+  key->tokens->Take(totals.prompt_tokens + totals.completion_tokens, SystemClock().Now());
+}
+
+absl::Status Admission::Authenticate(const Serving& serving) {
+  live_ = serving.live.current();
+  SKIPSTONE_ASSIGN_OR_RETURN(key_, KeyOf(context_, *live_, serving.metrics));
+  if (key_ == nullptr) return absl::OkStatus();
+  tenant_ = key_->tenant;
+  const char* what = "tokens";
+  quota_wait_ = key_->tokens->Wait(arrival_);
+  if (quota_wait_ == Duration::zero()) {
+    what = "requests";
+    quota_wait_ = key_->requests->TryTake(1, arrival_);
+  }
+  if (quota_wait_ == Duration::zero()) return absl::OkStatus();
+  serving.metrics.server().api_key_refusals_total("quota").Increment();
+  return absl::ResourceExhaustedError(
+      absl::StrFormat("this key's %s of the minute are used up", what));
+}
+
 Assignment Admission::Assign(const std::string& key, int priority, bool skip_chosen,
                              const Serving& serving) const {
   const auto metadata = [this](const std::string& k) { return MetadataOf(context_, k); };
   const std::string tenant_key = serving.config.tenant_key();
-  Assignment assignment = live_->experiments.Assign(
-      {.experiment_key = key,
-       .metadata = metadata,
-       .now = now_,
-       .tenant = tenant_key.empty() ? "" : metadata(tenant_key).value_or(""),
-       .priority = priority,
-       .skip_chosen = skip_chosen});
+  std::string tenant = tenant_;
+  if (key_ == nullptr && !tenant_key.empty()) tenant = metadata(tenant_key).value_or("");
+  Assignment assignment = live_->experiments.Assign({.experiment_key = key,
+                                                     .metadata = metadata,
+                                                     .now = now_,
+                                                     .tenant = tenant,
+                                                     .priority = priority,
+                                                     .skip_chosen = skip_chosen});
   for (const experiment::Exposure& exposure : assignment.exposures) {
     if (exposure.assigned()) continue;
     serving.metrics.server().experiment_unassigned_total(NameOf(exposure.reason)).Increment();
@@ -101,6 +141,7 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, const 
   const bool chosen = skip.choice_case() != v1::Skip::CHOICE_NOT_SET;
   if (chosen) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.level, live_->levels.Choose(skip));
+    if (key_) SKIPSTONE_RETURN_IF_ERROR(key_->CheckChoice(choice.level));
   }
   choice.assignment = Assign(key, priority, chosen, serving);
   const Assignment& assignment = choice.assignment;
@@ -111,10 +152,15 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, const 
   if (assignment.level == nullptr) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, live_->levels.Ceiling(skip, choice.level));
   }
+  if (key_ && chosen) {
+    const SkipSet& most = choice.ceiling ? *choice.ceiling : choice.level.skip;
+    SKIPSTONE_RETURN_IF_ERROR(key_->CheckSkipped("skip", most));
+  }
   return choice;
 }
 
 absl::StatusOr<std::string> Admission::TenantOf(const Serving& serving) const {
+  if (key_) return key_->tenant;
   const std::string key = serving.config.tenant_key();
   if (key.empty()) return "";
   const std::string tenant = MetadataOf(context_, key).value_or("");
@@ -138,7 +184,7 @@ absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::stri
   }
   request.id = id.empty() ? MakeRequestId() : id;
   request.call = NextCall();
-  request.owner = context_.peer();
+  request.owner = OwnerOf(context_, key_.get());
   SKIPSTONE_ASSIGN_OR_RETURN(tenant_, TenantOf(serving));
   request.tenant = tenant_;
   request.skip = choice.level.skip;
@@ -159,14 +205,15 @@ absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::stri
   Admitted admitted{.request = std::move(request),
                     .exposure = exposure_,
                     .shadow_fraction = assignment.shadow_fraction.value_or(live_->shadow_fraction),
-                    .live = live_};
+                    .live = live_,
+                    .key = key_};
   admitted.applied = AppliedSkipOf(choice.level, assignment.experiment, assignment.arm);
   return admitted;
 }
 
 absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                              const Serving& serving) {
-  live_ = serving.live.current();
+  if (!live_) live_ = serving.live.current();
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), request.experiment_key(),
                                                          request.priority(), serving));
   if (TakesExposures(serving)) {
@@ -182,7 +229,7 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
 
 absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const Serving& serving) {
   constexpr int kMaxItems = 256;
-  live_ = serving.live.current();
+  if (!live_) live_ = serving.live.current();
   const int priority = request.has_priority() ? request.priority() : kScorePriority;
   SKIPSTONE_ASSIGN_OR_RETURN(const Choice choice, Choose(request.skip(), "", priority, serving));
   if (request.skip().has_adaptive()) {
@@ -205,17 +252,21 @@ absl::StatusOr<Admitted> Admission::Score(const v1::ScoreRequest& request, const
   return Admit(std::move(engine_request), request.request_id(), choice, serving);
 }
 
-void AddPushback(grpc::ServerContextBase& context, const absl::Status& status,
-                 const Serving& serving, const QueueMeter::Amount& refused,
-                 const std::string& tenant) {
-  context.AddTrailingMetadata("grpc-retry-pushback-ms",
-                              IsNeverFits(status) ? "-1" : PushbackMs(serving, refused, tenant));
+void Admission::AddPushback(const absl::Status& status, const Serving& serving,
+                            const QueueMeter::Amount& refused) {
+  std::string ms = "-1";
+  if (quota_wait_ > Duration::zero()) {
+    ms = absl::StrFormat("%.0f", std::ceil(Milliseconds(quota_wait_)));
+  } else if (!IsNeverFits(status)) {
+    ms = PushbackMs(serving, refused, tenant_);
+  }
+  context_.AddTrailingMetadata("grpc-retry-pushback-ms", ms);
 }
 
 grpc::Status Admission::Refuse(const absl::Status& status, const Serving* serving,
                                const QueueMeter::Amount& refused) {
   if (absl::IsResourceExhausted(status) && serving != nullptr) {
-    AddPushback(context_, status, *serving, refused, tenant_);
+    AddPushback(status, *serving, refused);
   }
   if (serving != nullptr) {
     // A level that does not exist must not become a label.

@@ -66,7 +66,7 @@ class AnsweredCall : public WatchedUnaryReactor {
   void Read(absl::Status status) {
     // It wants no place in the engine's queue, so none is promised to it.
     if (absl::IsResourceExhausted(status)) {
-      AddPushback(call_.context(), status, call_.serving(), {.sequences = 0});
+      call_.admission().AddPushback(status, call_.serving(), {.sequences = 0});
     }
     Request request;
     Response response;
@@ -92,6 +92,9 @@ grpc::ServerUnaryReactor* AnswerEmpty(Serving* serving, grpc::CallbackServerCont
   absl::Status status;
   if (serving == nullptr) {
     status = absl::UnavailableError("the model is loading");
+  } else if (const auto key = KeyOf(*context, *serving->live.current(), serving->metrics);
+             !key.ok()) {
+    status = key.status();
   } else if (in->Length() > kMaxBytes) {
     status = absl::InvalidArgumentError(
         absl::StrFormat("the request: %d bytes, the limit is %d", in->Length(), kMaxBytes));

@@ -25,6 +25,7 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
                            const Serving& serving, EventReceiver& receiver)
     : serving_(serving),
       live_(admitted.live),
+      key_(admitted.key),
       chosen_(admitted.request.skip),
       choice_(admitted.applied),
       labels_(admitted.request.labels),
@@ -110,6 +111,7 @@ void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& total
               {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(timing.e2e))},
               {"kv_pages_used", absl::StrFormat("%d", totals.kv_pages_used)}});
   }
+  ChargeTokens(key_.get(), status, totals);
   WriteExposure(status, totals);
   receiver_.OnEnd(status);
 }

@@ -17,6 +17,11 @@ IncomingCall::IncomingCall(Serving& serving, grpc::CallbackServerContext& contex
 }
 
 void IncomingCall::Start(std::function<void(const absl::Status& status)> read) {
+  // Before its bytes are read: nobody pays for a stranger's.
+  if (const absl::Status status = admission_.Authenticate(serving_); !status.ok()) {
+    request_.Clear();
+    return read(status);
+  }
   ticket_ = serving_.validation->Add(request_.Length(),
                                      [this, read = std::move(read)](const absl::Status& status) {
                                        read(status.ok() ? guard_.Check() : status);

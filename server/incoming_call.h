@@ -21,7 +21,7 @@ class IncomingCall {
                const grpc::ByteBuffer& request);
 
   // Calls `read` exactly once, on a validation thread with OK, or with what the call ends with
-  // (RESOURCE_EXHAUSTED, CANCELLED, DEADLINE_EXCEEDED). The last thing that a reactor's constructor
+  // (UNAUTHENTICATED, RESOURCE_EXHAUSTED, CANCELLED, DEADLINE_EXCEEDED). The last thing that a reactor's constructor
   // does, since `read` may come before this returns.
   void Start(std::function<void(const absl::Status& status)> read);
   // Of the reactor.

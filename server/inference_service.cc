@@ -137,13 +137,16 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_max_queue_tokens(serving.config.engine.limits.max_queue_tokens);
 }
 
-absl::Status AbortRequests(const v1::AbortRequest& request, const std::string& caller,
+absl::Status AbortRequests(const v1::AbortRequest& request, const grpc::ServerContextBase& context,
                            const Serving& serving, v1::AbortResponse& response) {
   if (request.request_ids_size() > kMaxAborts) {
     return TooMany("request_ids", request.request_ids_size(), "ids", kMaxAborts);
   }
+  SKIPSTONE_ASSIGN_OR_RETURN(const auto key,
+                             KeyOf(context, *serving.live.current(), serving.metrics));
   std::optional<std::string> owner;
-  if (serving.config.allow_abort == "own") owner = caller;
+  const bool any = serving.config.allow_abort == "any" || (key && key->admin);
+  if (!any) owner = OwnerOf(context, key.get());
   std::set<std::string_view> seen;
   for (const std::string& id : request.request_ids()) {
     if (seen.insert(id).second && serving.engine->Abort(id, owner)) response.add_aborted(id);
@@ -216,9 +219,9 @@ grpc::ServerUnaryReactor* InferenceService::GetLoad(Context* context, const Byte
 grpc::ServerUnaryReactor* InferenceService::Abort(Context* context, const Bytes* in, Bytes* out) {
   return Answer<v1::AbortRequest, v1::AbortResponse>(
       serving_, context, in, out,
-      [caller = context->peer()](const v1::AbortRequest& request, const Serving& serving,
-                                 v1::AbortResponse& response) {
-        return AbortRequests(request, caller, serving, response);
+      [context](const v1::AbortRequest& request, const Serving& serving,
+                v1::AbortResponse& response) {
+        return AbortRequests(request, *context, serving, response);
       });
 }
 

@@ -18,19 +18,6 @@ namespace {
 // Every layer of the largest model by its number, twice, takes less.
 constexpr size_t kMaxSpecBytes = 4096;
 
-// "75%" or a count, of `num_layers` attention sublayers.
-absl::StatusOr<int> ParseMaximum(const char* key, const std::string& text, int num_layers) {
-  if (text.empty()) return num_layers;
-  int number = 0;
-  const bool percent = text.back() == '%';
-  const std::string digits = percent ? text.substr(0, text.size() - 1) : text;
-  if (!absl::SimpleAtoi(digits, &number) || number < 0 || (percent && number > 100)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("policy.%s: '%s' is neither a count nor a percentage", key, text));
-  }
-  return percent ? (num_layers * number + 50) / 100 : std::min(number, num_layers);
-}
-
 // The set with the maps that a level of `file` has under this name, "diag".
 absl::StatusOr<SkipSet> WithMaps(const SkipSet& skip, const std::string& compensation,
                                  const LevelsFile* file) {
@@ -81,6 +68,19 @@ Level Described(const std::string& name, const SkipSet& skip, const LevelsFile* 
 
 }  // namespace
 
+absl::StatusOr<int> ParseMaximum(const std::string& field, const std::string& text,
+                                 int num_layers) {
+  if (text.empty()) return num_layers;
+  int number = 0;
+  const bool percent = text.back() == '%';
+  const std::string digits = percent ? text.substr(0, text.size() - 1) : text;
+  if (!absl::SimpleAtoi(digits, &number) || number < 0 || (percent && number > 100)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s: '%s' is neither a count nor a percentage", field, text));
+  }
+  return percent ? (num_layers * number + 50) / 100 : std::min(number, num_layers);
+}
+
 absl::StatusOr<Levels> Levels::Make(const ServerConfig& config, int num_layers, int max_context,
                                     const LevelsFile* file) {
   const PolicyConfig& policy = config.policy;
@@ -91,10 +91,10 @@ absl::StatusOr<Levels> Levels::Make(const ServerConfig& config, int num_layers, 
   levels.min_window_ = policy.min_window;
   SKIPSTONE_ASSIGN_OR_RETURN(
       levels.max_skipped_attention_,
-      ParseMaximum("max_skipped_attention", policy.max_skipped_attention, num_layers));
+      ParseMaximum("policy.max_skipped_attention", policy.max_skipped_attention, num_layers));
   SKIPSTONE_ASSIGN_OR_RETURN(
       levels.max_windowed_attention_,
-      ParseMaximum("max_windowed_attention", policy.max_windowed_attention, num_layers));
+      ParseMaximum("policy.max_windowed_attention", policy.max_windowed_attention, num_layers));
   levels.has_file_ = file != nullptr;
   if (file != nullptr && file->num_layers != num_layers) {
     return absl::InvalidArgumentError(

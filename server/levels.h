@@ -32,6 +32,10 @@ struct Level {
   bool skips_nothing() const { return skip == SkipSet(skip.num_layers()); }
 };
 
+// "75%" or a count, of `num_layers` attention sublayers; empty: all. INVALID_ARGUMENT names
+// `field`.
+absl::StatusOr<int> ParseMaximum(const std::string& field, const std::string& text, int num_layers);
+
 // Immutable, so thread-safe.
 class Levels {
  public:
@@ -44,6 +48,7 @@ class Levels {
 
   const std::vector<Level>& all() const { return levels_; }
   const Level& default_level() const { return levels_[default_]; }
+  int num_layers() const { return num_layers_; }
   bool allow_custom() const { return allow_custom_; }
   int max_skipped_attention() const { return max_skipped_attention_; }
   int max_windowed_attention() const { return max_windowed_attention_; }

@@ -43,6 +43,10 @@ absl::StatusOr<std::shared_ptr<const LiveConfig>> LiveConfig::Make(const ServerC
                              Experiments::Make(config, levels, model.fingerprint));
   SKIPSTONE_ASSIGN_OR_RETURN(std::unique_ptr<Guardrails> guardrails,
                              GuardrailsOf(experiments, config.experiment_state, metrics, previous));
+  // Last: it changes what the keys before have left.
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      ApiKeys keys,
+      ApiKeys::Make(config.keys, levels, previous == nullptr ? nullptr : &previous->keys));
   for (const std::string& warning : experiments.warnings()) {
     LogEvent(Severity::kWarning, "experiments", {{"message", warning}});
   }
@@ -53,6 +57,7 @@ absl::StatusOr<std::shared_ptr<const LiveConfig>> LiveConfig::Make(const ServerC
                      .shadow_fraction = config.shadow_fraction,
                      .levels = std::move(levels),
                      .experiments = std::move(experiments),
+                     .keys = std::move(keys),
                      .guardrails = std::move(guardrails)});
 }
 

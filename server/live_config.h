@@ -1,4 +1,4 @@
-// What a reload replaces while the server runs: levels, policy, experiments. Everything else of a
+// What a reload replaces while the server runs: levels, policy, experiments, keys. Everything else of a
 // configuration holds until the process ends.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "engine/levels/levels_file.h"
+#include "server/api_keys.h"
 #include "server/experiments.h"
 #include "server/guardrails.h"
 #include "server/levels.h"
@@ -28,7 +29,7 @@ struct LiveConfig {
     uint64_t fingerprint = 0;
     const LevelsFile* levels_file = nullptr;  // null: there is none
   };
-  // The errors of Levels, Experiments and Guardrails. `previous`, null at the start: experiments
+  // The errors of Levels, Experiments, Guardrails and ApiKeys. `previous`, null at the start: experiments
   // that are the same go on with what its guardrails have seen.
   static absl::StatusOr<std::shared_ptr<const LiveConfig>> Make(const ServerConfig& config,
                                                                 const Model& model,
@@ -41,6 +42,7 @@ struct LiveConfig {
   double shadow_fraction = 0;  // of requests whose experiment says nothing else
   Levels levels;
   Experiments experiments;
+  ApiKeys keys;
   std::unique_ptr<Guardrails> guardrails;  // null: no arm has any
 };
 

@@ -111,6 +111,8 @@ struct ServerMetrics : MetricScope {
   COUNTER_BY(experiment_unassigned_total,
              "Times that an experiment met a request and gave it no arm, by reason", "reason",
              {"disabled", "excluded", "unit_missing", "unknown_arm"});
+  COUNTER_BY(api_key_refusals_total, "Calls refused for their key, or what it has left, by reason",
+             "reason", {"missing", "unknown", "expired", "quota"});
   COUNTER(refused_connections_total, "Connections above --max_connections");
   GAUGE(output_queue_events, "Results of steps that their streams have not been handed yet");
   GAUGE(num_requests_running, "Sequences that run");

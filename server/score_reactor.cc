@@ -52,7 +52,8 @@ class ScoreReactor : public WatchedUnaryReactor {
       result.set_kv_pages_omitted(finished.kv_pages_omitted);
       aborted_ = finished.reason == FinishReason::kAborted;
     }
-    void OnDone(const absl::Status& status, const RequestTotals&) override {
+    void OnDone(const absl::Status& status, const RequestTotals& totals) override {
+      ChargeTokens(call_.call_.admission().key(), status, totals);
       call_.ItemsEnded(
           1, ToGrpc(aborted_ ? absl::AbortedError("aborted by request") : OfItem(index_, status)));
     }

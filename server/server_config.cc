@@ -40,6 +40,19 @@ FlagSet KeysOf(PolicyConfig& policy) {
   return keys;
 }
 
+// All but the levels.
+FlagSet KeysOf(ApiKeyConfig& key) {
+  FlagSet keys;
+  keys.Add("tenant", &key.tenant, "");
+  keys.Add("sha256", &key.sha256, "");
+  keys.Add("role", OneOf(&key.role, {"user", "admin"}), "");
+  keys.Add("max_skipped_attention", &key.max_skipped_attention, "");
+  keys.Add("expires", &key.expires, "");
+  keys.Add("requests_per_minute", Positive(&key.requests_per_minute), "");
+  keys.Add("tokens_per_minute", Positive(&key.tokens_per_minute), "");
+  return keys;
+}
+
 FlagSet KeysOf(ArmConfig& arm) {
   FlagSet keys;
   keys.Add("name", &arm.name, "");
@@ -97,6 +110,10 @@ class ConfigReader {
       if (key == "brownout") return ReadBrownout(node, settings);
       if (key == "experiments") return ReadExperiments(node);
       if (key == "buckets") return ReadBuckets(node);
+      if (key == "keys") {
+        config_.keys.clear();
+        return ForEachItem(node, key, [&](const YAML::Node& item) { return ReadApiKey(item); });
+      }
       return reader_.ReadKey(node, key, settings, key);
     });
   }
@@ -153,11 +170,7 @@ class ConfigReader {
     const FlagSet keys = KeysOf(exclude);
     const auto field = [&](const std::string& key, const YAML::Node& value) -> absl::Status {
       if (key != "tenants") return reader_.ReadKey(value, "exclude." + key, keys, key);
-      return ForEachItem(value, "exclude.tenants", [&](const YAML::Node& item) -> absl::Status {
-        SKIPSTONE_ASSIGN_OR_RETURN(std::string tenant, reader_.Scalar(item, "exclude.tenants"));
-        exclude.tenants.push_back(std::move(tenant));
-        return absl::OkStatus();
-      });
+      return ReadTexts(value, "exclude.tenants", exclude.tenants);
     };
     return reader_.ForEachKey(node, "exclude", field);
   }
@@ -230,6 +243,30 @@ class ConfigReader {
         return reader_.Error(item, absl::StrFormat("%s: %s must ascend", name, what));
       }
       numbers.push_back(number);
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status ReadApiKey(const YAML::Node& node) {
+    ApiKeyConfig key;
+    const FlagSet keys = KeysOf(key);
+    const auto field = [&](const std::string& name, const YAML::Node& value) -> absl::Status {
+      if (name == "levels") return ReadTexts(value, "keys.levels", key.levels);
+      return reader_.ReadKey(value, "keys." + name, keys, name);
+    };
+    SKIPSTONE_RETURN_IF_ERROR(reader_.ForEachKey(node, "key", field));
+    if (key.tenant.empty() || key.sha256.empty()) {
+      return reader_.Error(node, "a key has a tenant and a sha256");
+    }
+    config_.keys.push_back(std::move(key));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadTexts(const YAML::Node& list, const std::string& name,
+                         std::vector<std::string>& texts) {
+    return ForEachItem(list, name, [&](const YAML::Node& item) -> absl::Status {
+      SKIPSTONE_ASSIGN_OR_RETURN(std::string text, reader_.Scalar(item, name));
+      texts.push_back(std::move(text));
       return absl::OkStatus();
     });
   }

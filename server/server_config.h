@@ -92,10 +92,23 @@ struct ExperimentConfig {
   std::vector<ArmConfig> arms;
 };
 
+// Who may call, and what for.
+struct ApiKeyConfig {
+  std::string tenant;
+  std::string sha256;                 // of the key, in hexadecimal digits
+  std::string role = "user";          // or "admin", who may abort others' requests
+  std::vector<std::string> levels;    // that he may choose; empty: all, and sets of his own
+  std::string max_skipped_attention;  // as in the policy
+  std::string expires;                // RFC 3339; empty: never
+  double requests_per_minute = 0;     // 0: no limit
+  double tokens_per_minute = 0;       // of prompts and outputs; 0: no limit
+};
+
 struct ServerConfig : Settings {
   std::vector<LevelConfig> levels = {{"full", "none"}};
   PolicyConfig policy;
   std::vector<ExperimentConfig> experiments;
+  std::vector<ApiKeyConfig> keys;                      // none: everybody may call
   std::map<std::string, std::vector<double>> buckets;  // histogram, without prefix -> upper bounds
 
   // The key of `fair_share`, in lower case; empty: off.
