@@ -109,7 +109,7 @@ struct ServerMetrics : MetricScope {
              "Lines of the exposure log; dropped: the volume was too slow, failed: it took none",
              "state", {"written", "dropped", "failed"});
   COUNTER_BY(experiment_unassigned_total,
-             "Times that an experiment met a request and gave it no arm, by reason", "reason",
+             "Times that an experiment gave a request no arm, by reason", "reason",
              {"disabled", "excluded", "unit_missing", "unknown_arm"});
   COUNTER_BY(api_key_refusals_total, "Calls refused for their key, or what it has left, by reason",
              "reason", {"missing", "unknown", "expired", "quota"});
@@ -122,11 +122,9 @@ struct ServerMetrics : MetricScope {
   GAUGE_BY(kv_pages, "K/V pages by state", "state", {"free", "used", "cached"});
   GAUGE_BY(backend_memory_bytes, "Memory of the backend, on the device if there is one, by use",
            "use", {"weights", "kv_pages", "buffers"});
-  GAUGE_BY(level_quality_kl_nats,
-           "KL of a level to the full model per token, as it was calibrated; absent: unknown",
-           "level", {});
-  GAUGE_BY(experiment_arm_enabled, "1: requests may get the arm; 0: a guardrail has turned it off",
-           "arm", {});
+  GAUGE_BY(level_quality_kl_nats, "Calibrated KL of a level per token; absent: unknown", "level",
+           {});
+  GAUGE_BY(experiment_arm_enabled, "1: it is on; 0: a guardrail has turned it off", "arm", {});
   GAUGE_BY(experiment_ramp_step, "Step of an experiment's ramp, from 0", "experiment", {});
   GAUGE(recorded_steps, "CUDA graphs of decode steps");
   GAUGE(open_fds, "Open descriptors of the process");
