@@ -183,6 +183,7 @@ TEST_F(MetricsTest, LabelsAreThoseOfTheContract) {
       {"exposure_records_total", {"state"}},
       {"shadow_dropped_total", {"reason"}},
       {"experiment_unassigned_total", {"reason"}},
+      {"api_key_refusals_total", {"reason"}},
       {"build_info", {"version", "backend"}},
       {"cache_config_info", {"block_size", "num_gpu_blocks"}}};
   for (const std::string& line : LinesOf(load_->text())) {
