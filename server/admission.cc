@@ -141,7 +141,9 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, const 
   const bool chosen = skip.choice_case() != v1::Skip::CHOICE_NOT_SET;
   if (chosen) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.level, live_->levels.Choose(skip));
-    if (key_) SKIPSTONE_RETURN_IF_ERROR(key_->CheckChoice(choice.level));
+    if (key_) {
+      SKIPSTONE_RETURN_IF_ERROR(key_->Check("skip", choice.level.name, choice.level.skip));
+    }
   }
   choice.assignment = Assign(key, priority, chosen, serving);
   const Assignment& assignment = choice.assignment;
@@ -152,9 +154,11 @@ absl::StatusOr<Admission::Choice> Admission::Choose(const v1::Skip& skip, const 
   if (assignment.level == nullptr) {
     SKIPSTONE_ASSIGN_OR_RETURN(choice.ceiling, live_->levels.Ceiling(skip, choice.level));
   }
-  if (key_ && chosen) {
-    const SkipSet& most = choice.ceiling ? *choice.ceiling : choice.level.skip;
-    SKIPSTONE_RETURN_IF_ERROR(key_->CheckSkipped("skip", most));
+  if (key_ && choice.ceiling) {
+    const v1::Adaptive& adaptive = skip.adaptive();
+    const std::string level =
+        adaptive.has_ceiling_level() ? adaptive.ceiling_level() : kCustomLevel;
+    SKIPSTONE_RETURN_IF_ERROR(key_->Check("skip.adaptive", level, *choice.ceiling));
   }
   return choice;
 }

@@ -42,13 +42,11 @@ std::shared_ptr<Quota> Continued(const std::shared_ptr<Quota>& quota, double per
 
 }  // namespace
 
-absl::Status ApiKey::CheckChoice(const Level& chosen) const {
-  if (levels.empty() || levels.contains(chosen.name)) return absl::OkStatus();
-  return absl::PermissionDeniedError(absl::StrFormat(
-      "skip: this key may not choose '%s'; it may: %s", chosen.name, absl::StrJoin(levels, ", ")));
-}
-
-absl::Status ApiKey::CheckSkipped(const char* field, const SkipSet& skip) const {
+absl::Status ApiKey::Check(const char* field, const std::string& level, const SkipSet& skip) const {
+  if (!levels.empty() && !levels.contains(level)) {
+    return absl::PermissionDeniedError(absl::StrFormat(
+        "%s: this key may not choose '%s'; it may: %s", field, level, absl::StrJoin(levels, ", ")));
+  }
   if (skip.SkippedAttention() <= max_skipped_attention) return absl::OkStatus();
   return absl::PermissionDeniedError(
       absl::StrFormat("%s: %d attention sublayers are skipped, this key may skip %d", field,

@@ -29,10 +29,9 @@ struct ApiKey {
   absl::Time expires = absl::InfiniteFuture();
   std::shared_ptr<Quota> requests, tokens;  // shared with the key of later configurations
 
-  // Of what a request chose itself: PERMISSION_DENIED names the field.
-  absl::Status CheckChoice(const Level& chosen) const;
-  // More skipped than the key allows.
-  absl::Status CheckSkipped(const char* field, const SkipSet& skip) const;
+  // Of a level that a request names as its choice or its ceiling, kCustomLevel for a set of its
+  // own, and of what that skips: PERMISSION_DENIED names `field` and the limit.
+  absl::Status Check(const char* field, const std::string& level, const SkipSet& skip) const;
 };
 
 // Immutable but for what is left, and thread-safe.

@@ -10,12 +10,13 @@
 #include <string>
 #include <tuple>
 
+#include "base/clock.h"
+
 namespace skipstone::server {
 
 // One thread.
 class ConfigWatch {
  public:
-  using Time = std::chrono::steady_clock::time_point;
   // Without a path nothing changes.
   explicit ConfigWatch(std::string path);
 

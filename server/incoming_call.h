@@ -21,8 +21,8 @@ class IncomingCall {
                const grpc::ByteBuffer& request);
 
   // Calls `read` exactly once, on a validation thread with OK, or with what the call ends with
-  // (UNAUTHENTICATED, RESOURCE_EXHAUSTED, CANCELLED, DEADLINE_EXCEEDED). The last thing that a reactor's constructor
-  // does, since `read` may come before this returns.
+  // (UNAUTHENTICATED, RESOURCE_EXHAUSTED, CANCELLED, DEADLINE_EXCEEDED). The last thing that a
+  // reactor's constructor does, since `read` may come before this returns.
   void Start(std::function<void(const absl::Status& status)> read);
   // Of the reactor.
   void OnCancel();

@@ -1,5 +1,5 @@
-// What a reload replaces while the server runs: levels, policy, experiments, keys. Everything else of a
-// configuration holds until the process ends.
+// What a reload replaces while the server runs: levels, policy, experiments, keys. Everything else
+// of a configuration holds until the process ends.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@
 
 namespace skipstone::server {
 
-// Immutable but for the switches of its experiments, and thread-safe.
+// Immutable but for switches of experiments and quotas of keys, and thread-safe.
 struct LiveConfig {
   // What a model says of any of them.
   struct Model {
@@ -29,8 +29,9 @@ struct LiveConfig {
     uint64_t fingerprint = 0;
     const LevelsFile* levels_file = nullptr;  // null: there is none
   };
-  // The errors of Levels, Experiments, Guardrails and ApiKeys. `previous`, null at the start: experiments
-  // that are the same go on with what its guardrails have seen.
+  // The errors of Levels, Experiments, Guardrails and ApiKeys. `previous`, null at the start:
+  // experiments that are the same go on with what its guardrails have seen, keys with what they
+  // have left.
   static absl::StatusOr<std::shared_ptr<const LiveConfig>> Make(const ServerConfig& config,
                                                                 const Model& model,
                                                                 ServerMetrics& metrics,

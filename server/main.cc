@@ -16,6 +16,7 @@
 #include "base/flag_set.h"
 #include "base/status.h"
 #include "engine/model/synthetic.h"
+#include "server/api_keys.h"
 #include "server/config_watch.h"
 #include "server/experiments.h"
 #include "server/levels.h"
@@ -57,6 +58,7 @@ absl::Status Check(const ServerConfig& config) {
                              Levels::Make(config, model.shape.num_layers, model.shape.max_context,
                                           file ? &*file : nullptr));
   SKIPSTONE_ASSIGN_OR_RETURN(const Experiments experiments, Experiments::Make(config, levels));
+  SKIPSTONE_RETURN_IF_ERROR(ApiKeys::Make(config.keys, levels, /*previous=*/nullptr).status());
   for (const std::string& warning : experiments.warnings()) {
     std::fprintf(stderr, "skipstone-server: warning: %s\n", warning.c_str());
   }

@@ -30,7 +30,7 @@ struct PortSettings {
   void AddTo(Flags& flags) {
     flags.Add("listen", Address(&listen), "address of the gRPC service; port 0: any");
     flags.Add("metrics_listen", Address(&metrics_listen), "address of /metrics; port 0: any");
-    flags.Add("health_listen", Address(&health_listen), "plaintext port with grpc.health.v1 only");
+    flags.Add("health_listen", Address(&health_listen), "a port with grpc.health.v1 only");
     flags.Add("tls_cert", &tls_cert,
               "PEM file: the gRPC and health ports speak TLS with it; read again when it changes");
     flags.Add("tls_key", &tls_key, "PEM file: its private key");

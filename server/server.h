@@ -52,7 +52,7 @@ class Server {
   absl::Status Load();
   absl::Status Serve(ServedModel model);
 
-  // Levels, policy and experiments of `config` from the next request on: all of it or, where
+  // Levels, policy, experiments and keys of `config` from the next request on: all of it or, where
   // something is wrong with it, nothing, which log and metrics tell. Errors: those of LiveConfig.
   absl::Status Reload(const ServerConfig& config);
   // Tells of one that could not even be read.

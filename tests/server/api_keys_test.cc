@@ -129,6 +129,15 @@ TEST(ApiKeysTest, AKeyBoundsWhatIsChosen) {
   v1::GenerateRequest ceiling = AtLevel("full");
   ceiling.mutable_skip()->mutable_adaptive()->set_ceiling_level("most");
   EXPECT_EQ(CodeOf(server, "little", ceiling), grpc::PERMISSION_DENIED) << "under load";
+  EXPECT_EQ(CodeOf(server, "named", ceiling), grpc::PERMISSION_DENIED) << "a name not its own";
+  ceiling.mutable_skip()->clear_choice();
+  EXPECT_EQ(CodeOf(server, "little", ceiling), grpc::PERMISSION_DENIED) << "over the default";
+  EXPECT_EQ(CodeOf(server, "named", ceiling), grpc::PERMISSION_DENIED) << "over the default";
+  ceiling.mutable_skip()->mutable_adaptive()->set_ceiling_level("half");
+  EXPECT_EQ(CodeOf(server, "named", ceiling), grpc::OK);
+  EXPECT_EQ(CodeOf(server, "little", ceiling), grpc::OK);
+  ceiling.mutable_skip()->mutable_adaptive()->set_ceiling_spec("attn:last=2");
+  EXPECT_EQ(CodeOf(server, "named", ceiling), grpc::PERMISSION_DENIED) << "a set of its own";
   EXPECT_EQ(CodeOf(server, "free", AtLevel("most")), grpc::OK);
 }
 

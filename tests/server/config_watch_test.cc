@@ -22,7 +22,7 @@ class ConfigWatchTest : public testing::Test {
   }
 
   const TempDir dir_;
-  ConfigWatch::Time now_ = ConfigWatch::Time() + std::chrono::hours(1);
+  Time now_ = Time() + std::chrono::hours(1);
 };
 
 TEST_F(ConfigWatchTest, AFileThatIsWrittenInPlace) {
