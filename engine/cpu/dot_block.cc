@@ -18,7 +18,7 @@ namespace HWY_NAMESPACE {
 
 // K elements of a panel, and outputs that are widened together: 8 output rows as floats and the
 // input rows of a tile fit a 32 KiB L1 cache, and an input row is used twice while it is there.
-constexpr int64_t kPanel = 512;
+constexpr int64_t kPanel = kTileRows > 3 ? 512 : 640;
 constexpr int kWideOutputs = 8;
 
 template <class T>
@@ -96,7 +96,11 @@ void DotPanel(const DotBlockArgs& args, int64_t k0, int64_t k1) {
 template <class T>
 void DotBlockOf(const DotBlockArgs& args) {
   if (args.rows <= kTileRows) return DotStream<T>(args);
-  for (int64_t k = 0; k < args.k; k += kPanel) DotPanel<T>(args, k, std::min(k + kPanel, args.k));
+  // Panels of one width: the accumulators of a short last one would be loaded for little.
+  constexpr int64_t kStep = 64;  // divides kPanel
+  const int64_t panels = (args.k + kPanel - 1) / kPanel;
+  const int64_t width = (args.k + panels * kStep - 1) / (panels * kStep) * kStep;
+  for (int64_t k = 0; k < args.k; k += width) DotPanel<T>(args, k, std::min(k + width, args.k));
 }
 
 void DotBlockTarget(const DotBlockArgs& args) {

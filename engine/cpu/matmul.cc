@@ -25,6 +25,23 @@ int64_t NumTasks(const MatMulJob& job) {
          CeilDiv(job.weight.rows, kDotOutputs);
 }
 
+// Row blocks that take all outputs before the next ones do: their inputs stay in a cache shared by
+// the cores, and the weights come from memory once for so many rows.
+constexpr int64_t kGroupBlocks = 7;
+
+struct TaskPlace {
+  int64_t row_block = 0;
+  int64_t output_block = 0;
+};
+
+// Within a group, the row blocks of one block of outputs follow each other.
+TaskPlace PlaceOf(int64_t task, int64_t row_blocks, int64_t output_blocks) {
+  const int64_t first = task / (kGroupBlocks * output_blocks) * kGroupBlocks;
+  const int64_t blocks = std::min(kGroupBlocks, row_blocks - first);
+  task -= first * output_blocks;
+  return {.row_block = first + task % blocks, .output_block = task / blocks};
+}
+
 struct Block {
   int rows = 0;
   int outputs = 0;
@@ -84,12 +101,12 @@ void MatMul::Run(std::span<const MatMulJob> jobs) {
   });
 }
 
-// The row blocks of one block of outputs follow each other: its weights come from memory once.
 void MatMul::RunTask(const MatMulJob& job, int64_t task, int thread) {
   const int rows_per_task = RowsPerTask(job.rows.count);
   const int64_t row_blocks = CeilDiv(job.rows.count, rows_per_task);
-  const int first_row = static_cast<int>(task % row_blocks) * rows_per_task;
-  const int64_t first_output = task / row_blocks * kDotOutputs;
+  const TaskPlace place = PlaceOf(task, row_blocks, CeilDiv(job.weight.rows, kDotOutputs));
+  const int first_row = static_cast<int>(place.row_block) * rows_per_task;
+  const int64_t first_output = place.output_block * kDotOutputs;
   float* scratch = scratch_[thread].as<float>();
   float* sums = scratch + kDotScratchFloats;
   float* ups = sums + kSumsFloats;

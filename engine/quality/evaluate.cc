@@ -10,22 +10,32 @@
 namespace skipstone::quality {
 namespace {
 
-// Runs the full model and all sets over a window, so many at once as a step takes;
-// take(set, outcomes of the set, outcomes of the full model).
+// Runs the full model and all other sets over a window, so many at once as a step takes;
+// take(set, outcomes of the set, outcomes of the full model), in any order of sets.
 template <class Take>
 absl::Status RunSets(WindowPass& pass, std::span<const int32_t> window,
                      std::span<const SkipSet> sets, Take take) {
+  const SkipSet full(pass.shape().num_layers);
+  std::vector<size_t> others;
+  for (size_t i = 0; i < sets.size(); ++i) {
+    if (!(sets[i] == full)) others.push_back(i);
+  }
   const size_t at_once = pass.limits().variants - 1;
-  for (size_t first = 0; first < sets.size(); first += at_once) {
-    const size_t count = std::min(at_once, sets.size() - first);
-    std::vector<Variant> variants = {{.skip = SkipSet(pass.shape().num_layers)}};
+  size_t first = 0;
+  do {
+    const size_t count = std::min(at_once, others.size() - first);
+    std::vector<Variant> variants = {{.skip = full}};
     for (size_t i = first; i < first + count; ++i) {
-      variants.push_back({.skip = sets[i], .reference = 0});
+      variants.push_back({.skip = sets[others[i]], .reference = 0});
     }
     SKIPSTONE_RETURN_IF_ERROR(pass.Run(window, variants));
     for (size_t i = 0; i < count; ++i) {
-      take(first + i, pass.outcomes(static_cast<int>(i) + 1), pass.outcomes(0));
+      take(others[first + i], pass.outcomes(static_cast<int>(i) + 1), pass.outcomes(0));
     }
+    first += count;
+  } while (first < others.size());
+  for (size_t i = 0; i < sets.size(); ++i) {
+    if (sets[i] == full) take(i, pass.outcomes(0), pass.outcomes(0));
   }
   return absl::OkStatus();
 }

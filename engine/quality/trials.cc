@@ -123,17 +123,30 @@ absl::StatusOr<std::vector<Cost>> Trials::Measure(const Level& base,
   return costs;
 }
 
+// The states of the level that the candidates start from.
+absl::StatusOr<std::map<Point, std::vector<float>>> Trials::StatesBelow(
+    int window, const Level& base, std::span<const Candidate> candidates) {
+  std::map<Point, std::vector<float>> states;
+  Variant below{.skip = base.skip, .fitted = &base.fitted, .observed = PointsOf(candidates, 0)};
+  for (const Candidate& candidate : candidates) below.end = std::max(below.end, candidate.point);
+  // The full model passes its own last state on the way.
+  if (base.skip == SkipSet(num_layers()) && full_[window].empty()) {
+    below.end = 2 * num_layers();
+    below.observed.set(below.end);
+  }
+  SKIPSTONE_RETURN_IF_ERROR(
+      pass_.Run(windows_[window], {&below, 1}, [&](int, Point point, std::span<const float> state) {
+        (point == 2 * num_layers() ? full_[window] : states[point])
+            .assign(state.begin(), state.end());
+      }));
+  return states;
+}
+
 // [candidate]{kl, nll}, sums over the window's tokens.
 absl::StatusOr<std::vector<double>> Trials::MeasureWindow(int window, const Level& base,
                                                           std::span<const Candidate> candidates,
                                                           std::span<const Level> levels) {
-  std::map<Point, std::vector<float>> states;
-  Variant below{.skip = base.skip, .fitted = &base.fitted, .observed = PointsOf(candidates, 0)};
-  for (const Candidate& candidate : candidates) below.end = std::max(below.end, candidate.point);
-  SKIPSTONE_RETURN_IF_ERROR(
-      pass_.Run(windows_[window], {&below, 1}, [&](int, Point point, std::span<const float> state) {
-        states[point].assign(state.begin(), state.end());
-      }));
+  SKIPSTONE_ASSIGN_OR_RETURN(auto states, StatesBelow(window, base, candidates));
   SKIPSTONE_ASSIGN_OR_RETURN(const float* const full, FullState(window));
   std::vector<double> sums;
   const size_t at_once = pass_.limits().variants - 1;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -69,6 +70,8 @@ class Trials {
  private:
   // The full model's last state of the window.
   absl::StatusOr<const float*> FullState(int window);
+  absl::StatusOr<std::map<Point, std::vector<float>>> StatesBelow(
+      int window, const Level& base, std::span<const Candidate> candidates);
   absl::StatusOr<std::vector<double>> MeasureWindow(int window, const Level& base,
                                                     std::span<const Candidate> candidates,
                                                     std::span<const Level> levels);

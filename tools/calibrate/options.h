@@ -46,7 +46,7 @@ struct CalibrateOptions {
   double save_pages = 0;
   std::string widths;
   int context = 1024;
-  int step_rows = 4096;
+  int step_rows = 8192;
   std::string out = "levels.yaml";
   std::string journal;
   std::string report;

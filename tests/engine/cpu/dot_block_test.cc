@@ -71,7 +71,7 @@ class DotBlockTest : public InstructionSetTest {};
 
 TEST_P(DotBlockTest, GivesTheSumsOfFloat64AndTouchesNothingElse) {
   for (const DType type : kTypes) {
-    for (const int64_t k : {1, 2, 7, 16, 33, 100, 511, 512, 513, 1030}) {
+    for (const int64_t k : {1, 2, 7, 16, 33, 100, 511, 512, 513, 640, 641, 1030, 1281}) {
       const Operands operands(type, kDotRows, kDotOutputs, k);
       const double tolerance = 1e-6 * k;
       for (const auto& [rows, num_outputs] :

@@ -94,7 +94,7 @@ TEST(MatMulTest, GivesFloat64sProductsForEveryShape) {
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
     MatMul matmul(pool);
-    for (const int count : {1, 5, 6, 7, 72, 73, 145}) {
+    for (const int count : {1, 5, 6, 7, 72, 73, 145, 505, 1010}) {
       for (const int64_t outputs : {1, 63, 64, 65, 130}) {
         for (const Store store : {Store::kSet, Store::kAdd, Store::kSilu}) {
           SCOPED_TRACE(testing::Message() << count << " rows, " << outputs << " outputs, store "
