@@ -21,6 +21,12 @@ absl::Status Wrong(const char* setting, const std::string& path, const char* wha
   return absl::InvalidArgumentError(absl::StrFormat("--%s: \"%s\": %s", setting, path, what));
 }
 
+// In place of OpenSSL's question at the terminal, which would hold the start up.
+int NoPassword(char*, int, int, void* asked) {
+  *static_cast<bool*>(asked) = true;
+  return -1;
+}
+
 // What a handshake would find out, at the start.
 absl::Status CheckFiles(const PortSettings& settings) {
   const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> tls(SSL_CTX_new(TLS_server_method()),
@@ -29,9 +35,13 @@ absl::Status CheckFiles(const PortSettings& settings) {
   if (SSL_CTX_use_certificate_chain_file(tls.get(), settings.tls_cert.c_str()) != 1) {
     return Wrong("tls_cert", settings.tls_cert, "no certificate can be read from it");
   }
+  bool asked = false;
+  SSL_CTX_set_default_passwd_cb(tls.get(), NoPassword);
+  SSL_CTX_set_default_passwd_cb_userdata(tls.get(), &asked);
   if (SSL_CTX_use_PrivateKey_file(tls.get(), settings.tls_key.c_str(), SSL_FILETYPE_PEM) != 1) {
     return Wrong("tls_key", settings.tls_key,
-                 "no private key of the certificate can be read from it");
+                 asked ? "is protected by a password; give a key without one"
+                       : "no private key of the certificate can be read from it");
   }
   if (settings.tls_client_ca.empty()) return absl::OkStatus();
   if (SSL_CTX_load_verify_locations(tls.get(), settings.tls_client_ca.c_str(), nullptr) == 1) {

@@ -143,6 +143,9 @@ TEST_F(TlsTest, WrongFilesAreNamedAtTheStart) {
   EXPECT_THAT(with(&PortSettings::tls_cert, "/no/such"), HasSubstr("--tls_cert: \"/no/such\""));
   EXPECT_THAT(with(&PortSettings::tls_cert, text), HasSubstr("--tls_cert"));
   EXPECT_THAT(with(&PortSettings::tls_key, other_key), HasSubstr("--tls_key"));
+  // Nobody is asked for it, at a terminal either.
+  const std::string asks = dir_.Write("asks.key", TestAuthority::Protected(other.key));
+  EXPECT_THAT(with(&PortSettings::tls_key, asks), HasSubstr("is protected by a password"));
   EXPECT_THAT(with(&PortSettings::tls_client_ca, text), HasSubstr("--tls_client_ca"));
   PortSettings alone;
   alone.tls_client_ca = Path("tls.crt");

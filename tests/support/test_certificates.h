@@ -37,6 +37,17 @@ class TestAuthority {
     return {Pem(*made), TextOf(*out)};
   }
 
+  // The key (PEM) as a file that asks for a password.
+  static std::string Protected(const std::string& key) {
+    const Bio in(BIO_new_mem_buf(key.data(), static_cast<int>(key.size())), BIO_free);
+    const Key read(PEM_read_bio_PrivateKey(in.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+    const Bio out(BIO_new(BIO_s_mem()), BIO_free);
+    const unsigned char password[] = {'p', 'w', 'd', '4'};
+    PEM_write_bio_PrivateKey(out.get(), read.get(), EVP_aes_128_cbc(), password, sizeof(password),
+                             nullptr, nullptr);
+    return TextOf(*out);
+  }
+
  private:
   using Key = std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)>;
   using Certificate = std::unique_ptr<X509, void (*)(X509*)>;
