@@ -32,12 +32,12 @@ absl::Status CheckFiles(const PortSettings& settings) {
   const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> tls(SSL_CTX_new(TLS_server_method()),
                                                          SSL_CTX_free);
   if (tls == nullptr) return absl::InternalError("TLS is not available");
-  if (SSL_CTX_use_certificate_chain_file(tls.get(), settings.tls_cert.c_str()) != 1) {
-    return Wrong("tls_cert", settings.tls_cert, "no certificate can be read from it");
-  }
   bool asked = false;
   SSL_CTX_set_default_passwd_cb(tls.get(), NoPassword);
   SSL_CTX_set_default_passwd_cb_userdata(tls.get(), &asked);
+  if (SSL_CTX_use_certificate_chain_file(tls.get(), settings.tls_cert.c_str()) != 1) {
+    return Wrong("tls_cert", settings.tls_cert, "no certificate can be read from it");
+  }
   if (SSL_CTX_use_PrivateKey_file(tls.get(), settings.tls_key.c_str(), SSL_FILETYPE_PEM) != 1) {
     return Wrong("tls_key", settings.tls_key,
                  asked ? "is protected by a password; give a key without one"
@@ -81,8 +81,9 @@ absl::StatusOr<absl::Time> CertificateEnd(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "r"),
                                                              std::fclose);
   if (file == nullptr) return Wrong("tls_cert", path, "cannot be read");
+  bool asked = false;
   const std::unique_ptr<X509, void (*)(X509*)> certificate(
-      PEM_read_X509(file.get(), nullptr, nullptr, nullptr), X509_free);
+      PEM_read_X509(file.get(), nullptr, NoPassword, &asked), X509_free);
   std::tm end = {};
   if (certificate == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &end) != 1) {
     return Wrong("tls_cert", path, "no certificate can be read from it");
