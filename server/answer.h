@@ -81,6 +81,21 @@ class AnsweredCall : public WatchedUnaryReactor {
   IncomingCall call_;
 };
 
+// `handle(request, serving, response)` runs on a validation thread. `serving` is null while the
+// model loads; then the call ends with UNAVAILABLE. Reading is allowed while the server drains.
+template <class Request, class Response, class Handle>
+grpc::ServerUnaryReactor* AnswerRead(Serving* serving, grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* in, grpc::ByteBuffer* out,
+                                     Handle handle) {
+  using Refused = RefusedCall<grpc::ServerUnaryReactor>;
+  if (!in->Valid()) return new CallWithoutMessage<grpc::ServerUnaryReactor>(nullptr);
+  if (serving == nullptr) return new Refused(ToGrpc(CheckServing(nullptr)));
+  return new AnsweredCall<Request, Response>(
+      *serving, *context, *in, *out, [serving, handle](const Request& request, Response& response) {
+        return handle(request, *serving, response);
+      });
+}
+
 // `handle(serving, response)` answers a request that has no fields, at once. `serving` is null
 // while the model loads; then the call ends with UNAVAILABLE.
 template <class Response, class Handle>

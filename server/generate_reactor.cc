@@ -27,14 +27,21 @@ struct Prepared {
   Admitted admitted;
 };
 
-absl::StatusOr<Prepared> Prepare(IncomingCall& call, const absl::Status& status) {
+absl::StatusOr<Prepared> Prepare(IncomingCall& call, const absl::Status& status,
+                                 GenerateDialect& dialect) {
   SKIPSTONE_RETURN_IF_ERROR(status);
   SKIPSTONE_RETURN_IF_ERROR(CheckServing(&call.serving()));
   Prepared prepared;
-  SKIPSTONE_RETURN_IF_ERROR(Parse(call.request(), prepared.request));
+  SKIPSTONE_ASSIGN_OR_RETURN(prepared.request, dialect.Read(call.request()));
   SKIPSTONE_ASSIGN_OR_RETURN(prepared.admitted,
                              call.admission().Generate(prepared.request, call.serving()));
   return prepared;
+}
+
+// Of an answer that is one message.
+absl::Status CheckAnswer(const Prepared& prepared, const Serving& serving) {
+  return serving.answer_bound.CheckGenerate(prepared.request, prepared.admitted.request,
+                                            serving.model.config.shape.max_context);
 }
 
 // On an error, which is the call's refusal, the engine holds nothing of the call; otherwise the
@@ -82,11 +89,10 @@ class UnaryReactor : public WatchedUnaryReactor, public EventReceiver {
 
  private:
   void Read(const absl::Status& status) {
-    auto prepared = Prepare(call_, status);
+    GenerateDialect dialect;
+    auto prepared = Prepare(call_, status, dialect);
     if (prepared.ok()) {
-      const Serving& serving = call_.serving();
-      const absl::Status fits = serving.answer_bound.CheckGenerate(
-          prepared->request, prepared->admitted.request, serving.model.config.shape.max_context);
+      const absl::Status fits = CheckAnswer(*prepared, call_.serving());
       if (!fits.ok()) prepared = fits;
     }
     const grpc::Status refusal =
@@ -109,8 +115,8 @@ class UnaryReactor : public WatchedUnaryReactor, public EventReceiver {
 class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public EventReceiver {
  public:
   StreamReactor(Serving& serving, grpc::CallbackServerContext& context,
-                const grpc::ByteBuffer& request)
-      : call_(serving, context, request) {
+                const grpc::ByteBuffer& request, std::unique_ptr<GenerateDialect> dialect)
+      : dialect_(std::move(dialect)), call_(serving, context, request) {
     call_.Start([this](const absl::Status& status) { Read(status); });
   }
 
@@ -167,7 +173,11 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 
  private:
   void Read(const absl::Status& status) {
-    auto prepared = Prepare(call_, status);
+    auto prepared = Prepare(call_, status, *dialect_);
+    if (prepared.ok() && dialect_->answers_at_once()) {
+      const absl::Status fits = CheckAnswer(*prepared, call_.serving());
+      if (!fits.ok()) prepared = fits;
+    }
     if (!prepared.ok()) {
       Finish(call_.Refuse(prepared.status()));
       return;
@@ -208,11 +218,15 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
 
   // True: the caller writes `bytes_` next, without the lock.
   bool TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (writing_ || queue_.empty()) return false;
-    bytes_ = Serialize(queue_.front());
-    queue_.pop_front();
-    writing_ = true;
-    return true;
+    while (!writing_ && !queue_.empty()) {
+      std::optional<grpc::ByteBuffer> bytes = dialect_->Write(queue_.front());
+      queue_.pop_front();
+      if (!bytes) continue;
+      bytes_ = *std::move(bytes);
+      writing_ = true;
+      return true;
+    }
+    return false;
   }
 
   void Write() {
@@ -221,6 +235,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public 
     StartWrite(&bytes_);
   }
 
+  const std::unique_ptr<GenerateDialect> dialect_;
   IncomingCall call_;
   std::shared_ptr<StallWatch::Stream> stall_;
   int socket_ = -1;         // of the connection
@@ -244,12 +259,13 @@ grpc::ServerUnaryReactor* StartGenerate(Serving* serving, grpc::CallbackServerCo
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateStream(
-    Serving* serving, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+    Serving* serving, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+    std::unique_ptr<GenerateDialect> dialect) {
   if (serving == nullptr) {
     return new RefusedCall<grpc::ServerWriteReactor<grpc::ByteBuffer>>(
         ToGrpc(CheckServing(nullptr)));
   }
-  return new StreamReactor(*serving, *context, *request);
+  return new StreamReactor(*serving, *context, *request, std::move(dialect));
 }
 
 }  // namespace skipstone::server

@@ -4,6 +4,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <memory>
+
+#include "server/generate_dialect.h"
 #include "server/serving.h"
 
 namespace skipstone::server {
@@ -13,6 +16,7 @@ grpc::ServerUnaryReactor* StartGenerate(Serving* serving, grpc::CallbackServerCo
                                         const grpc::ByteBuffer* request,
                                         grpc::ByteBuffer* response);
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartGenerateStream(
-    Serving* serving, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request);
+    Serving* serving, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+    std::unique_ptr<GenerateDialect> dialect = std::make_unique<GenerateDialect>());
 
 }  // namespace skipstone::server

@@ -1,13 +1,11 @@
 #include "server/inference_service.h"
 
-#include <optional>
-#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "server/abort.h"
 #include "server/answer.h"
 #include "server/convert.h"
 #include "server/describe.h"
@@ -25,9 +23,6 @@ int SchemaRevision() {
   for (int i = 0; i < file.message_type_count(); ++i) fields += file.message_type(i)->field_count();
   return fields;
 }
-
-// Each id costs a look-up on a thread that other calls share.
-constexpr int kMaxAborts = 1024;
 
 // Of Tokenize's text and Detokenize's ids, so that what the one returns the other takes.
 constexpr int kMaxTokenizeBytes = 1 << 20;
@@ -139,38 +134,16 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
 
 absl::Status AbortRequests(const v1::AbortRequest& request, const grpc::ServerContextBase& context,
                            const Serving& serving, v1::AbortResponse& response) {
-  if (request.request_ids_size() > kMaxAborts) {
-    return TooMany("request_ids", request.request_ids_size(), "ids", kMaxAborts);
-  }
-  SKIPSTONE_ASSIGN_OR_RETURN(const auto key,
-                             KeyOf(context, *serving.live.current(), serving.metrics));
-  std::optional<std::string> owner;
-  const bool any = serving.config.allow_abort == "any" || (key && key->admin);
-  if (!any) owner = OwnerOf(context, key.get());
-  std::set<std::string_view> seen;
-  for (const std::string& id : request.request_ids()) {
-    if (seen.insert(id).second && serving.engine->Abort(id, owner)) response.add_aborted(id);
-  }
+  SKIPSTONE_ASSIGN_OR_RETURN(
+      const std::vector<std::string> aborted,
+      Abort({request.request_ids().begin(), request.request_ids().end()}, context, serving));
+  for (const std::string& id : aborted) response.add_aborted(id);
   return absl::OkStatus();
 }
 
 template <class Reactor>
 Reactor* WithoutMessage(Serving* serving) {
   return new CallWithoutMessage<Reactor>(serving == nullptr ? nullptr : &serving->metrics);
-}
-
-// `handle(request, serving, response)` runs on a validation thread. Reading is allowed while the
-// server drains.
-template <class Request, class Response, class Handle>
-grpc::ServerUnaryReactor* Answer(Serving* serving, grpc::CallbackServerContext* context,
-                                 const grpc::ByteBuffer* in, grpc::ByteBuffer* out, Handle handle) {
-  using Refused = RefusedCall<grpc::ServerUnaryReactor>;
-  if (!in->Valid()) return new CallWithoutMessage<grpc::ServerUnaryReactor>(nullptr);
-  if (serving == nullptr) return new Refused(ToGrpc(CheckServing(nullptr)));
-  return new AnsweredCall<Request, Response>(
-      *serving, *context, *in, *out, [serving, handle](const Request& request, Response& response) {
-        return handle(request, *serving, response);
-      });
 }
 
 }  // namespace
@@ -197,13 +170,13 @@ grpc::ServerUnaryReactor* InferenceService::Score(Context* context, const Bytes*
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(Context* context, const Bytes* in,
                                                      Bytes* out) {
-  return Answer<v1::TokenizeRequest, v1::TokenizeResponse>(serving_, context, in, out,
+  return AnswerRead<v1::TokenizeRequest, v1::TokenizeResponse>(serving_, context, in, out,
                                                            TokenizeText);
 }
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(Context* context, const Bytes* in,
                                                        Bytes* out) {
-  return Answer<v1::DetokenizeRequest, v1::DetokenizeResponse>(serving_, context, in, out,
+  return AnswerRead<v1::DetokenizeRequest, v1::DetokenizeResponse>(serving_, context, in, out,
                                                                DetokenizeIds);
 }
 
@@ -217,7 +190,7 @@ grpc::ServerUnaryReactor* InferenceService::GetLoad(Context* context, const Byte
 }
 
 grpc::ServerUnaryReactor* InferenceService::Abort(Context* context, const Bytes* in, Bytes* out) {
-  return Answer<v1::AbortRequest, v1::AbortResponse>(
+  return AnswerRead<v1::AbortRequest, v1::AbortResponse>(
       serving_, context, in, out,
       [context](const v1::AbortRequest& request, const Serving& serving,
                 v1::AbortResponse& response) {

@@ -112,6 +112,11 @@ absl::StatusOr<Levels> Levels::Make(const ServerConfig& config, int num_layers, 
   if (const auto known = levels.Find(config.default_level); !known.ok()) {
     return In("default_level", {absl::StatusCode::kInvalidArgument, known.status().message()});
   }
+  for (const LevelPort& port : LevelPortsOf(config.level_listen)) {
+    if (const auto known = levels.Find(port.level); !known.ok()) {
+      return In("level_listen", {absl::StatusCode::kInvalidArgument, known.status().message()});
+    }
+  }
   const auto is_default = [&](const Level& level) { return level.name == config.default_level; };
   levels.default_ = std::ranges::find_if(levels.levels_, is_default) - levels.levels_.begin();
   return levels;

@@ -42,7 +42,7 @@ class Levels {
   // Those of the configuration, then those of `file`, if there is one. INVALID_ARGUMENT names the
   // level: malformed name or spec, maps that the file does not have, a name in both, more skipped
   // or windowed than the policy allows, a window wider than `max_context` tokens, a file of another
-  // number of layers, or a default level that does not exist.
+  // number of layers, or a default level or a port's level that does not exist.
   static absl::StatusOr<Levels> Make(const ServerConfig& config, int num_layers, int max_context,
                                      const LevelsFile* file = nullptr);
 

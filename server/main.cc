@@ -137,6 +137,9 @@ void PrintReady(const Server& server) {
   if (const std::string health = server.health_address(); !health.empty()) {
     line += " health=" + health;
   }
+  for (const LevelPort& port : server.level_addresses()) {
+    line += absl::StrFormat(" level:%s=%s", port.level, port.address);
+  }
   if (WriteWithin(STDOUT_FILENO, line + "\n", std::chrono::seconds(1))) return;
   LogEvent(Severity::kWarning, "stdout takes no READY line");
 }

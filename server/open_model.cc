@@ -143,7 +143,10 @@ absl::StatusOr<ServedModel> OpenModel(const ServerConfig& config) {
                                                       .tuning_cache = config.tuning_cache}));
   ServedModel served;
   SKIPSTONE_ASSIGN_OR_RETURN(served.tokenizer, OpenTokenizerOf(config, model.config));
-  if (!IsSyntheticModel(config.model)) JoinTokenizer(*served.tokenizer, model.config);
+  if (!IsSyntheticModel(config.model)) {
+    JoinTokenizer(*served.tokenizer, model.config);
+    served.tokenizer_archive = OpenTokenizerArchive(config.model);
+  }
   served.info = {.backend = model.backend->name(),
                  .weight_type = NameOf(model.weight_type),
                  .fingerprint = model.fingerprint,

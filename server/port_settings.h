@@ -13,6 +13,7 @@ struct PortSettings {
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "0.0.0.0:9400";
   std::string health_listen;
+  std::string level_listen;
   std::string tls_cert;
   std::string tls_key;
   std::string tls_client_ca;
@@ -31,6 +32,8 @@ struct PortSettings {
     flags.Add("listen", Address(&listen), "address of the gRPC service; port 0: any");
     flags.Add("metrics_listen", Address(&metrics_listen), "address of /metrics; port 0: any");
     flags.Add("health_listen", Address(&health_listen), "a port with grpc.health.v1 only");
+    flags.Add("level_listen", LevelPorts(&level_listen),
+              "for gateways: ports where vLLM's dialect serves one level, each a model of its own");
     flags.Add("tls_cert", &tls_cert,
               "PEM file: the gRPC and health ports speak TLS with it; read again when it changes");
     flags.Add("tls_key", &tls_key, "PEM file: its private key");

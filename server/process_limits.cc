@@ -51,14 +51,18 @@ int64_t OpenDescriptors() {
   return entries - 3;  // ".", ".." and the folder's own
 }
 
-absl::StatusOr<ConnectionLimits> ConnectionLimitsOf(int max_connections, int64_t max_descriptors) {
+absl::StatusOr<ConnectionLimits> ConnectionLimitsOf(int max_connections, int64_t max_descriptors,
+                                                    int level_ports) {
   ConnectionLimits limits;
   limits.metrics = static_cast<int>(std::clamp<int64_t>(max_descriptors / 8, 16, 1024));
   limits.health = static_cast<int>(std::clamp<int64_t>(max_descriptors / 16, 8, 128));
+  // Of gateways, each of which has one or a few.
+  limits.level = limits.health;
   // Files of the model, gRPC's own, log, threads, connections that are accepted only to be closed.
   const int64_t reserve = std::clamp<int64_t>(max_descriptors / 8, 64, 1024);
-  const int64_t most =
-      std::min(max_descriptors - limits.metrics - limits.health - reserve, kMostConnections);
+  const int64_t most = std::min(max_descriptors - limits.metrics - limits.health -
+                                    int64_t{level_ports} * limits.level - reserve,
+                                kMostConnections);
   if (most < 1 || max_connections > most) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "max_connections: %d; with a limit of %d open files (ulimit -n) it may be 1 to %d",

@@ -21,10 +21,12 @@ struct ConnectionLimits {
   int grpc = 0;
   int metrics = 0;
   int health = 0;
+  int level = 0;  // each port of one
 };
-// `max_connections`: of the gRPC port; 0: what the descriptors allow. INVALID_ARGUMENT: more than
-// that.
-absl::StatusOr<ConnectionLimits> ConnectionLimitsOf(int max_connections, int64_t max_descriptors);
+// `max_connections`: of the gRPC port; 0: what the descriptors allow. `level_ports`: so many there
+// are. INVALID_ARGUMENT: more than that.
+absl::StatusOr<ConnectionLimits> ConnectionLimitsOf(int max_connections, int64_t max_descriptors,
+                                                    int level_ports = 0);
 
 // Gives memory that malloc keeps back to the system while no request runs. One thread.
 class IdleTrim {

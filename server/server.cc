@@ -72,8 +72,7 @@ Server::Server(ServerConfig config)
       model_name_(ServedNameOf(config_.model_name, config_.model)),
       metrics_(model_name_, config_.buckets),
       stall_watch_(config_.stream_stall_timeout),
-      write_batches_(
-          [this](const std::string& peer) { return grpc_port_->acceptor().SocketOf(peer); }) {}
+      write_batches_([this](const std::string& peer) { return SocketOf(peer); }) {}
 
 Server::~Server() { Drain(/*now=*/true); }
 
@@ -88,9 +87,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Bind(ServerConfig config) {
 
 absl::Status Server::BindPorts() {
   SKIPSTONE_ASSIGN_OR_RETURN(const ConnectionLimits limits,
-                             ConnectionLimitsOf(config_.max_connections, MaxDescriptors()));
+                             ConnectionLimitsOf(config_.max_connections, MaxDescriptors(),
+                                                LevelPortsOf(config_.level_listen).size()));
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  auto grpc = GrpcPort::Open(config_.listen, limits.grpc, config_, {&inference_, &health_});
+  auto grpc = GrpcPort::Open(config_.listen, limits.grpc, config_, {&inference_, &vllm_, &health_});
   if (!grpc.ok()) return CannotListen(config_.listen, "listen", grpc.status());
   grpc_port_ = *std::move(grpc);
   if (!config_.health_listen.empty()) {
@@ -98,6 +98,7 @@ absl::Status Server::BindPorts() {
     if (!health.ok()) return CannotListen(config_.health_listen, "health_listen", health.status());
     health_port_ = *std::move(health);
   }
+  SKIPSTONE_RETURN_IF_ERROR(BindLevelPorts(limits.level));
   auto metrics =
       MetricsPort::Open(config_.metrics_listen, limits.metrics, [this] { return MetricsText(); });
   if (!metrics.ok())
@@ -111,19 +112,43 @@ absl::Status Server::BindPorts() {
   return absl::OkStatus();
 }
 
+absl::Status Server::BindLevelPorts(int max_connections) {
+  for (const LevelPort& port : LevelPortsOf(config_.level_listen)) {
+    auto level = std::make_unique<ServedLevel>(port);
+    auto grpc = GrpcPort::Open(port.address, max_connections, config_, {&level->service, &health_});
+    if (!grpc.ok()) return CannotListen(port.address, "level_listen", grpc.status());
+    level->grpc = *std::move(grpc);
+    levels_.push_back(std::move(level));
+  }
+  return absl::OkStatus();
+}
+
+int Server::SocketOf(const std::string& peer) const {
+  int socket = grpc_port_->acceptor().SocketOf(peer);
+  for (auto level = levels_.begin(); socket < 0 && level != levels_.end(); ++level) {
+    socket = (*level)->grpc->acceptor().SocketOf(peer);
+  }
+  return socket;
+}
+
 std::string Server::MetricsText() {
-  ConnectionAcceptor& port = grpc_port_->acceptor();
+  int open = grpc_port_->acceptor().open_connections();
+  int64_t refused = grpc_port_->acceptor().refused_connections();
+  for (const auto& level : levels_) {
+    open += level->grpc->acceptor().open_connections();
+    refused += level->grpc->acceptor().refused_connections();
+  }
   ServerMetrics& metrics = metrics_.server();
   metrics.open_fds.Set(OpenDescriptors());
   metrics.max_fds.Set(MaxDescriptors());
-  metrics.open_connections.Set(port.open_connections());
+  metrics.open_connections.Set(open);
   if (!config_.tls_cert.empty()) {
     // 0: what is in the file now is no certificate.
     const auto end = CertificateEnd(config_.tls_cert);
     metrics.tls_certificate_end_seconds(config_.tls_cert)
         .Set(end.ok() ? absl::ToUnixSeconds(*end) : 0);
   }
-  CountUpTo(port.refused_connections(), metrics.refused_connections_total);
+  CountUpTo(refused, metrics.refused_connections_total);
   CountUpTo(DroppedLogLines(), metrics.log_lines_dropped_total);
   if (exposure_log_) {
     const LogWriter::Counts counts = exposure_log_->counts();
@@ -156,15 +181,17 @@ absl::Status Server::Serve(ServedModel model) {
       SKIPSTONE_VERSION, model.info.backend, model.options.scheduler.page_tokens,
       model.options.scheduler.num_pages / std::max(1, model.options.limits.num_layers));
   TellLive(*live);
-  serving_ = std::unique_ptr<Serving>(new Serving{.model = std::move(model.info),
-                                                  .config = config_,
-                                                  .tokenizer = model.tokenizer,
-                                                  .levels_file = std::move(model.levels_file),
-                                                  .live = LiveConfigs(std::move(live)),
-                                                  .metrics = metrics_,
-                                                  .stall_watch = stall_watch_,
-                                                  .write_batches = write_batches_,
-                                                  .exposure_log = exposure_log_.get()});
+  serving_ =
+      std::unique_ptr<Serving>(new Serving{.model = std::move(model.info),
+                                           .config = config_,
+                                           .tokenizer = model.tokenizer,
+                                           .tokenizer_archive = std::move(model.tokenizer_archive),
+                                           .levels_file = std::move(model.levels_file),
+                                           .live = LiveConfigs(std::move(live)),
+                                           .metrics = metrics_,
+                                           .stall_watch = stall_watch_,
+                                           .write_batches = write_batches_,
+                                           .exposure_log = exposure_log_.get()});
   serving_->config.engine = model.options;
   serving_->engine = Engine::Start({.runner = std::move(model.runner),
                                     .tokenizer = std::move(model.tokenizer),
@@ -174,6 +201,8 @@ absl::Status Server::Serve(ServedModel model) {
   serving_->validation = std::make_unique<ValidationPool>(
       ValidationPool::Options{.threads = config_.validation_threads});
   inference_.Serve(*serving_);
+  vllm_.Serve(*serving_);
+  for (const auto& level : levels_) level->service.Serve(*serving_);
   health_.SetServing(kLivenessService, true);
   health_.SetServing(kReadinessService, true);
   return absl::OkStatus();
@@ -237,6 +266,7 @@ bool Server::Drain(bool now) {
   self_check_.reset();  // it would be refused
   if (serving_) serving_->draining = true;
   grpc_port_->StartShutdown();
+  for (const auto& level : levels_) level->grpc->StartShutdown();
   bool all_ended = true;
   if (serving_) {
     const Duration wait = now ? Duration::zero() : Duration(config_.drain_timeout);
@@ -245,7 +275,9 @@ bool Server::Drain(bool now) {
   health_.Shutdown();
   if (exposure_log_) exposure_log_->Flush(kExposureFlush);
   // What has ended is still on its way to the clients.
-  grpc_port_->FinishShutdown(std::chrono::seconds(now ? 0 : 5));
+  const std::chrono::seconds wait(now ? 0 : 5);
+  grpc_port_->FinishShutdown(wait);
+  for (const auto& level : levels_) level->grpc->FinishShutdown(wait);
   return all_ended;
 }
 
@@ -255,6 +287,15 @@ std::string Server::grpc_address() const {
 
 std::string Server::metrics_address() const {
   return absl::StrFormat("%s:%d", HostOf(config_.metrics_listen), metrics_port_->port());
+}
+
+std::vector<LevelPort> Server::level_addresses() const {
+  std::vector<LevelPort> addresses;
+  for (const auto& level : levels_) {
+    addresses.push_back({level->port.level, absl::StrFormat("%s:%d", HostOf(level->port.address),
+                                                            level->grpc->port())});
+  }
+  return addresses;
 }
 
 std::string Server::health_address() const {

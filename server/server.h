@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
@@ -25,6 +26,8 @@
 #include "server/server_config.h"
 #include "server/serving.h"
 #include "server/stall_watch.h"
+#include "server/vllm/tokenizer_archive.h"
+#include "server/vllm/vllm_service.h"
 #include "server/write_batches.h"
 
 namespace skipstone::server {
@@ -36,6 +39,8 @@ struct ServedModel {
   std::unique_ptr<ModelRunner> runner;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::optional<LevelsFile> levels_file = {};
+  absl::StatusOr<TokenizerArchive> tokenizer_archive =
+      absl::FailedPreconditionError("this model has no files of a tokenizer");
 };
 
 // One thread calls; the ports have their own.
@@ -78,11 +83,14 @@ class Server {
   std::string metrics_address() const;
   // Empty without --health_listen.
   std::string health_address() const;
+  std::vector<LevelPort> level_addresses() const;
   HealthService& health() { return health_; }
 
  private:
   explicit Server(ServerConfig config);
   absl::Status BindPorts();
+  absl::Status BindLevelPorts(int max_connections);
+  int SocketOf(const std::string& peer) const;
   void TellLive(const LiveConfig& live);
   std::string MetricsText();
 
@@ -91,11 +99,20 @@ class Server {
   Metrics metrics_;
   HealthService health_;
   InferenceService inference_;
+  VllmService vllm_;
   StallWatch stall_watch_;
   WriteBatches write_batches_;
   std::unique_ptr<ExposureLog> exposure_log_;
   std::unique_ptr<Serving> serving_;
+  // A port whose model is one level.
+  struct ServedLevel {
+    explicit ServedLevel(const LevelPort& from) : port(from), service(from.level) {}
+    const LevelPort port;
+    VllmService service;
+    std::unique_ptr<GrpcPort> grpc;
+  };
   std::unique_ptr<GrpcPort> health_port_;
+  std::vector<std::unique_ptr<ServedLevel>> levels_;
   std::unique_ptr<GrpcPort> grpc_port_;  // no call outlives it
   std::unique_ptr<MetricsPort> metrics_port_;
   std::unique_ptr<SelfCheck> self_check_;

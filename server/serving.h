@@ -18,6 +18,7 @@
 #include "server/server_config.h"
 #include "server/stall_watch.h"
 #include "server/validation_pool.h"
+#include "server/vllm/tokenizer_archive.h"
 #include "server/write_batches.h"
 
 namespace skipstone::server {
@@ -35,6 +36,9 @@ struct Serving {
   ModelInfo model;
   ServerConfig config;  // of the start, with the model's numbers in `engine`
   std::shared_ptr<const Tokenizer> tokenizer;
+  // What gateways get of it; not OK: why they get nothing.
+  absl::StatusOr<TokenizerArchive> tokenizer_archive =
+      absl::FailedPreconditionError("this model has no files of a tokenizer");
   AnswerBound answer_bound{LongestTokenText(*tokenizer)};
   std::optional<LevelsFile> levels_file;  // whose maps are loaded
   LiveConfigs live;
@@ -42,6 +46,7 @@ struct Serving {
   StallWatch& stall_watch;
   WriteBatches& write_batches;
   ExposureLog* exposure_log = nullptr;  // null: none is kept
+  const Time started = SystemClock().Now();
   std::atomic<bool> leaving{false};     // the drain is announced, for those who ask
   std::atomic<bool> draining{false};    // requests are refused
   EnginePtr engine;

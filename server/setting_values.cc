@@ -1,11 +1,15 @@
 #include "server/setting_values.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 namespace skipstone::server {
 namespace {
@@ -61,7 +65,31 @@ bool IsAddress(const std::string& text) {
          absl::SimpleAtoi(text.substr(colon + 1), &port) && port >= 0 && port <= 65535;
 }
 
+bool AreLevelPorts(const std::string& text) {
+  std::set<std::string> levels;
+  for (const LevelPort& port : LevelPortsOf(text)) {
+    if (port.level.empty() || !IsAddress(port.address)) return false;
+    if (!levels.insert(port.level).second) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+std::vector<LevelPort> LevelPortsOf(const std::string& text) {
+  std::vector<LevelPort> ports;
+  if (text.empty()) return ports;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    const std::pair<std::string, std::string> port =
+        absl::StrSplit(absl::StripAsciiWhitespace(part), absl::MaxSplits('=', 1));
+    ports.push_back({port.first, port.second});
+  }
+  return ports;
+}
+
+FlagValue LevelPorts(std::string* target) {
+  return Checked(target, "LEVEL=HOST:PORT, more behind commas, each level once", AreLevelPorts);
+}
 
 FlagValue Address(std::string* target) {
   return Checked(target, "HOST:PORT, IPv6 in brackets", IsAddress);

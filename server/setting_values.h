@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "base/flag_set.h"
@@ -12,10 +13,18 @@
 namespace skipstone::server {
 
 FlagValue Address(std::string* target);      // HOST:PORT
+FlagValue LevelPorts(std::string* target);   // LEVEL=HOST:PORT, more behind commas, or nothing
 FlagValue Bytes(int64_t* target);            // 4GiB, 512MiB
 FlagValue MetadataKey(std::string* target);  // metadata:KEY, or nothing
 FlagValue Switch(bool* target);              // as a flag it needs its value
 FlagValue UpTo24h(std::function<void(absl::Duration)> set, std::function<absl::Duration()> get);
+struct LevelPort {
+  std::string level;
+  std::string address;
+};
+// Of a text that LevelPorts takes.
+std::vector<LevelPort> LevelPortsOf(const std::string& text);
+
 template <class D>
 FlagValue UpTo24h(D* target) {
   return UpTo24h(

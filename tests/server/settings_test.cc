@@ -37,7 +37,7 @@ std::map<std::string, std::string> TextsOf(ServerConfig config) {
 // A value that the setting takes and that is not its default.
 std::string OtherValueOf(const std::string& key) {
   for (const char* text : {"false", "true", "64MiB", "17", "0.25", "90s", "[::1]:7", "metadata:X-Y",
-                           "any", "cpu", "json", "warn", "word"}) {
+                           "any", "cpu", "json", "warn", "half=h:1", "word"}) {
     ServerConfig config;
     if (Set(config, key, text).ok() && TextsOf(config) != TextsOf({})) return text;
   }
