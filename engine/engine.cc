@@ -13,13 +13,13 @@ namespace skipstone {
 
 namespace {
 
-SchedulerOptions SchedulerOptionsOf(const EngineOptions& options) {
-  SchedulerOptions scheduler = options.scheduler;
+// With what the scheduler takes of them.
+EngineOptions WithScheduler(EngineOptions options) {
   if (options.brownout_queue <= 1) {
-    scheduler.brownout_waiting =
+    options.scheduler.brownout_waiting =
         static_cast<int>(options.brownout_queue * options.limits.max_queue);
   }
-  return scheduler;
+  return options;
 }
 
 // How a request ends that is no longer wanted.
@@ -57,7 +57,7 @@ Engine::Engine(EngineParts parts, const EngineOptions& options)
       clock_(parts.clock ? *parts.clock : SystemClock()),
       output_(options.output_threads, OutputLimitOf(options), observer_, clock_,
               parts.output_batches),
-      loop_(std::move(parts.runner), SchedulerOptionsOf(options), observer_, clock_, output_),
+      loop_(std::move(parts.runner), WithScheduler(options), observer_, clock_, output_),
       room_(options.limits, loop_.queue(), live_) {
   output_.set_on_room([this] { loop_.Post(Wake()); });
 }

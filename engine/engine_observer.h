@@ -22,6 +22,8 @@ struct EngineLoad {
   int64_t waiting_tokens = 0;  // of their prompts
   PoolUsage pages;
   BackendUsage backend;
+  double saturation = 0;  // 0 to 1, see saturation.h
+  double shed_level = 0;  // 0 to 1: what load takes away of the full attention that was asked for
 };
 
 struct StepObservation {

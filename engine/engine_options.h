@@ -28,6 +28,8 @@ struct EngineOptions {
   // Brown-out: while the waiting sequences exceed this share of max_queue, or the pages in use
   // scheduler.brownout_pages, a request that allows it starts at its ceiling. Above 1: never.
   double brownout_queue = 0.5;
+  // The time of a decode step from which on the server counts as full; 0: any time is good.
+  Duration itl_target{};
   std::vector<int32_t> eos_ids;
   // A step, or a call of a sink, that takes longer means that the device or the server hangs:
   // health() says so.

@@ -94,7 +94,8 @@ RequestTotals LiveRequest::Totals(const RequestEnded& ended) const {
   RequestTotals totals{.timing = timing_,
                        .first_token = first_delivery_.has_value(),
                        .prompt_tokens = static_cast<int>(request_.prompt.size()),
-                       .kv_pages_omitted = pages_omitted_};
+                       .kv_pages_omitted = pages_omitted_,
+                       .kv_page_seconds = page_seconds_.load(std::memory_order_relaxed)};
   totals.outcome = ended.outcome.value_or(any_aborted_      ? Outcome::kAborted
                                           : any_time_limit_ ? Outcome::kTimeLimit
                                                             : Outcome::kOk);

@@ -64,6 +64,9 @@ class LiveRequest : public SequenceGroup {
     attributed_.fetch_add(time.count(), std::memory_order_relaxed);
   }
 
+  // So many pages were held for so many seconds of steps. The step thread calls, as above.
+  void AddPageSeconds(double more) { page_seconds_.fetch_add(more, std::memory_order_relaxed); }
+
   void On(const Scheduled& scheduled);
   // Returns true if the text matched a stop string, so that the sequence must end now.
   bool On(const Updated& updated);
@@ -118,6 +121,7 @@ class LiveRequest : public SequenceGroup {
   int64_t pages_windowed_ = 0;
   int64_t pages_omitted_ = 0;
   std::atomic<Duration::rep> attributed_{0};
+  std::atomic<double> page_seconds_{0};
   RequestTiming timing_;  // of the request: the latest known
   SkipSet skip_;          // that the outputs start with
   std::optional<Time> scheduled_;

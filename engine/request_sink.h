@@ -86,6 +86,7 @@ struct RequestTotals {
   int outputs = 0;  // that drew a token
   int64_t kv_pages_used = 0;
   int64_t kv_pages_omitted = 0;
+  double kv_page_seconds = 0;  // pages held, times the time of the steps meanwhile
 };
 
 // Mean time between the tokens of an output; nothing where there is but one.

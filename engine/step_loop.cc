@@ -33,12 +33,13 @@ absl::Status NonFiniteLogits(const EngineRequest& request, const SequenceUpdate&
 
 }  // namespace
 
-StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
+StepLoop::StepLoop(std::unique_ptr<ModelRunner> runner, const EngineOptions& options,
                    EngineObserver& observer, const Clock& clock, OutputThreads& output)
     : runner_(std::move(runner)),
       backend_usage_(runner_->Usage()),
-      planner_(options, runner_->max_in_flight()),
-      attribution_(options.work, options.page_tokens),
+      options_(options),
+      planner_(options.scheduler, runner_->max_in_flight()),
+      attribution_(options.scheduler.work, options.scheduler.page_tokens),
       observer_(observer),
       clock_(clock),
       output_(output) {
@@ -230,7 +231,9 @@ bool StepLoop::Abandon() {
 void StepLoop::Commit(const StepResults& results) {
   const Time now = clock_.Now();
   const Planner::Step& step = planner_.oldest();
-  AttributeTime(step, planner_.TimeOfOldest(now));
+  const Duration time = planner_.TimeOfOldest(now);
+  AttributeTime(step, time);
+  if (step.plan.decode_rows > 0) decode_time_.Observe(time);
   observer_.OnStep({.duration = now - step.launched,
                     .rows = step.plan.num_rows,
                     .sequences = static_cast<int>(step.plan.chunks.size()),
@@ -265,6 +268,11 @@ void StepLoop::AttributeTime(const Planner::Step& step, Duration duration) {
     static_cast<LiveRequest&>(*sequence->spec.group).AddAttributed(share);
   }
   if (step.plan.shadow_rows > 0) observer_.OnShadowTime(of_shadows);
+  const double seconds = Seconds(duration);
+  scheduler().ForEachRunning([&](const Sequence& sequence) {
+    static_cast<LiveRequest&>(*sequence.spec.group)
+        .AddPageSeconds(static_cast<double>(sequence.pages.num_pages()) * seconds);
+  });
 }
 
 // The device is lost: everything that is live ends, and so will everything that comes.
@@ -291,6 +299,9 @@ void StepLoop::Report() {
   load.pages = {.total = pool.size(), .used = pool.used(), .cached = pool.cached()};
   load.waiting_tokens = queue_.waiting().prompt_tokens;
   load.backend = backend_usage_;
+  load.shed_level = scheduler().ShedLevel();
+  if (load.running == 0) decode_time_.Reset();
+  load.saturation = Saturation(load, options_, decode_time_.mean());
   observer_.OnLoad(load);
   {
     MutexLock lock(mutex_);

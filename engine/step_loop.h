@@ -17,6 +17,7 @@
 #include "engine/model_runner.h"
 #include "engine/output_threads.h"
 #include "engine/queue_meter.h"
+#include "engine/saturation.h"
 #include "engine/schedule/attribution.h"
 #include "engine/schedule/planner.h"
 #include "engine/shadow.h"
@@ -60,7 +61,7 @@ absl::Status DeadlinePassed();
 
 class StepLoop {
  public:
-  StepLoop(std::unique_ptr<ModelRunner> runner, const SchedulerOptions& options,
+  StepLoop(std::unique_ptr<ModelRunner> runner, const EngineOptions& options,
            EngineObserver& observer, const Clock& clock, OutputThreads& output);
 
   // Steps until Stop was called and its commands are done, or Abandon. On its own thread.
@@ -121,7 +122,9 @@ class StepLoop {
 
   std::unique_ptr<ModelRunner> runner_;
   const BackendUsage backend_usage_;
+  const EngineOptions options_;
   Planner planner_;
+  DecodeStepTime decode_time_;
   Attribution attribution_;
   EngineObserver& observer_;
   const Clock& clock_;

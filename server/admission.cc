@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kMaxRequestIdBytes = 128;
 constexpr int kMaxTenantBytes = 256;
+const std::string kOtherTenants = "other";
 // Many tokens, and seldom anybody who waits for each of them: behind what others wait for.
 constexpr int kScorePriority = -1;
 
@@ -93,8 +94,15 @@ std::string OwnerOf(const grpc::ServerContextBase& context, const ApiKey* key) {
   return key == nullptr ? context.peer() : "tenant " + key->tenant;
 }
 
-void ChargeTokens(const ApiKey* key, const absl::Status& status, const RequestTotals& totals) {
-  if (key == nullptr || !(status.ok() || totals.first_token)) return;
+void Charge(const ApiKey* key, const absl::Status& status, const RequestTotals& totals,
+            ServerMetrics& metrics) {
+  const std::string& tenant = key == nullptr ? kOtherTenants : key->tenant;
+  metrics.tenant_attributed_seconds_total(tenant).Increment(Seconds(totals.timing.attributed));
+  metrics.tenant_kv_page_seconds_total(tenant).Increment(totals.kv_page_seconds);
+  if (!status.ok() && !totals.first_token) return;
+  metrics.tenant_prompt_tokens_total(tenant).Increment(totals.prompt_tokens);
+  metrics.tenant_generation_tokens_total(tenant).Increment(totals.completion_tokens);
+  if (key == nullptr) return;
   key->tokens->Take(totals.prompt_tokens + totals.completion_tokens, SystemClock().Now());
 }
 

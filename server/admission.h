@@ -84,8 +84,10 @@ PromptRules RulesOf(const Serving& serving);
 // The key of a call; null: none is needed. UNAUTHENTICATED, which is counted.
 absl::StatusOr<std::shared_ptr<const ApiKey>> KeyOf(const grpc::ServerContextBase& context,
                                                     const LiveConfig& live, Metrics& metrics);
-// To the key, where there is one: what was served, once its request has ended.
-void ChargeTokens(const ApiKey* key, const absl::Status& status, const RequestTotals& totals);
+// To the tenant that the key names, to all others together without: what a request cost, once it
+// has ended. And to the key what was served.
+void Charge(const ApiKey* key, const absl::Status& status, const RequestTotals& totals,
+            ServerMetrics& metrics);
 // Whose requests an Abort of this call may end: those of its key's tenant, else of its connection.
 std::string OwnerOf(const grpc::ServerContextBase& context, const ApiKey* key);
 // UNAVAILABLE while there is no model or the server drains.

@@ -111,7 +111,7 @@ void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& total
               {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(timing.e2e))},
               {"kv_pages_used", absl::StrFormat("%d", totals.kv_pages_used)}});
   }
-  ChargeTokens(key_.get(), status, totals);
+  Charge(key_.get(), status, totals, serving_.metrics.server());
   WriteExposure(status, totals);
   receiver_.OnEnd(status);
 }

@@ -23,7 +23,7 @@
 #include "base/mutex.h"
 #include "server/experiments.h"
 #include "server/guardrail_state.h"
-#include "server/metric_table.h"
+#include "server/server_metrics.h"
 
 namespace skipstone::server {
 

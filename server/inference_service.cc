@@ -130,6 +130,8 @@ void DescribeLoad(const Serving& serving, v1::GetLoadResponse& response) {
   response.set_draining(serving.leaving);
   response.set_waiting_tokens(load.waiting_tokens);
   response.set_max_queue_tokens(serving.config.engine.limits.max_queue_tokens);
+  response.set_saturation(load.saturation);
+  response.set_shed_level(load.shed_level);
 }
 
 absl::Status AbortRequests(const v1::AbortRequest& request, const grpc::ServerContextBase& context,

@@ -15,7 +15,7 @@
 #include "server/experiments.h"
 #include "server/guardrails.h"
 #include "server/levels.h"
-#include "server/metric_table.h"
+#include "server/server_metrics.h"
 #include "server/server_config.h"
 
 namespace skipstone::server {

@@ -1,4 +1,4 @@
-// Upper bounds of the histograms of metric_table.h.
+// Upper bounds of the histograms of request_metrics.h and server_metrics.h.
 #pragma once
 
 namespace skipstone::server {

@@ -1,4 +1,4 @@
-// Makes the metrics that have one set of labels; metric_table.h has a row for each.
+// Makes the metrics that have one set of labels; metric_rows.h says how.
 #pragma once
 
 #include <prometheus/counter.h>

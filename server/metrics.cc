@@ -170,6 +170,8 @@ void Metrics::OnStep(const StepObservation& step) {
 
 void Metrics::OnLoad(const EngineLoad& load) {
   const BackendUsage& backend = load.backend;
+  server_.saturation.Set(load.saturation);
+  server_.shed_level.Set(load.shed_level);
   server_.num_requests_running.Set(load.running);
   server_.num_requests_waiting.Set(load.waiting);
   server_.num_waiting_prompt_tokens.Set(load.waiting_tokens);

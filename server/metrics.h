@@ -1,4 +1,4 @@
-// The Prometheus metrics of a server, named by the contract (metric_table.h). Fed by the engine's
+// The Prometheus metrics of a server, named by the contract (metric_rows.h). Fed by the engine's
 // observer port, and by the RPC layer for what the engine never sees.
 #pragma once
 
@@ -12,7 +12,8 @@
 #include "base/mutex.h"
 #include "engine/engine_observer.h"
 #include "engine/shadow.h"
-#include "server/metric_table.h"
+#include "server/request_metrics.h"
+#include "server/server_metrics.h"
 
 namespace skipstone::server {
 

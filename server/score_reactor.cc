@@ -53,7 +53,7 @@ class ScoreReactor : public WatchedUnaryReactor {
       aborted_ = finished.reason == FinishReason::kAborted;
     }
     void OnDone(const absl::Status& status, const RequestTotals& totals) override {
-      ChargeTokens(call_.call_.admission().key(), status, totals);
+      Charge(call_.call_.admission().key(), status, totals, call_.call_.serving().metrics.server());
       call_.ItemsEnded(
           1, ToGrpc(aborted_ ? absl::AbortedError("aborted by request") : OfItem(index_, status)));
     }

@@ -67,6 +67,8 @@ struct Settings : PortSettings {
               "prompt tokens that may wait");
     flags.Add("itl_bound", UpTo24h(&scheduler.itl_bound),
               "what prefill may add to a step in which others decode; 0: no bound");
+    flags.Add("itl_target", UpTo24h(&engine.itl_target),
+              "time between tokens from which on skipstone_saturation is 1; 0: any");
     flags.Add("brownout_queue", ShareOf(&engine.brownout_queue),
               "share of --max_queue above which adaptive requests start at their ceiling");
     flags.Add("brownout_pages", ShareOf(&scheduler.brownout_pages),

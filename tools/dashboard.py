@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the Grafana dashboard of the table below and of the rows of server/metric_table.h.
+"""Makes the Grafana dashboard of the table below and of the rows of server/request_metrics.h
+and server/server_metrics.h.
 
     tools/dashboard.py > deploy/grafana/skipstone.json
 
@@ -15,9 +16,10 @@ NOT_SHOWN = {"build_info": "its labels are what it says: the variables list thei
 
 
 def read_metrics():
-    """{name: row} in the order of metric_table.h. A row has kind, help, label (of ..._BY, else
+    """{name: row} in the order of the two headers. A row has kind, help, label (of ..._BY, else
     None) and per_request: whether it has the labels skip_level and arm."""
-    text = (ROOT / "server/metric_table.h").read_text()
+    text = "".join((ROOT / "server" / name).read_text()
+                   for name in ("request_metrics.h", "server_metrics.h"))
     metrics, scope = {}, ""
     for struct, kind, has_label, name, literals, rest in re.findall(
             r'^struct (\w+)|^  (COUNTER|GAUGE|HISTOGRAM|INFO)(_BY)?\(\s*(\w+),'

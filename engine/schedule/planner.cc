@@ -8,6 +8,7 @@ bool Planner::Add(std::span<SequenceSpec> outputs) {
   const bool overloaded = scheduler_.Overloaded();
   bool browned_out = false;
   for (SequenceSpec& spec : outputs) {
+    spec.asked_full = spec.skip.FullAttention();
     if (overloaded && spec.ceiling && *spec.ceiling != spec.skip) {
       spec.skip = *spec.ceiling;
       browned_out = true;

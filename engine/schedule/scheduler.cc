@@ -97,6 +97,16 @@ void Scheduler::AddShadow(ShadowSpec spec) { shadows_.Add(std::move(spec), pool(
 
 void Scheduler::DropShadows() { shadows_.DropAll(kv_, free_slots_); }
 
+double Scheduler::ShedLevel() const {
+  int64_t asked = 0;
+  int64_t seen = 0;
+  for (const Sequence* sequence : running_) {
+    asked += sequence->spec.asked_full;
+    seen += std::min(sequence->spec.asked_full, sequence->skip.FullAttention());
+  }
+  return asked == 0 ? 0 : 1.0 - static_cast<double>(seen) / static_cast<double>(asked);
+}
+
 // Decode rows go first: what they leave of the budget is for prefill. A sequence becomes ready to
 // decode by a row that draws a token and costs 1, so decode rows alone never exceed the budget.
 void Scheduler::PlanRunning(StepPlan* plan, Budget* budget) {

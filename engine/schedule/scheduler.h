@@ -92,6 +92,14 @@ class Scheduler {
   const PagePool& pool() const { return kv_.pool(); }
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return waiting_.size(); }
+  // Of the full attention that the running sequences asked for, the share that they were started
+  // without or have shed.
+  double ShedLevel() const;
+  // For each running sequence.
+  template <class Use>
+  void ForEachRunning(Use use) const {
+    for (const Sequence* sequence : running_) use(*sequence);
+  }
 
  private:
   using Expiries = std::set<std::pair<Time, SequenceId>>;

@@ -27,6 +27,7 @@ struct SequenceSpec {
   std::vector<int32_t> prompt;
   SkipSet skip;                    // that it starts with
   std::optional<SkipSet> ceiling;  // a superset: attention may be shed from the top within it
+  int asked_full = 0;              // attention sublayers that see all positions, as it was asked for
   SamplingParams sampling;
   int output_index = 0;
   int max_tokens = 1;  // >= 1 and within context and pool; not used when scoring

@@ -62,6 +62,8 @@ class SkipSet {
   int SkippedMlp() const { return static_cast<int>(mlp_.count()); }
   int KeptAttention() const { return num_layers_ - SkippedAttention(); }
   int WindowedAttention() const { return windowed_; }
+  // Layers whose attention sees all positions.
+  int FullAttention() const { return KeptAttention() - windowed_; }
   // Index of the deepest layer whose attention runs, -1 if none does.
   int LastKeptAttention() const { return last_kept_attention_; }
   // Index of the deepest layer that sees all positions, -1 if none does.

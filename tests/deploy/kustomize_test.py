@@ -14,7 +14,7 @@ SOURCE = support.source_dir()
 KUBECTL = support.need_kubectl()
 FOLDER = SOURCE / "deploy/kubernetes"
 
-KINDS = ["base", "overlays/gpu", "overlays/ab-test"]
+KINDS = ["base", "overlays/gpu", "overlays/ab-test", "overlays/autoscale"]
 RENDERED = {kind: support.render(KUBECTL, FOLDER / kind) for kind in KINDS}
 
 # From the end of the drain to the end of the process.
@@ -294,8 +294,10 @@ class KustomizeTest(unittest.TestCase):
         self.assertEqual(m.sidecar["args"][:2], ["--config-path", f"{mounts['envoy']}/envoy.yaml"])
 
     def test_each_variant_has_a_config_map_of_its_own(self):
-        names = {Manifests(RENDERED[kind]).config_map["metadata"]["name"] for kind in KINDS}
-        self.assertEqual(len(names), len(KINDS))
+        names = {kind: Manifests(RENDERED[kind]).config_map["metadata"]["name"] for kind in KINDS}
+        # Which changes how the base is scaled, and nothing of what it serves.
+        self.assertEqual(names.pop("overlays/autoscale"), names["base"])
+        self.assertEqual(len(set(names.values())), len(names))
 
     @on_each_variant
     def test_files_of_the_configuration_lie_on_mounts_or_in_the_image(self, m):
@@ -326,7 +328,8 @@ class KustomizeTest(unittest.TestCase):
     @on_each_variant
     def test_either_the_autoscaler_or_the_deployment_has_the_replicas(self, m):
         scalers = m.of_kind("HorizontalPodAutoscaler")
-        self.assertEqual("replicas" in m.deployment["spec"], not scalers)
+        self.assertEqual("replicas" in m.deployment["spec"],
+                         not scalers and not m.of_kind("ScaledObject"))
         for scaler in scalers:
             target = scaler["spec"]["scaleTargetRef"]
             self.assertEqual(target, {"apiVersion": m.deployment["apiVersion"],
@@ -375,9 +378,19 @@ class KustomizeTest(unittest.TestCase):
         self.assertEqual(len(experiment["arms"]), 2)
 
     def test_metrics_named_for_scaling_exist(self):
-        text = (FOLDER / "base/horizontalpodautoscaler.yaml").read_text()
-        self.assertIn("skipstone_num_requests_waiting", text)
-        self.assertEqual(support.unknown_metrics(text, support.METRIC_NAMES), set())
+        """The adapter's rule makes the first one's metric, Prometheus' rule the other one's."""
+        readme = (SOURCE / "deploy/README.md").read_text()
+        named = re.search(r"^ *# *name: (skipstone_\w+)",
+                          (FOLDER / "base/horizontalpodautoscaler.yaml").read_text(), re.M)[1]
+        rule = re.search(r"seriesQuery: .*\n +name: \{as: (\w+)\}\n.*\n +metricsQuery: (.*)", readme)
+        self.assertEqual(rule[1], named)
+        self.assertEqual(support.unknown_metrics(rule[0].replace(named, ""),
+                                                 support.METRIC_NAMES), set())
+        (trigger,) = yaml.safe_load((FOLDER / "overlays/autoscale/scaledobject.yaml")
+                                    .read_text())["spec"]["triggers"]
+        recorded = re.findall(r"- record: (\S+)",
+                              (SOURCE / "deploy/prometheus/skipstone.rules.yaml").read_text())
+        self.assertIn(re.search(r"[\w:]+(?={)", trigger["metadata"]["query"])[0], recorded)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,26 @@ TEST(AdaptiveTest, MarksAboveOneAreNeverReached) {
   CheckBrownOut("brownout: {queue: 2, pages: 2}", false);
 }
 
+TEST(AdaptiveTest, TheLoadSaysHowMuchIsTakenAway) {
+  FakeServer server(Endless(kLevels + "brownout: {queue: 2, pages: 0}\nmax_sequences: 8"));
+  EXPECT_EQ(server.Load().saturation(), 0);
+  Streaming fixed(server.stub(), Prompt("5 6 7", 50000));
+  ASSERT_TRUE(fixed.Read());
+  EXPECT_EQ(server.Load().shed_level(), 0);
+  Streaming adaptive(server.stub(), Adaptive(50000));
+  ASSERT_TRUE(adaptive.Read());
+  EXPECT_TRUE(AcceptedOf(adaptive).browned_out());
+  // Of two times four layers two.
+  ASSERT_TRUE(Eventually([&] { return server.Load().shed_level() == 0.25; }));
+  EXPECT_EQ(server.Metric("skipstone_shed_level"), 0.25);
+  EXPECT_EQ(server.Load().saturation(), 0.25) << "two of eight sequences run";
+  EXPECT_EQ(server.Metric("skipstone_saturation"), 0.25);
+  adaptive.Cancel();
+  ASSERT_TRUE(Eventually([&] { return server.Load().shed_level() == 0; })) << "restored";
+  fixed.Cancel();
+  ASSERT_TRUE(Eventually([&] { return server.Load().saturation() == 0; }));
+}
+
 TEST(AdaptiveTest, ShedsLayersWhenThePagesRunOutAndSaysSo) {
   // At their ends two requests of 23 stored tokens keep 4 x 6 pages each, or 2 x 6 at the ceiling.
   FakeServer server({.yaml = kLevels + "brownout: {queue: 2, pages: 2}", .num_pages = 28});

@@ -162,6 +162,37 @@ TEST(ApiKeysTest, WhoHasUsedUpHisShareIsToldWhenToComeBack) {
   EXPECT_EQ(server.Metric("skipstone_api_key_refusals_total", {"reason=\"quota\""}), 2);
 }
 
+TEST(ApiKeysTest, WhatEachTenantCostsAddsUpToAllThatIsDone) {
+  FakeServer server({.yaml = Yaml(Entry("a", "acme") + Entry("b", "beta")),
+                     .step_time = std::chrono::milliseconds(5)});
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(CodeOf(server, "a"), grpc::OK);
+  EXPECT_EQ(server.Generate(Prompt("5 6 7 8", 9), With("Bearer b")).status.error_code(), grpc::OK);
+  const auto of = [&](const std::string& what, const std::string& tenant) {
+    return server.Metric("skipstone_tenant_" + what, {"tenant=\"" + tenant + "\""});
+  };
+  EXPECT_EQ(of("prompt_tokens_total", "acme"), 4 * 3);
+  EXPECT_EQ(of("generation_tokens_total", "acme"), 4 * 2);
+  EXPECT_EQ(of("prompt_tokens_total", "beta"), 4);
+  EXPECT_EQ(of("generation_tokens_total", "beta"), 9);
+  const double busy = server.Metric("skipstone_step_duration_seconds_sum");
+  EXPECT_NEAR(server.Metric("skipstone_tenant_attributed_seconds_total"), busy, 0.01 * busy);
+  // One to three blocks of four layers are held for nine steps.
+  const double page_seconds = of("kv_page_seconds_total", "beta");
+  EXPECT_GE(page_seconds, 9 * 4 * 0.005);
+  EXPECT_LE(page_seconds, 4 * 4 * of("attributed_seconds_total", "beta"));
+}
+
+TEST(ApiKeysTest, WithoutKeysAllCostIsOfOthers) {
+  FakeServer server({.yaml = "fair_share: metadata:x-tenant-id"});
+  const auto name = [](grpc::ClientContext& context) {
+    context.AddMetadata("x-tenant-id", "made up");
+  };
+  EXPECT_TRUE(server.Generate(Prompt("5 6 7", 2), name).status.ok());
+  EXPECT_EQ(server.Metric("skipstone_tenant_generation_tokens_total"), 2);
+  EXPECT_EQ(server.Metric("skipstone_tenant_generation_tokens_total", {"tenant=\"other\""}), 2)
+      << "clients make up names without end";
+}
+
 TEST(ApiKeysTest, ATenantAbortsItsOwnAndAnAdminAll) {
   FakeServer server(Endless(Yaml(Entry("a", "a") + Entry("a2", "a") + Entry("b", "b") +
                                  Entry("root", "ops", ", role: admin"))));
