@@ -108,6 +108,8 @@ void Charge(const ApiKey* key, const absl::Status& status, const RequestTotals& 
 
 absl::Status Admission::Authenticate(const Serving& serving) {
   live_ = serving.live.current();
+  traceparent_ = TraceParentOf(MetadataOf(context_, "traceparent"));
+  if (traceparent_) context_.AddTrailingMetadata("traceparent", *traceparent_);
   SKIPSTONE_ASSIGN_OR_RETURN(key_, KeyOf(context_, *live_, serving.metrics));
   if (key_ == nullptr) return absl::OkStatus();
   tenant_ = key_->tenant;
@@ -218,7 +220,8 @@ absl::StatusOr<Admitted> Admission::Admit(EngineRequest request, const std::stri
                     .exposure = exposure_,
                     .shadow_fraction = assignment.shadow_fraction.value_or(live_->shadow_fraction),
                     .live = live_,
-                    .key = key_};
+                    .key = key_,
+                    .traceparent = traceparent_.value_or("")};
   admitted.applied = AppliedSkipOf(choice.level, assignment.experiment, assignment.arm);
   return admitted;
 }
@@ -230,7 +233,7 @@ absl::StatusOr<Admitted> Admission::Generate(const v1::GenerateRequest& request,
                                                          request.priority(), serving));
   if (TakesExposures(serving)) {
     exposure_ = BeginExposure(choice.assignment, choice.level, now_);
-    exposure_->traceparent = TraceParentOf(MetadataOf(context_, "traceparent"));
+    exposure_->traceparent = traceparent_;
   }
   SKIPSTONE_ASSIGN_OR_RETURN(EngineRequest engine_request,
                              EngineRequestOf(request, RulesOf(serving)));
@@ -293,7 +296,8 @@ grpc::Status Admission::Refuse(const absl::Status& status, const Serving* servin
   LogLimited(Severity::kInfo, "refused",
              {{"code", absl::StatusCodeToString(status.code())},
               {"message", std::string(status.message())},
-              {"peer", context_.peer()}});
+              {"peer", context_.peer()},
+              {"traceparent", traceparent_.value_or("")}});
   return ToGrpc(status);
 }
 

@@ -26,6 +26,7 @@ struct Admitted {
   double shadow_fraction = 0;                          // of such requests
   std::shared_ptr<const LiveConfig> live;              // that chose for it
   std::shared_ptr<const ApiKey> key;                   // pays for its tokens; null: nobody does
+  std::string traceparent;                             // of the caller's trace; empty: none
 };
 
 // One per call, on the thread that handles it.
@@ -34,7 +35,8 @@ class Admission {
   Admission(grpc::ServerContextBase& context, Time arrival)
       : context_(context), arrival_(arrival) {}
 
-  // Whose call it is, by its key. UNAUTHENTICATED; RESOURCE_EXHAUSTED: the key's requests or tokens
+  // Whose call it is, by its key, and of which trace, which the trailing metadata returns.
+  // UNAUTHENTICATED; RESOURCE_EXHAUSTED: the key's requests or tokens
   // of this minute are used up.
   absl::Status Authenticate(const Serving& serving);
   // Prepares the engine's request; the sink is the caller's business.
@@ -74,6 +76,7 @@ class Admission {
   Duration quota_wait_{};
   RequestLabels labels_;  // as far as they are known, and so is the tenant
   std::string tenant_;
+  std::optional<std::string> traceparent_;
   std::chrono::system_clock::time_point now_ = std::chrono::system_clock::now();
   std::optional<experiment::ExposureRecord> exposure_;  // for a refusal
 };

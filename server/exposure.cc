@@ -18,6 +18,11 @@ std::optional<std::string> TraceParentOf(const std::optional<std::string>& text)
     return form == '-' ? c == '-' : absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
   };
   if (!std::equal(parent.begin(), parent.end(), kForm.begin(), fits)) return std::nullopt;
+  // What the standard calls invalid: the last version, and ids of zeros.
+  const auto zeros = [&](size_t at, size_t size) {
+    return parent.find_first_not_of('0', at) >= at + size;
+  };
+  if (parent.starts_with("ff") || zeros(3, 32) || zeros(36, 16)) return std::nullopt;
   return parent;
 }
 

@@ -26,6 +26,7 @@ GenerateSink::GenerateSink(const v1::GenerateRequest& request, const Admitted& a
     : serving_(serving),
       live_(admitted.live),
       key_(admitted.key),
+      traceparent_(admitted.traceparent),
       chosen_(admitted.request.skip),
       choice_(admitted.applied),
       labels_(admitted.request.labels),
@@ -109,7 +110,8 @@ void GenerateSink::OnDone(const absl::Status& status, const RequestTotals& total
               {"queue_ms", absl::StrFormat("%.3f", Milliseconds(timing.queue))},
               {"ttft_ms", absl::StrFormat("%.3f", Milliseconds(timing.ttft))},
               {"e2e_ms", absl::StrFormat("%.3f", Milliseconds(timing.e2e))},
-              {"kv_pages_used", absl::StrFormat("%d", totals.kv_pages_used)}});
+              {"kv_pages_used", absl::StrFormat("%d", totals.kv_pages_used)},
+              {"traceparent", traceparent_}});
   }
   Charge(key_.get(), status, totals, serving_.metrics.server());
   WriteExposure(status, totals);

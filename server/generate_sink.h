@@ -41,6 +41,7 @@ class GenerateSink : public RequestSink {
   const Serving& serving_;
   const std::shared_ptr<const LiveConfig> live_;
   const std::shared_ptr<const ApiKey> key_;
+  const std::string traceparent_;
   const SkipSet chosen_;
   const v1::AppliedSkip choice_;
   v1::Accepted accepted_;  // all but the counts

@@ -1,6 +1,7 @@
 #include "server/grpc_port.h"
 
 #include <grpc/grpc.h>
+#include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/resource_quota.h>
 
 #include <algorithm>
@@ -58,6 +59,16 @@ void SetLimits(grpc::ServerBuilder& builder, const ServerConfig& config) {
   builder.SetResourceQuota(quota);
 }
 
+// The library of reflection adds it to every server of a process that it is linked to.
+class WithoutReflection : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins,
+                  [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+  }
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcPort>> GrpcPort::Open(
@@ -70,6 +81,7 @@ absl::StatusOr<std::unique_ptr<GrpcPort>> GrpcPort::Open(
   grpc::ServerBuilder builder;
   SetConnectionLife(builder, config);
   SetLimits(builder, config);
+  if (!config.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   for (grpc::Service* service : services) builder.RegisterService(service);
   const auto take = [&](const std::shared_ptr<grpc::ServerCredentials>& with) {
     return builder.experimental().AddExternalConnectionAcceptor(

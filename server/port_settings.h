@@ -25,6 +25,7 @@ struct PortSettings {
   std::chrono::milliseconds min_ping_interval = std::chrono::seconds(5);
   int64_t grpc_memory_bytes = int64_t{512} << 20;
   bool allow_compressed_requests = false;
+  bool reflection = true;
 
   // As of Settings.
   template <class Flags>
@@ -55,6 +56,8 @@ struct PortSettings {
               "what messages and buffers of gRPC are to stay below");
     flags.Add("allow_compressed_requests", Switch(&allow_compressed_requests),
               "true: take gzip and deflate, which inflate without limit");
+    flags.Add("reflection", Switch(&reflection),
+              "false: the ports do not list their services and messages");
   }
 };
 

@@ -16,6 +16,11 @@ TEST(ExposureTest, OnlyATraceparentIsOne) {
   EXPECT_EQ(TraceParentOf(parent), parent);
   EXPECT_EQ(TraceParentOf(parent + "-of-a-later-version"), parent);
   EXPECT_EQ(TraceParentOf(std::nullopt), std::nullopt);
+  for (const char* invalid : {"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                              "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+                              "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"}) {
+    EXPECT_EQ(TraceParentOf(invalid), std::nullopt) << invalid;
+  }
   for (size_t i = 0; i < parent.size(); ++i) {
     std::string other = parent;
     other[i] = parent[i] == '-' ? '0' : 'G';

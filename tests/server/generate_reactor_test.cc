@@ -344,5 +344,24 @@ TEST(GenerateReactorTest, AThousandOpenStreamsEachGetTheirEnd) {
   EXPECT_EQ(server.Outcomes("ok"), kStreams);
 }
 
+TEST(GenerateReactorTest, ATraceIsReturnedHoweverTheCallEnds) {
+  const std::string parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const auto with = [](const std::string& text) {
+    return [text](grpc::ClientContext& context) { context.AddMetadata("traceparent", text); };
+  };
+  FakeServer server;
+  EXPECT_EQ(server.Generate(WithTokens(2), with(parent)).trailing.at("traceparent"), parent);
+  const auto refused = server.Generate(WithTokens(0), with(parent));
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(refused.trailing.at("traceparent"), parent);
+  Streaming stream(server.stub(), WithTokens(2), with(parent));
+  EXPECT_TRUE(stream.ReadAll().ok());
+  EXPECT_EQ(CopyOf(stream.context().GetServerTrailingMetadata()).at("traceparent"), parent);
+  for (const char* none :
+       {"", "00-xyz", "00-00000000000000000000000000000000-b7ad6b7169203331-01"}) {
+    EXPECT_FALSE(server.Generate(WithTokens(2), with(none)).trailing.contains("traceparent"));
+  }
+}
+
 }  // namespace
 }  // namespace skipstone::server

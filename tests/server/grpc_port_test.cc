@@ -1,5 +1,7 @@
 #include "server/grpc_port.h"
 
+#include <grpcpp/generic/generic_stub.h>
+
 #include <memory>
 #include <string>
 #include <thread>
@@ -183,6 +185,43 @@ TEST(GrpcPortTest, ListensOnIpv6) {
   grpc::ClientContext context;
   grpc::health::v1::HealthCheckResponse response;
   EXPECT_TRUE(stub->Check(&context, {}, &response).ok());
+}
+
+// What server reflection answers to "list_services", as bytes; empty: it is not there.
+std::string ListedServices(const std::shared_ptr<grpc::Channel>& channel) {
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(
+      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+  void* tag = nullptr;
+  const auto done = [&] {
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  call->StartCall(&tag);
+  done();
+  const grpc::Slice ask("\x3a\x00", 2);  // field 7, an empty text
+  call->WriteLast(grpc::ByteBuffer(&ask, 1), grpc::WriteOptions(), &tag);
+  done();
+  grpc::ByteBuffer answer;
+  call->Read(&answer, &tag);
+  done();
+  grpc::Status status;
+  call->Finish(&status, &tag);
+  done();
+  grpc::Slice text;
+  if (!status.ok() || !answer.DumpToSingleSlice(&text).ok()) return "";
+  return {reinterpret_cast<const char*>(text.begin()), text.size()};
+}
+
+TEST(GrpcPortTest, ListsItsServicesUnlessToldNotTo) {
+  FakeServer open;
+  EXPECT_THAT(ListedServices(open.channel()), HasSubstr("skipstone.v1.Inference"));
+  EXPECT_THAT(ListedServices(open.channel()), HasSubstr("vllm.grpc.engine.VllmEngine"));
+  FakeServer silent({.yaml = "reflection: false"});
+  EXPECT_EQ(ListedServices(silent.channel()), "");
+  EXPECT_TRUE(silent.Generate(Prompt("5 6 7", 2)).status.ok());
 }
 
 }  // namespace
