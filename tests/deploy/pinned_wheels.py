@@ -30,7 +30,7 @@ def install(folder, *arguments):
 
 
 def need_wheels(name, build):
-    """The folder with what NAME_requirements.txt lists, BUILD/NAME-VERSION; the first line's version."""
+    """BUILD/NAME-VERSION with what NAME_requirements.txt lists, by the version in its first line."""
     requirements = pathlib.Path(__file__).with_name(f"{name}_requirements.txt")
     pin = re.search(r"==(\S+)", requirements.read_text())[1]
     folder = pathlib.Path(build) / f"{name}-{pin}"

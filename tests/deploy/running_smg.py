@@ -23,11 +23,13 @@ def need_smg(build):
 class RunningSmg:
     """`with RunningSmg(wheels, folder, workers) as smg:` waits until it serves all of them.
 
-    `workers`: addresses of gRPC ports, those of levels too. `flags`: more of its own."""
+    `workers`: addresses of gRPC ports, those of levels too. `flags`: more of its own. `headers`:
+    what it wants of whom it tells its tokenizers."""
 
-    def __init__(self, wheels, folder, workers, *flags):
+    def __init__(self, wheels, folder, workers, *flags, headers=()):
         self.port = free_port()
         self.workers = len(workers)
+        self.headers = headers
         self.log = pathlib.Path(folder) / "smg.log"
         command = [
             sys.executable, "-m", "smg", "launch", "--host", "127.0.0.1", "--port", str(self.port),
@@ -44,12 +46,15 @@ class RunningSmg:
                                             stderr=log)
 
     def __enter__(self):
-        deadline = time.monotonic() + START_SECONDS
-        while not self._serves():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self._end()
-                raise AssertionError("SMG does not start:\n" + self.log.read_text())
-            time.sleep(0.05)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not self._serves():
+                assert self.process.poll() is None and time.monotonic() < deadline, "no start"
+                time.sleep(0.05)
+        except BaseException:
+            self._end()
+            print(self.log.read_text())
+            raise
         return self
 
     def __exit__(self, *_):
@@ -69,11 +74,11 @@ class RunningSmg:
             status, state = self.call("/readiness")
             if status != 200 or state["healthy_workers"] < self.workers:
                 return False
-            models = {model["id"] for model in self.call("/v1/models")[1]["data"]}
-            there = {one["name"] for one in self.call("/v1/tokenizers")[1]["tokenizers"]}
+            models = self.call("/v1/models", headers=self.headers)[1]["data"]
+            there = self.call("/v1/tokenizers", headers=self.headers)[1]["tokenizers"]
         except OSError:
             return False
-        return models <= there
+        return {model["id"] for model in models} <= {one["name"] for one in there}
 
     def healthy_workers(self):
         return self.call("/readiness")[1]["healthy_workers"]
@@ -92,6 +97,10 @@ class RunningSmg:
         with self.sent(path, body, headers) as connection:
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
+
+    def status(self, *request, **more):
+        with self.sent(*request, **more) as connection:
+            return connection.getresponse().status
 
     def events(self, path, body, headers=()):
         """The events of a stream, to its proper end."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""OpenAI's API by the real SMG before real servers: what comes out is what the native contract says.
+"""OpenAI's API by the real SMG before real servers: it says what the native contract says.
 
 Usage: smg_test.py SOURCE_DIR SKIPSTONE_SERVER BUILD_FOLDER
 SKIPSTONE_PROMPTS: how many random prompts are compared at each level, 20 unless set.
@@ -13,8 +13,10 @@ from smg_case import DEMO, LEVELS, SmgCase
 
 PROMPTS = int(os.environ.get("SKIPSTONE_PROMPTS", "20"))
 CONTROL_IDS = {0, 1, 2}  # of the demo model: <unk>, <s>, </s>
-STRANGE = ["<s>", "</s>", "<unk>", "<0x0A>", "[INST]", "<<SYS>>", "\u00e9", "e\u0301", "\u65e5", "\U0001f600", "\x7f",
-           "\u2581", "\n", "\n\n", "\t", " ", "  ", "   ", "<", "s>", "the", " LORD", "a", "Z", "0", "\u00a0"]
+STRANGE = [
+    "<s>", "</s>", "<unk>", "<0x0A>", "[INST]", "<<SYS>>", "\u00e9", "e\u0301", "\u65e5", "\x7f",
+    "\U0001f600", "\u2581", "\u00a0", "\n", "\n\n", "\t", " ", "  ", "   ", "<", "s>", "the",
+    " LORD", "a", "Z", "0"]
 CHAT = [{"role": "system", "content": "Answer as a prophet.  "},
         {"role": "user", "content": " Who made the heaven? "},
         {"role": "assistant", "content": "God"},
@@ -92,8 +94,10 @@ class SmgTest(SmgCase):
                         index = choice["index"]
                         texts[index] = texts.get(index, "") + choice["text"]
                         reasons[index] = choice["finish_reason"] or reasons.get(index)
-                self.assertEqual([(texts[c["index"]], reasons[c["index"]]) for c in whole["choices"]],
-                                 [(c["text"], c["finish_reason"]) for c in whole["choices"]])
+                for choice in whole["choices"]:
+                    index = choice["index"]
+                    self.assertEqual((texts[index], reasons[index]),
+                                     (choice["text"], choice["finish_reason"]))
                 self.assertEqual(usage["completion_tokens"], whole["usage"]["completion_tokens"])
                 self.assertEqual(usage["prompt_tokens"], whole["usage"]["prompt_tokens"])
 
@@ -118,8 +122,9 @@ class SmgTest(SmgCase):
     def test_stop_strings_end_the_text(self):
         for stop in (["the"], ["zzz", "ang"], ["\n"]):
             with self.subTest(stop):
-                answer = self.completed(self.smg, prompt="In the beginning", max_tokens=40, stop=stop)
-                native = self.direct.Generate(text="In the beginning", sampling={"temperature": 0},
+                prompt = "In the beginning"
+                answer = self.completed(self.smg, prompt=prompt, max_tokens=40, stop=stop)
+                native = self.direct.Generate(text=prompt, sampling={"temperature": 0},
                                               stopping={"max_tokens": 40, "stop_strings": stop})
                 (choice,) = answer["choices"]
                 self.assertEqual(choice["text"], native.outputs[0].delta.text)
@@ -220,7 +225,8 @@ class SmgTest(SmgCase):
                 self.assertIn(words, message)
         for status, fields in [(400, {"prompt": "And", "max_tokens": 0}),
                                (400, {"prompt": "And", "temperature": 9}),
-                               (400, {"prompt": "x " * 600}), (404, {"prompt": "And", "model": "no"})]:
+                               (400, {"prompt": "x " * 600}),
+                               (404, {"prompt": "And", "model": "no"})]:
             with self.subTest(fields):
                 self.assertEqual(self.refused(self.smg, **fields)[0], status)
 
@@ -230,7 +236,8 @@ class SmgTest(SmgCase):
                                                                              "properties": {}}}}
         for name, fields in [
                 ("regex", {"prompt": "And", "regex": "a+"}),
-                ("json_schema", {"messages": CHAT[1:2], "response_format": {"type": "json_object"}}),
+                ("json_schema", {"messages": CHAT[1:2], "response_format": {
+                    "type": "json_object"}}),
                 ("json_schema", {"messages": CHAT[1:2], "response_format": {
                     "type": "json_schema", "json_schema": schema}}),
                 ("", {"messages": CHAT[1:2], "tools": [tool], "tool_choice": "required"})]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""By SMG a model is served whose tokenizer the server itself cannot read: the gateway has its files.
+"""SMG serves a model whose tokenizer the server itself cannot read: it gets the model's own files.
 
 Usage: smg_tokenizer_test.py SOURCE_DIR SKIPSTONE_SERVER BUILD_FOLDER
 """

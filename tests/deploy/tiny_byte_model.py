@@ -32,7 +32,8 @@ def ids_of(text):
 
 
 def tokenizer_json():
-    bytes_of = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    bytes_of = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                "use_regex": True}
     return {
         "version": "1.0", "truncation": None, "padding": None, "normalizer": None,
         "added_tokens": [
