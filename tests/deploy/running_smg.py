@@ -36,6 +36,7 @@ class RunningSmg:
             "--prometheus-host", "127.0.0.1", "--prometheus-port", str(free_port()),
             # By default 180 s, for which it keeps its port and says that it is ready.
             "--shutdown-grace-period-secs", "1", "--health-check-interval-secs", "1",
+            "--worker-startup-check-interval", "1",
             "--request-id-headers", "x-skipstone", "x-request-id", "--log-level", "warn", *flags,
             "--worker-urls", *(f"grpc://{worker}" for worker in workers)]
         # The tokenizer is the server's, and is looked for nowhere else.
