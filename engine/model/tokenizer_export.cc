@@ -60,6 +60,14 @@ class ControlNames {
     return it == names_.end() ? piece : it->second;
   }
   bool Has(const std::string& piece) const { return names_.contains(piece); }
+  // Decoders that show the old names in place of the new ones, which nobody is to see.
+  Json Hiding() const {
+    Json all = Json::array();
+    for (const auto& [name, renamed] : names_) {
+      all.push_back({{"type", "Replace"}, {"pattern", {{"String", renamed}}}, {"content", name}});
+    }
+    return all;
+  }
   // Templates may spell a token out.
   std::string In(const std::string& chat_template) const {
     std::vector<std::pair<std::string, std::string>> tags;
@@ -123,8 +131,8 @@ Json Normalizer(const SentencePieceSpec& spec) {
 }
 
 // Without the one that models come with for a blank at the start.
-Json Decoder(const SentencePieceSpec& spec) {
-  Json all = Json::array();
+Json Decoder(const SentencePieceSpec& spec, const ControlNames& names) {
+  Json all = names.Hiding();
   all.push_back({{"type", "Replace"}, {"pattern", {{"String", kBlank}}}, {"content", " "}});
   if (spec.byte_fallback) all.push_back({{"type", "ByteFallback"}});
   all.push_back({{"type", "Fuse"}});
@@ -160,7 +168,7 @@ Json FromSpec(const SentencePieceSpec& spec, const AddedTokens& files, const Con
           {"normalizer", Normalizer(spec)},
           {"pre_tokenizer", nullptr},
           {"post_processor", nullptr},
-          {"decoder", Decoder(spec)},
+          {"decoder", Decoder(spec, names)},
           {"model",
            {{"type", "BPE"},
             {"dropout", nullptr},
@@ -186,13 +194,13 @@ Json Renamed(Json file, const ControlNames& names) {
     token["content"] = names.Of(token["content"].get<std::string>());
   }
   file["post_processor"] = nullptr;
-  if (file["decoder"].contains("decoders")) {
-    Json kept = Json::array();
-    for (const Json& decoder : file["decoder"]["decoders"]) {
-      if (decoder.value("type", "") != "Strip") kept.push_back(decoder);
-    }
-    file["decoder"]["decoders"] = kept;
+  Json decoders = names.Hiding();
+  const Json given = file["decoder"];
+  const bool several = given.contains("decoders");
+  for (const Json& decoder : several ? given["decoders"] : Json::array({given})) {
+    if (decoder.is_object() && decoder.value("type", "") != "Strip") decoders.push_back(decoder);
   }
+  file["decoder"] = {{"type", "Sequence"}, {"decoders", decoders}};
   return file;
 }
 

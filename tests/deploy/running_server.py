@@ -63,3 +63,5 @@ class RunningServer:
         assert words[0] == "READY", line
         fields = dict(word.split("=", 1) for word in words[1:])
         self.grpc, self.metrics = fields["grpc"], fields["metrics"]
+        self.levels = {name.removeprefix("level:"): address for name, address in fields.items()
+                       if name.startswith("level:")}
