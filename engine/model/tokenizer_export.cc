@@ -233,10 +233,7 @@ TokenizerFileTexts Both(const Json& tokenizer, const SentencePieceSpec& spec,
           {"tokenizer_config.json", Config(spec, files, names)}};
 }
 
-}  // namespace
-
-absl::StatusOr<TokenizerFileTexts> ExportTokenizer(const std::string& dir,
-                                                   const std::string& nonce) {
+absl::StatusOr<TokenizerFileTexts> Export(const std::string& dir, const std::string& nonce) {
   SKIPSTONE_ASSIGN_OR_RETURN(const TokenizerFiles files, ReadTokenizerFiles(dir));
   SKIPSTONE_ASSIGN_OR_RETURN(const std::optional<std::string> bytes,
                              ReadIfPresent(dir + "/tokenizer.model"));
@@ -262,6 +259,17 @@ absl::StatusOr<TokenizerFileTexts> ExportTokenizer(const std::string& dir,
   constexpr int kDeepest = 32;
   const auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth < kDeepest; };
   return Both(Renamed(Json::parse(text, shallow), names), json.spec, files, names);
+}
+
+}  // namespace
+
+absl::StatusOr<TokenizerFileTexts> ExportTokenizer(const std::string& dir,
+                                                   const std::string& nonce) {
+  try {
+    return Export(dir, nonce);
+  } catch (const Json::exception& error) {  // such as a piece that is not UTF-8
+    return absl::InvalidArgumentError(absl::StrFormat("%s: the tokenizer: %s", dir, error.what()));
+  }
 }
 
 }  // namespace skipstone

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/utf8.h"
 #include "engine/model/tokenizer.h"
+#include "engine/model/tokenizer_export.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace skipstone {
@@ -79,6 +80,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     SKIPSTONE_CHECK(absl::IsInvalidArgument(tokenizer.status()));
     return 0;
   }
+  // Gateways get what is served, or nothing.
+  const auto exported = ExportTokenizer(folder->path(), "nonce");
+  SKIPSTONE_CHECK(exported.ok() || absl::IsInvalidArgument(exported.status()));
   for (const char* text : {"", " a <p>b\n", "<s>aab</s> \u00E9\u00E9<q>"}) {
     const auto ids = (*tokenizer)->Encode(text);
     SKIPSTONE_CHECK(ids.ok() == (*tokenizer)->CheckText().ok());

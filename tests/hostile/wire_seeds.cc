@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "skipstone/v1/inference.pb.h"
+#include "vllm/engine.pb.h"
 
 namespace skipstone {
 namespace {
@@ -71,6 +72,19 @@ std::string ScoreSeed() {
   return request.SerializeAsString();
 }
 
+std::string VllmSeed() {
+  vllm::grpc::engine::GenerateRequest request;
+  for (const uint32_t id : {1u, 9u, 10u}) request.mutable_tokenized()->add_input_ids(id);
+  vllm::grpc::engine::SamplingParams& params = *request.mutable_sampling_params();
+  params.set_temperature(0.5);
+  params.set_max_tokens(2);
+  params.set_logprobs(1);
+  params.add_stop("the");
+  (*params.mutable_logit_bias())[7] = 1;
+  params.set_truncate_prompt_tokens(-1);
+  return request.SerializeAsString();
+}
+
 // Frame: length, type, flags, stream (RFC 9113, 4.1).
 std::string Frame(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload) {
   std::string frame;
@@ -111,6 +125,7 @@ std::vector<MethodSeeds> UnaryMethodSeeds() {
                                                "\x1a\x00",
                                                "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
                                                "attn:last=50%",
+                                               "\x0a\x0dlevel=full;id",
                                                "win:last=50%/64",
                                                "block:0-11",
                                                "\xe2\x96\x81",
@@ -123,14 +138,20 @@ std::vector<MethodSeeds> UnaryMethodSeeds() {
   for (const uint32_t id : {1u, 30u, 2047u}) detokenize.add_ids(id);
   v1::AbortRequest abort;
   abort.add_request_ids("a-name");
+  vllm::grpc::engine::AbortRequest their_abort;
+  their_abort.add_request_ids("unit=u;a-name");
   const std::string service = "/skipstone.v1.Inference/";
+  const std::string theirs = "/vllm.grpc.engine.VllmEngine/";
   return {{service + "Generate", {GenerateSeeds(), dictionary}},
           {service + "Score", {{ScoreSeed()}, dictionary}},
           {service + "Tokenize", {{tokenize.SerializeAsString()}, dictionary}},
           {service + "Detokenize", {{detokenize.SerializeAsString()}, dictionary}},
           {service + "Abort", {{abort.SerializeAsString()}, dictionary}},
           {service + "GetModel", {{""}, dictionary}},
-          {service + "GetLoad", {{""}, dictionary}}};
+          {service + "GetLoad", {{""}, dictionary}},
+          {theirs + "Generate", {{VllmSeed()}, dictionary}},
+          {theirs + "Abort", {{their_abort.SerializeAsString()}, dictionary}},
+          {theirs + "GetModelInfo", {{""}, dictionary}}};
 }
 
 FuzzSeeds SessionSeeds() {

@@ -181,6 +181,15 @@ TEST(TokenizerExportTest, WhatIsNoTokenizerIsNamed) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("tokenizer.model"));
 }
 
+TEST(TokenizerExportTest, APieceThatIsNotUtf8IsAnError) {
+  std::string bytes = ReadTestFile(SourcePath("models/demo/tokenizer.model"));
+  const size_t at = bytes.find("the");
+  bytes[at] = '\xff';
+  TempDir dir;
+  dir.Write("tokenizer.model", bytes);
+  EXPECT_TRUE(absl::IsInvalidArgument(ExportTokenizer(dir.path(), "n").status()));
+}
+
 // What a file nests without end is dropped, and overflows no stack.
 TEST(TokenizerExportTest, ADeepFileDoesNoHarm) {
   json file = TokenizerJsonOf(*DemoModel());
