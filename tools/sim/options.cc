@@ -61,6 +61,15 @@ void SimOptions::AddTo(FlagSet& flags) {
 
   SchedulerOptions& scheduler = fleet.scheduler;
   flags.Add("replicas", InRange(&fleet.replicas, 1, kMaxReplicas), "servers");
+  AutoscalerOptions& scaler = fleet.autoscaler;
+  flags.Add("scale_to", InRange(&scaler.most, 0, kMaxReplicas),
+            "servers at most, of which --replicas are there at the start and stay; 0: no more");
+  flags.Add("scale_target", InRange(&scaler.target, 0.01, 1),
+            "of the demand, which they are to stay near");
+  flags.Add("scale_shed", &scaler.shed,
+            "the demand counts what load takes away; false: saturation");
+  flags.Add("start_s", InRange(&start_s, 0, 1e6), "from the decision until a new one serves");
+  flags.Add("max_queue", InRange(&fleet.max_queue, 1), "waiting requests that count as full");
   flags.Add("routing", &routing, "round-robin, least-loaded or prefix-affine");
   flags.Add("max_in_flight", InRange(&fleet.max_in_flight, 1, 2),
             "steps a server plans ahead of the oldest result: 1, on CUDA 2");
@@ -95,6 +104,11 @@ absl::Status SimOptions::Resolve(const ModelShape& shape) {
   SKIPSTONE_RETURN_IF_ERROR(
       Require(rate > 0 && static_cast<double>(requests) / rate <= kMaxSeconds,
               "--rate must be above 0, and --requests / --rate at most 1e9 s"));
+  SKIPSTONE_RETURN_IF_ERROR(
+      Require(fleet.autoscaler.most == 0 || fleet.autoscaler.most >= fleet.replicas,
+              "--scale_to must be at least --replicas"));
+  fleet.autoscaler.start =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(start_s));
   fleet.scheduler.work = WorkOf(shape);
   fleet.scheduler.itl_bound =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(itl_bound_ms));

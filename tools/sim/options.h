@@ -23,6 +23,7 @@ struct SimOptions {
   int64_t requests = 1000;
   double rate = 1;
   double itl_bound_ms = 0;
+  double start_s = 60;
   WorkloadOptions workload{.prefix_tokens = 256};
   FleetOptions fleet{.scheduler = {.brownout_waiting = 512}};
   GoodputLimits goodput;

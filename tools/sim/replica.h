@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/engine_observer.h"
 #include "engine/schedule/planner.h"
 #include "tools/sim/cost_model.h"
 
@@ -45,6 +46,13 @@ class Replica {
 
   int requests() const { return scheduler().num_running() + scheduler().num_waiting(); }
   int num_waiting() const { return scheduler().num_waiting(); }
+  // What a server says of itself, with no more of it than a simulated one has.
+  EngineLoad load() const {
+    return {.running = scheduler().num_running(),
+            .waiting = scheduler().num_waiting(),
+            .pages = {.total = pool().size(), .used = pool().used(), .cached = pool().cached()},
+            .shed_level = scheduler().ShedLevel()};
+  }
   const PagePool& pool() const { return scheduler().pool(); }
   int64_t steps() const { return num_steps_; }
   int64_t rows() const { return num_rows_; }

@@ -50,7 +50,9 @@ SimReport MakeReport(const SimResult& result, const FleetOptions& fleet,
                    .seconds = result.seconds,
                    .total_pages = result.total_pages,
                    .pages = result.pages,
-                   .waiting = result.waiting};
+                   .waiting = result.waiting,
+                   .serving = result.serving,
+                   .shed = result.shed};
   report.all.name = "all";
   for (const MixPart& part : mix) report.levels.emplace_back().name = part.name;
   for (const SimRecord& record : result.requests) {
@@ -75,6 +77,10 @@ std::string ToJson(const SimReport& report) {
                {"busy_fraction", report.busy_fraction}, {"rows_per_step", report.rows_per_step},
                {"kv_pages", SeriesJson(report.pages)},  {"waiting", SeriesJson(report.waiting)}};
   json["kv_pages"]["total"] = report.total_pages;
+  if (report.serving.max() > 0) {
+    json["serving"] = SeriesJson(report.serving);
+    json["shed_level"] = SeriesJson(report.shed);
+  }
   for (const SimGroup& level : report.levels) {
     Json& group = json["levels"][level.name] = GroupJson(level, report.seconds);
     // (milliseconds, fraction of the values that are not above)

@@ -33,6 +33,8 @@ struct SimReport {
   int64_t total_pages = 0;
   TimeSeries pages;
   TimeSeries waiting;
+  TimeSeries serving;  // empty, as the next, where the number of replicas is fixed
+  TimeSeries shed;
 };
 
 SimReport MakeReport(const SimResult& result, const FleetOptions& fleet,

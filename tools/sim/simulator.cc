@@ -25,28 +25,35 @@ Simulator::Simulator(const FleetOptions& options, const CostModel& cost, Workloa
       workload_(std::move(workload)),
       skips_(std::move(skips)),
       router_(options.routing),
-      loads_(options.replicas),
-      pages_(options.replicas),
-      waiting_(options.replicas) {
-  for (int i = 0; i < options.replicas; ++i) {
+      autoscaler_(options.autoscaler, options.replicas) {
+  const int most = std::max(options.replicas, options.autoscaler.most);
+  loads_.resize(most);
+  pages_.resize(most);
+  waiting_.resize(most);
+  engine_.scheduler = options.scheduler;
+  engine_.limits.max_queue = options.max_queue;
+  for (int i = 0; i < most; ++i) {
     replicas_.push_back(std::make_unique<Replica>(options.scheduler, cost, options.max_in_flight));
   }
   result_.gaps.resize(skips_.size());
-  result_.total_pages = options.scheduler.num_pages * options.replicas;
+  result_.total_pages = options.scheduler.num_pages * most;
 }
 
 SimResult Simulator::Run() {
   std::optional<PlannedRequest> next = workload_.Next();
   Time now{};
+  const bool scales = options_.autoscaler.most > 0;
   while (next || NextEnd() != kNever) {
     now = std::min(next ? Time(next->arrival) : kNever, NextEnd());
+    if (scales) now = std::min(now, autoscaler_.next());
     // All that happens at one instant is known before a replica plans its next step.
-    for (int replica = 0; replica < options_.replicas; ++replica) {
+    for (int replica = 0; replica < std::ssize(replicas_); ++replica) {
       if (replicas_[replica]->next_end() == now) EndStep(replica, now);
     }
     for (; next && Time(next->arrival) == now; next = workload_.Next()) Arrive(*next);
     for (const int replica : touched_) Launch(replica, now);
     touched_.clear();
+    if (scales) Scale(now);
     result_.pages.Set(now, static_cast<double>(pages_used_));
     result_.waiting.Set(now, static_cast<double>(num_waiting_));
   }
@@ -57,6 +64,31 @@ SimResult Simulator::Run() {
     result_.busy_seconds += Seconds(replica->busy());
   }
   return std::move(result_);
+}
+
+double Simulator::Demand(const Replica& replica) const {
+  constexpr double kMostShed = 0.9;  // as in the rules of deploy/prometheus
+  const EngineLoad load = replica.load();
+  const double shed = options_.autoscaler.shed ? std::min(load.shed_level, kMostShed) : 0;
+  return Saturation(load, engine_, Duration::zero()) / (1 - shed);
+}
+
+void Simulator::Scale(Time now) {
+  demand_seconds_ += demand_ * Seconds(now - std::exchange(demand_since_, now));
+  const double seconds = Seconds(now - decided_);
+  if (autoscaler_.Advance(now, seconds > 0 ? demand_seconds_ / seconds : 0)) {
+    decided_ = now;
+    demand_seconds_ = 0;
+  }
+  const int serving = autoscaler_.serving();
+  demand_ = 0;
+  double shed = 0;
+  for (int i = 0; i < serving; ++i) {
+    demand_ += Demand(*replicas_[i]) / serving;
+    shed += replicas_[i]->load().shed_level / serving;
+  }
+  result_.serving.Set(now, serving);
+  result_.shed.Set(now, shed);
 }
 
 Time Simulator::NextEnd() const {
@@ -78,7 +110,7 @@ void Simulator::Arrive(const PlannedRequest& request) {
   if (most > scheduler.num_pages) return;
   std::optional<uint64_t> prefix;
   if (request.prefix >= 0) prefix = request.prefix;
-  const int replica = router_.Choose(loads_, prefix);
+  const int replica = router_.Choose(std::span(loads_).first(autoscaler_.serving()), prefix);
   SequenceSpec spec{.id = id,
                     .prompt = request.PromptTokens(),
                     .skip = skip,

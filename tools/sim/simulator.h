@@ -13,6 +13,8 @@
 #include "base/workload/histogram.h"
 #include "base/workload/request_record.h"
 #include "base/workload/workload.h"
+#include "engine/saturation.h"
+#include "tools/sim/autoscaler.h"
 #include "tools/sim/cost_model.h"
 #include "tools/sim/replica.h"
 #include "tools/sim/router.h"
@@ -25,7 +27,9 @@ absl::StatusOr<std::vector<SkipSet>> ParseSkipSets(const std::vector<MixPart>& m
 
 struct FleetOptions {
   SchedulerOptions scheduler;  // of each replica
-  int replicas = 1;
+  int replicas = 1;            // at the start
+  AutoscalerOptions autoscaler;
+  int max_queue = 1024;   // of a replica: what its saturation is measured by
   int max_in_flight = 1;  // plans of a replica that are not committed
   Routing routing = Routing::kLeastLoaded;
   std::optional<SkipSet> ceiling;  // how far requests may be moved under load, where it contains
@@ -50,6 +54,8 @@ struct SimResult {
   std::vector<Histogram> gaps;      // between consecutive tokens, by part of the mix
   TimeSeries pages;                 // used, in all replicas; cached ones are not used
   TimeSeries waiting;               // requests, in all replicas
+  TimeSeries serving;               // replicas that get requests
+  TimeSeries shed;                  // shed level, mean over those
   int64_t total_pages = 0;
   int64_t steps = 0;
   int64_t rows = 0;
@@ -73,6 +79,9 @@ class Simulator {
   void Touch(int replica);
   void Launch(int replica, Time now);
   Time NextEnd() const;
+  // Up to `now`: what the autoscaler looks at, and what it decides.
+  void Scale(Time now);
+  double Demand(const Replica& replica) const;
 
   const FleetOptions options_;
   Workload workload_;
@@ -85,6 +94,12 @@ class Simulator {
   std::vector<int64_t> waiting_;
   int64_t pages_used_ = 0;  // sums over the replicas
   int64_t num_waiting_ = 0;
+  Autoscaler autoscaler_;
+  EngineOptions engine_;       // of a replica
+  double demand_ = 0;          // mean over those that serve
+  double demand_seconds_ = 0;  // its integral, from the last decision
+  Time demand_since_{};
+  Time decided_{};
   SimResult result_;
 };
 

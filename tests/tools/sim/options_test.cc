@@ -39,7 +39,8 @@ TEST(SimOptionsTest, RangesAreChecked) {
   for (const char* wrong :
        {"--replicas=4097", "--max_in_flight=3", "--itl_bound_ms=-1", "--page_tokens=0",
         "--prefixes=0", "--prefix_fraction=1.5", "--brownout_pages=-1", "--requests=-1",
-        "--rate=-1", "--time_scale=-1", "--ttft_ms=soon", "--kv_pages=0"}) {
+        "--rate=-1", "--scale_to=-1", "--scale_target=0", "--time_scale=-1", "--ttft_ms=soon",
+        "--kv_pages=0"}) {
     EXPECT_EQ(Parse({"--kv_pages=9", wrong}).status().code(), absl::StatusCode::kInvalidArgument)
         << wrong;
   }
