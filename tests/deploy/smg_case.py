@@ -13,7 +13,7 @@ from running_server import RunningServer
 from running_smg import RunningSmg, need_smg
 
 SOURCE = support.source_dir()
-SERVER, BUILD = sys.argv.pop(1), sys.argv.pop(1)
+SERVER, BUILD = (pathlib.Path(sys.argv.pop(1)).resolve() for _ in range(2))
 SMG = need_smg(BUILD)
 DEMO = SOURCE / "models/demo"
 LEVELS = ("full", "half")
