@@ -244,8 +244,14 @@ absl::StatusOr<TokenizerFileTexts> Export(const std::string& dir, const std::str
       return absl::InvalidArgumentError(
           absl::StrFormat("%s/tokenizer.model is no SentencePiece model: %s", dir, error));
     }
-    const ControlNames names(model->spec(), nonce);
-    return Both(FromSpec(model->spec(), files.added, names), model->spec(), files, names);
+    std::optional<BlankPrefix> prefix = files.prefix;
+    if (!prefix.has_value() && files.tokenizer_json.has_value()) {
+      SKIPSTONE_ASSIGN_OR_RETURN(prefix, ReadBlankPrefix(*files.tokenizer_json));
+    }
+    SentencePieceSpec spec = model->spec();
+    spec.add_dummy_prefix &= prefix != BlankPrefix::kNever;
+    const ControlNames names(spec, nonce);
+    return Both(FromSpec(spec, files.added, names), spec, files, names);
   }
   if (!files.tokenizer_json.has_value()) {
     return absl::NotFoundError(

@@ -73,6 +73,15 @@ TEST(TokenizerExportTest, OfATokenizerModelGivesItsIds) {
   ExpectTheSameIds(dir, Export(dir));
 }
 
+TEST(TokenizerExportTest, WhatTheFilesSayOfBlanksCounts) {
+  for (const char* config : {R"({"legacy": false})", R"({"add_prefix_space": false})"}) {
+    TempDir dir;
+    dir.Write("tokenizer.model", ReadTestFile(SourcePath("models/demo/tokenizer.model")));
+    dir.Write("tokenizer_config.json", config);
+    ExpectTheSameIds(dir.path(), Export(dir.path()));
+  }
+}
+
 TEST(TokenizerExportTest, OfATokenizerJsonGivesItsIds) {
   TempDir dir;
   dir.Write("tokenizer.json", TokenizerJsonOf(*DemoModel()).dump());
