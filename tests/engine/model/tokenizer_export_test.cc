@@ -52,8 +52,12 @@ std::string RandomText(std::mt19937& random) {
   return text;
 }
 
-void ExpectTheSameIds(const std::string& dir, const Files& files) {
+void ExpectTheSameIds(const std::string& dir, Files files) {
   TempDir exported;
+  json tokenizer = json::parse(files.at("tokenizer.json"));
+  json& decoders = tokenizer.at("decoder").at("decoders");
+  decoders.erase(decoders.begin(), decoders.begin() + 3);  // which this reader has no use for
+  files["tokenizer.json"] = tokenizer.dump();
   for (const auto& [name, text] : files) exported.Write(name, text);
   const auto ours = Open(dir);
   const auto theirs = Open(exported.path());

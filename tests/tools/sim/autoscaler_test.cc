@@ -48,14 +48,15 @@ TEST(AutoscalerTest, GoesDownSlowlyAndOnlyIfNothingLatelyWantedMore) {
 std::vector<TraceRow> Rush() {
   std::vector<TraceRow> rows;
   for (int s = 0; s < 2400; ++s) {
-    const int requests = s >= 300 && s < 900 ? 24 : 4;
+    const int requests = s >= 300 && s < 900 ? 40 : 4;
     for (int i = 0; i < requests; ++i)
       rows.push_back(Row(1000 * s + i * (1000 / requests), 16, 40));
   }
   return rows;
 }
 
-// 16 + 39 stored tokens keep 14 blocks of 4 layers: 10 requests fill a replica's pages.
+// 16 + 39 stored tokens keep up to 14 blocks of 4 layers: in the rush 16 requests at once want some
+// 600 pages, of which a replica has 560.
 FleetOptions ScaledFleet(bool shed) {
   FleetOptions fleet = Fleet(64, 32, 560);
   fleet.replicas = 1;
@@ -66,7 +67,7 @@ FleetOptions ScaledFleet(bool shed) {
   return fleet;
 }
 
-// The first instant (seconds) from `from` on at which the series is above `bound`.
+// The first point (its middle, seconds: a plot has 512 at most) from `from` on at which the series is above `bound`.
 std::optional<double> FirstAbove(const TimeSeries& series, double bound, double from) {
   for (const auto& [seconds, value] : series.Points()) {
     if (seconds >= from && value > bound) return seconds;
@@ -84,11 +85,11 @@ std::optional<double> LastAbove(const TimeSeries& series, double bound) {
 TEST(AutoscalerTest, ShedsFirstScalesSecondRestoresLast) {
   const SimResult result = RunTrace(ScaledFleet(true), Rush());
   EXPECT_LE(FirstAbove(result.shed, 0.1, 0).value_or(1e9), 310) << "within seconds of the rush";
-  const double scaled = FirstAbove(result.serving, 1.5, 0).value_or(1e9);
+  const double scaled = FirstAbove(result.serving, 1.01, 0).value_or(1e9);
   EXPECT_GE(scaled, 300 + 60) << "a replica takes a minute to start";
   EXPECT_LE(scaled, 400);
   const double restored = LastAbove(result.shed, 0.05).value_or(0);
-  EXPECT_GT(restored, scaled) << "until enough of them serve";
+  EXPECT_GE(restored, scaled) << "not before one serves";
   EXPECT_LT(restored, 900) << "long before the rush is over";
   EXPECT_LE(result.serving.Points().back().second, 1.1) << "and in the end they go";
   for (const SimRecord& record : result.requests) ASSERT_FALSE(record.refused());
