@@ -4,12 +4,14 @@
 Usage: server_config_test.py SOURCE_DIR SKIPSTONE_SERVER
 """
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
 
 import deploy_support as support
+import yaml  # its absence was reported by deploy_support
 from running_server import RunningServer
 
 SOURCE = support.source_dir()
@@ -20,14 +22,18 @@ FOLDER = SOURCE / "deploy/kubernetes"
 class ServerConfigTest(unittest.TestCase):
     def test_starts_with_the_configuration_of_each_variant(self):
         configs = sorted(FOLDER.glob("**/skipstone.yaml"))
-        self.assertEqual(len(configs), 3)
+        self.assertEqual(len(configs), 4)
         for config in configs:
+            # Fixed ports may be somebody's here.
+            levels = re.sub(r":\d+", ":0", yaml.safe_load(config.read_text()).get("level_listen", ""))
             with self.subTest(config.parent.name), tempfile.TemporaryDirectory() as folder:
                 # What depends on the machine: paths of the image, a GPU, the memory of a node.
                 with RunningServer(SERVER, f"--config={config}", "--backend=cpu",
                                    f"--model={SOURCE}/models/demo", "--kv_memory=16MiB",
+                                   f"--level_listen={levels.replace('0.0.0.0', '127.0.0.1')}",
                                    f"--tuning_cache={folder}/tuning.txt") as server:
                     self.assertIsNotNone(server.grpc)
+                    self.assertEqual(len(server.levels), levels.count("="))
 
     def test_a_level_of_windows_can_be_added(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -184,6 +184,10 @@ TEST_F(MetricsTest, LabelsAreThoseOfTheContract) {
       {"shadow_dropped_total", {"reason"}},
       {"experiment_unassigned_total", {"reason"}},
       {"api_key_refusals_total", {"reason"}},
+      {"tenant_prompt_tokens_total", {"tenant"}},
+      {"tenant_generation_tokens_total", {"tenant"}},
+      {"tenant_attributed_seconds_total", {"tenant"}},
+      {"tenant_kv_page_seconds_total", {"tenant"}},
       {"build_info", {"version", "backend"}},
       {"cache_config_info", {"block_size", "num_gpu_blocks"}}};
   for (const std::string& line : LinesOf(load_->text())) {
