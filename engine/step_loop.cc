@@ -233,7 +233,7 @@ void StepLoop::Commit(const StepResults& results) {
   const Planner::Step& step = planner_.oldest();
   const Duration time = planner_.TimeOfOldest(now);
   AttributeTime(step, time);
-  if (step.plan.decode_rows > 0) decode_time_.Observe(time);
+  step.plan.decode_rows > 0 ? decode_time_.Observe(time) : decode_time_.Reset();
   observer_.OnStep({.duration = now - step.launched,
                     .rows = step.plan.num_rows,
                     .sequences = static_cast<int>(step.plan.chunks.size()),
@@ -316,6 +316,7 @@ EngineLoad StepLoop::load() const {
   const QueueMeter::Amount waiting = queue_.waiting();
   load.waiting = std::max(load.waiting, waiting.sequences);
   load.waiting_tokens = waiting.prompt_tokens;
+  load.saturation = std::max(load.saturation, Saturation(load, options_, Duration::zero()));
   return load;
 }
 

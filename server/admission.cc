@@ -24,7 +24,6 @@ namespace {
 
 constexpr int kMaxRequestIdBytes = 128;
 constexpr int kMaxTenantBytes = 256;
-const std::string kOtherTenants = "other";
 // Many tokens, and seldom anybody who waits for each of them: behind what others wait for.
 constexpr int kScorePriority = -1;
 
@@ -96,7 +95,7 @@ std::string OwnerOf(const grpc::ServerContextBase& context, const ApiKey* key) {
 
 void Charge(const ApiKey* key, const absl::Status& status, const RequestTotals& totals,
             ServerMetrics& metrics) {
-  const std::string& tenant = key == nullptr ? kOtherTenants : key->tenant;
+  const std::string tenant = key == nullptr ? kOtherTenants : key->tenant;
   metrics.tenant_attributed_seconds_total(tenant).Increment(Seconds(totals.timing.attributed));
   metrics.tenant_kv_page_seconds_total(tenant).Increment(totals.kv_page_seconds);
   if (!status.ok() && !totals.first_token) return;

@@ -64,6 +64,9 @@ absl::StatusOr<ApiKeys> ApiKeys::Make(const std::vector<ApiKeyConfig>& configs,
       if (other->sha256 == key->sha256) return Wrong(config, "sha256: another key has it, too");
     }
     key->tenant = config.tenant;
+    if (key->tenant == kOtherTenants) {
+      return Wrong(config, "this name stands for all that have no key");
+    }
     key->admin = config.role == "admin";
     for (const std::string& level : config.levels) {
       if (const auto known = levels.Find(level); !known.ok()) {

@@ -20,6 +20,9 @@
 
 namespace skipstone::server {
 
+// What metrics call all that have no key; no tenant's name.
+inline constexpr char kOtherTenants[] = "other";
+
 struct ApiKey {
   std::array<uint8_t, 32> sha256{};
   std::string tenant;

@@ -3,6 +3,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -104,10 +106,13 @@ absl::Status Server::BindPorts() {
   if (!metrics.ok())
     return CannotListen(config_.metrics_listen, "metrics_listen", metrics.status());
   metrics_port_ = *std::move(metrics);
-  if (!IsLoopback(config_.listen) && config_.tls_cert.empty()) {
+  std::vector<LevelPort> ports = LevelPortsOf(config_.level_listen);
+  ports.push_back({.level = "", .address = config_.listen});
+  for (const LevelPort& port : ports) {
+    if (IsLoopback(port.address) || !config_.tls_cert.empty()) continue;
     LogEvent(Severity::kWarning,
              "the gRPC port is public and not encrypted: keep it behind a proxy",
-             {{"listen", config_.listen}});
+             {{"listen", port.address}});
   }
   return absl::OkStatus();
 }
@@ -213,7 +218,9 @@ absl::Status Server::Reload(const ServerConfig& config) {
   const auto now = serving_->live.current();
   const LiveConfig::Model model =
       LiveModel(serving_->config.engine.limits, serving_->model.fingerprint, serving_->levels_file);
-  auto next = LiveConfig::Make(config, model, metrics_.server(), now.get());
+  ServerConfig bound = config;
+  bound.level_listen = config_.level_listen;  // whose levels must go on to exist
+  auto next = LiveConfig::Make(bound, model, metrics_.server(), now.get());
   if (!next.ok()) {
     RefuseReload(next.status());
     return next.status();
@@ -275,9 +282,13 @@ bool Server::Drain(bool now) {
   health_.Shutdown();
   if (exposure_log_) exposure_log_->Flush(kExposureFlush);
   // What has ended is still on its way to the clients.
-  const std::chrono::seconds wait(now ? 0 : 5);
-  grpc_port_->FinishShutdown(wait);
-  for (const auto& level : levels_) level->grpc->FinishShutdown(wait);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(now ? 0 : 5);
+  const auto left = [end] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::max(end - std::chrono::steady_clock::now(), std::chrono::nanoseconds(0)));
+  };
+  grpc_port_->FinishShutdown(left());
+  for (const auto& level : levels_) level->grpc->FinishShutdown(left());
   return all_ended;
 }
 

@@ -36,7 +36,7 @@ struct ServerMetrics : MetricScope {
              {});
   COUNTER_BY(tenant_generation_tokens_total, "Tokens generated for a tenant", "tenant", {});
   COUNTER_BY(tenant_attributed_seconds_total,
-             "A tenant's share of the steps' time, by work; with the shadows' it is all of it",
+             "A tenant's share of the steps' time, by work",
              "tenant", {});
   COUNTER_BY(tenant_kv_page_seconds_total,
              "K/V pages that a tenant's sequences held, times seconds", "tenant", {});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string_view>
 #include <tuple>
 #include <unordered_map>
@@ -18,7 +19,7 @@
 namespace skipstone {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 using Kind = SentencePieceSpec::Kind;
 
 constexpr char kBlank[] = "\u2581";
@@ -44,13 +45,16 @@ constexpr char kLlama2Chat[] =
 
 bool IsControl(Kind kind) { return kind == Kind::kControl || kind == Kind::kUnknown; }
 
-// The control tokens' old names and new ones.
+// The control tokens' old names and new ones, special added tokens' too.
 class ControlNames {
  public:
-  ControlNames(const SentencePieceSpec& spec, const std::string& nonce) {
+  ControlNames(const SentencePieceSpec& spec, const AddedTokens& added, const std::string& nonce) {
     for (size_t id = 0; id < spec.pieces.size(); ++id) {
       if (!IsControl(spec.pieces[id].kind)) continue;
       names_[spec.pieces[id].text] = absl::StrFormat("<|%d:%s|>", id, nonce);
+    }
+    for (const auto& [id, token] : added.all()) {
+      if (token.special) names_[token.content] = absl::StrFormat("<|%d:%s|>", id, nonce);
     }
   }
 
@@ -146,20 +150,23 @@ Json FromSpec(const SentencePieceSpec& spec, const AddedTokens& files, const Con
   std::string unknown;
   for (size_t id = 0; id < spec.pieces.size(); ++id) {
     const SentencePieceSpec::Piece& piece = spec.pieces[id];
-    const std::string& name = names.Of(piece.text);
+    std::string name = names.Of(piece.text);
+    // Found in a text before blanks are written so.
+    if (piece.kind == Kind::kUserDefined) name = absl::StrReplaceAll(name, {{kBlank, " "}});
     vocab[name] = id;
     AddedToken token{.id = static_cast<int32_t>(id), .content = name, .normalized = false};
     token.special = IsControl(piece.kind);
     if (piece.kind == Kind::kUnknown) unknown = name;
-    if (piece.kind == Kind::kUserDefined) {
-      token.content = absl::StrReplaceAll(name, {{kBlank, " "}});
-    }
     if (token.special || piece.kind == Kind::kUserDefined) added.push_back(AddedEntry(token));
   }
   for (const auto& [id, token] : files.all()) {
-    const bool text =
-        id >= static_cast<int>(spec.pieces.size()) || spec.pieces[id].kind == Kind::kText;
-    if (text) added.push_back(AddedEntry(token));
+    const bool known = id < static_cast<int>(spec.pieces.size());
+    if (known && spec.pieces[id].kind != Kind::kText) continue;
+    if (known) vocab.erase(token.content);
+    AddedToken named = token;
+    named.content = names.Of(token.content);
+    if (known) vocab[named.content] = id;
+    added.push_back(AddedEntry(named));
   }
   return {{"version", "1.0"},
           {"truncation", nullptr},
@@ -183,15 +190,24 @@ Json FromSpec(const SentencePieceSpec& spec, const AddedTokens& files, const Con
 
 // A tokenizer.json of Llama 2's form with the control tokens' new names. What puts tokens before a
 // text is left out, as nobody has need of it.
-Json Renamed(Json file, const ControlNames& names) {
+Json Renamed(Json file, const AddedTokens& files, const ControlNames& names) {
   Json vocab = Json::object();
   for (const auto& [piece, id] : file["model"]["vocab"].items()) vocab[names.Of(piece)] = id;
   file["model"]["vocab"] = vocab;
   if (Json& unknown = file["model"]["unk_token"]; unknown.is_string()) {
     unknown = names.Of(unknown.get<std::string>());
   }
+  std::set<int32_t> named;
   for (Json& token : file["added_tokens"]) {
     token["content"] = names.Of(token["content"].get<std::string>());
+    named.insert(token["id"].get<int32_t>());
+  }
+  // Of other files.
+  for (const auto& [id, token] : files.all()) {
+    if (named.contains(id)) continue;
+    AddedToken more = token;
+    more.content = names.Of(token.content);
+    file["added_tokens"].push_back(AddedEntry(more));
   }
   file["post_processor"] = nullptr;
   Json decoders = names.Hiding();
@@ -250,7 +266,7 @@ absl::StatusOr<TokenizerFileTexts> Export(const std::string& dir, const std::str
     }
     SentencePieceSpec spec = model->spec();
     spec.add_dummy_prefix &= prefix != BlankPrefix::kNever;
-    const ControlNames names(spec, nonce);
+    const ControlNames names(spec, files.added, nonce);
     return Both(FromSpec(spec, files.added, names), spec, files, names);
   }
   if (!files.tokenizer_json.has_value()) {
@@ -260,11 +276,11 @@ absl::StatusOr<TokenizerFileTexts> Export(const std::string& dir, const std::str
   SKIPSTONE_ASSIGN_OR_RETURN(const TokenizerJson json, ReadTokenizerJson(*files.tokenizer_json));
   if (!json.other_form.empty()) return AsTheyAre(dir);
   SKIPSTONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(dir + "/tokenizer.json"));
-  const ControlNames names(json.spec, nonce);
+  const ControlNames names(json.spec, files.added, nonce);
   // What nests deeper than anything in it would overflow the stack of who writes it.
   constexpr int kDeepest = 32;
   const auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth < kDeepest; };
-  return Both(Renamed(Json::parse(text, shallow), names), json.spec, files, names);
+  return Both(Renamed(Json::parse(text, shallow), files.added, names), json.spec, files, names);
 }
 
 }  // namespace

@@ -144,7 +144,9 @@ grpc::ServerUnaryReactor* VllmService::HealthCheck(Context* context, const Bytes
   Serving* const serving = serving_;
   absl::Status status = CheckServing(serving);
   if (status.ok() && serving->leaving) status = absl::UnavailableError("the server is leaving");
-  if (status.ok()) status = serving->engine->health();
+  if (status.ok() && !serving->engine->health().ok()) {
+    status = absl::UnavailableError("the engine is not healthy");  // why is the log's
+  }
   vllm_api::HealthCheckResponse response;
   response.set_healthy(status.ok());
   response.set_message(std::string(status.message()));

@@ -391,6 +391,9 @@ class KustomizeTest(unittest.TestCase):
         recorded = re.findall(r"- record: (\S+)",
                               (SOURCE / "deploy/prometheus/skipstone.rules.yaml").read_text())
         self.assertIn(re.search(r"[\w:]+(?={)", trigger["metadata"]["query"])[0], recorded)
+        namespace = re.search(r'namespace="(\w+)"', trigger["metadata"]["query"])[1]
+        self.assertIn(f"kubectl -n {namespace} apply -k deploy/kubernetes/overlays/autoscale", readme)
+        self.assertEqual(trigger["metadata"]["ignoreNullValues"], "false")
 
 
 if __name__ == "__main__":

@@ -75,8 +75,12 @@ class SmgManifestsTest(unittest.TestCase):
                              self.servers["metadata"]["labels"].items())
 
     def test_nobody_but_smg_reaches_the_ports_of_levels(self):
-        *as_before, rule = DOCUMENTS["NetworkPolicy", "skipstone"]["spec"]["ingress"]
-        self.assertEqual(as_before, BASE["NetworkPolicy", "skipstone"]["spec"]["ingress"])
+        native, *as_before, rule = DOCUMENTS["NetworkPolicy", "skipstone"]["spec"]["ingress"]
+        _, *others = BASE["NetworkPolicy", "skipstone"]["spec"]["ingress"]
+        self.assertEqual(as_before, others)
+        # Whoever may call SMG does not get round its key.
+        clients = DOCUMENTS["NetworkPolicy", NAME]["spec"]["ingress"][0]["from"]
+        self.assertFalse([peer for peer in native["from"] if peer in clients])
         self.assertEqual([port["port"] for port in rule["ports"]], list(self.levels.values()))
         (peer,) = rule["from"]
         self.assertEqual(peer, {"podSelector": {"matchLabels": {"app.kubernetes.io/name": NAME}}})

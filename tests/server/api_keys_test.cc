@@ -276,6 +276,7 @@ TEST(ApiKeysTest, WrongEntriesAreNamed) {
   EXPECT_THAT(error("- {tenant: acme, sha256: " + std::string(64, 'x') + "}\n"),
               HasSubstr("64 hex"));
   EXPECT_THAT(error(Entry("one", "acme") + Entry("one", "other")), HasSubstr("another key has it"));
+  EXPECT_THAT(error(Entry("one", "other")), HasSubstr("all that have no key"));
   EXPECT_THAT(error(Entry("one", "acme", ", levels: [deep]")), HasSubstr("no level 'deep'"));
   EXPECT_THAT(error(Entry("one", "acme", ", expires: tomorrow")), HasSubstr("expires"));
   EXPECT_THAT(error(Entry("one", "acme", ", role: king")), HasSubstr("role"));

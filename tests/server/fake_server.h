@@ -45,6 +45,7 @@ struct FakeServerOptions {
   bool serve = true;  // false: as while a model loads, until Serve
   std::shared_ptr<const Tokenizer> tokenizer = nullptr;  // default: synthetic
   std::optional<LevelsFile> levels_file = {};
+  std::string tokenizer_archive = {};  // its bytes; empty: there is none
 };
 
 // True once `condition` holds; false if it does not within a time that no machine needs.
@@ -193,6 +194,9 @@ inline ServedModel FakeServer::Model() {
   runner_ = runner.get();
   model.runner = std::move(runner);
   model.levels_file = o.levels_file;
+  if (!o.tokenizer_archive.empty()) {
+    model.tokenizer_archive = TokenizerArchive{.bytes = o.tokenizer_archive, .sha256 = "hash"};
+  }
   model.tokenizer = o.tokenizer;
   if (!model.tokenizer) model.tokenizer = MakeSyntheticTokenizer(o.vocab);
   return model;

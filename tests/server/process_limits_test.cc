@@ -50,6 +50,8 @@ TEST(ProcessLimitsTest, ConnectionsStayBelowTheDescriptors) {
   }
   EXPECT_EQ(ConnectionLimitsOf(0, 1024)->grpc, 1024 - 128 - 64 - 128);
   EXPECT_EQ(ConnectionLimitsOf(10, 1024)->grpc, 10);
+  EXPECT_EQ(ConnectionLimitsOf(0, 1024, /*level_ports=*/3)->grpc, 1024 - 128 - 64 - 128 - 3 * 64);
+  EXPECT_EQ(ConnectionLimitsOf(0, 1024, 3)->level, 64);
 }
 
 TEST(ProcessLimitsTest, MoreConnectionsThanDescriptorsAreRefused) {

@@ -163,14 +163,25 @@ TEST(TokenizerExportTest, AModelsOwnTemplateStaysAndItsControlTokensAreRenamed) 
             "{{ bos_token }}<|1:NONCE|>x<|2:NONCE|>{{ eos_token }}<pad>");
 }
 
-TEST(TokenizerExportTest, AddedTokensStayTokens) {
-  TempDir dir;
-  dir.Write("tokenizer.model", ReadTestFile(SourcePath("models/demo/tokenizer.model")));
-  dir.Write("added_tokens.json", R"({"<tool>": 2048})");
-  const json tokenizer = json::parse(Export(dir.path()).at("tokenizer.json"));
-  const json& last = tokenizer.at("added_tokens").back();
-  EXPECT_EQ(last.at("id"), 2048);
-  EXPECT_EQ(last.at("content"), "<tool>");
+// From whichever file; a special one is a control token to who writes a message.
+TEST(TokenizerExportTest, AddedTokensStayTokensAndSpecialOnesAreNamedByNobody) {
+  TempDir from_model, from_json;
+  from_model.Write("tokenizer.model", ReadTestFile(SourcePath("models/demo/tokenizer.model")));
+  from_json.Write("tokenizer.json", TokenizerJsonOf(*DemoModel()).dump());
+  for (const TempDir* dir : {&from_model, &from_json}) {
+    dir->Write("added_tokens.json", R"({"<tool>": 2048, "<|im_end|>": 2049})");
+    dir->Write("special_tokens_map.json", R"({"additional_special_tokens": ["<|im_end|>"]})");
+    dir->Write("tokenizer_config.json", R"({"chat_template": "a<|im_end|>b"})");
+    const Files files = Export(dir->path());
+    std::map<int, std::string> added;
+    const json tokenizer = json::parse(files.at("tokenizer.json"));
+    for (const json& token : tokenizer.at("added_tokens"))
+      added[token.at("id")] = token.at("content");
+    EXPECT_EQ(added.at(2048), "<tool>");
+    EXPECT_EQ(added.at(2049), "<|2049:NONCE|>");
+    EXPECT_EQ(json::parse(files.at("tokenizer_config.json")).at("chat_template"),
+              "a<|2049:NONCE|>b");
+  }
 }
 
 TEST(TokenizerExportTest, AnotherFormIsHandedOnAsItIs) {

@@ -266,6 +266,79 @@ TEST_F(VllmServiceTest, WithoutFilesThereIsNoTokenizer) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
 }
 
+class TokenizerTest : public VllmServiceTest {
+ protected:
+  static std::string Bytes() {
+    std::string bytes;
+    for (int i = 0; i < 300000; ++i) bytes += static_cast<char>(i % 251);
+    return bytes;
+  }
+  TokenizerTest() : VllmServiceTest({.yaml = kLevels, .tokenizer_archive = Bytes()}) {}
+};
+
+TEST_F(TokenizerTest, ComesInPartsWithItsHashInTheLast) {
+  grpc::ClientContext context;
+  const auto reader = stub_->GetTokenizer(&context, {});
+  smg::grpc::common::GetTokenizerChunk chunk;
+  std::string bytes;
+  std::vector<std::string> hashes;
+  while (reader->Read(&chunk)) {
+    bytes += chunk.data();
+    hashes.push_back(chunk.sha256());
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(bytes, Bytes());
+  EXPECT_THAT(hashes, ElementsAre("", "", "", "", "hash")) << "64 KiB each";
+}
+
+TEST_F(TokenizerTest, AReaderMayGoAtAnyTime) {
+  for (int parts = 0; parts < 4; ++parts) {
+    grpc::ClientContext context;
+    const auto reader = stub_->GetTokenizer(&context, {});
+    smg::grpc::common::GetTokenizerChunk chunk;
+    for (int i = 0; i < parts; ++i) ASSERT_TRUE(reader->Read(&chunk));
+    context.TryCancel();
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+}
+
+class KeyedVllmServiceTest : public VllmServiceTest {
+ protected:
+  KeyedVllmServiceTest()
+      : VllmServiceTest({.yaml = std::string(kLevels) + "keys: [{tenant: a, sha256: '" +
+                                 std::string(64, '0') + "'}]",
+                         .tokenizer_archive = "zip"}) {}
+};
+
+TEST_F(KeyedVllmServiceTest, AllButHealthWantAKey) {
+  EXPECT_TRUE(Call(&VllmStub::Stub::HealthCheck).healthy());
+  constexpr auto kRefused = grpc::StatusCode::UNAUTHENTICATED;
+  EXPECT_EQ(Generate(Ask(1)).status.error_code(), kRefused);
+  grpc::ClientContext contexts[5];
+  vllm_api::GetModelInfoResponse model;
+  EXPECT_EQ(stub_->GetModelInfo(&contexts[0], {}, &model).error_code(), kRefused);
+  vllm_api::GetServerInfoResponse info;
+  EXPECT_EQ(stub_->GetServerInfo(&contexts[1], {}, &info).error_code(), kRefused);
+  vllm_api::GetLoadsResponse loads;
+  EXPECT_EQ(stub_->GetLoads(&contexts[2], {}, &loads).error_code(), kRefused);
+  vllm_api::AbortResponse aborted;
+  EXPECT_EQ(stub_->Abort(&contexts[3], {}, &aborted).error_code(), kRefused);
+  EXPECT_EQ(stub_->GetTokenizer(&contexts[4], {})->Finish().error_code(), kRefused);
+}
+
+class LongAnswerTest : public VllmServiceTest {
+ protected:
+  LongAnswerTest()
+      : VllmServiceTest({.yaml = kLevels, .num_pages = 600000, .max_context = 600000}) {}
+};
+
+TEST_F(LongAnswerTest, AnAnswerThatIsOneMessageIsBoundBeforeItIsMade) {
+  vllm_api::GenerateRequest request = Ask(500000);
+  request.mutable_sampling_params()->set_logprobs(20);
+  request.mutable_sampling_params()->set_n(16);
+  EXPECT_EQ(Generate(request).status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
 class LoadingVllmServiceTest : public VllmServiceTest {
  protected:
   LoadingVllmServiceTest() : VllmServiceTest({.yaml = kLevels, .serve = false}) {}
@@ -347,6 +420,14 @@ TEST_F(LevelPortTest, ServesNothingElse) {
   grpc::ClientContext context;
   v1::GetModelResponse response;
   EXPECT_EQ(ours->GetModel(&context, {}, &response).error_code(), grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(LevelPortTest, AReloadKeepsItsLevel) {
+  const absl::Status status = server_.Reload("levels: {full: none}");
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("level_listen: no level 'half'"));
+  EXPECT_TRUE(server_.Reload("levels: {full: none, half: 'attn:last=1'}").ok());
+  EXPECT_EQ(Generate(*level_, Ask(2)).trailing.at("skipstone-level"), "half");
 }
 
 TEST_F(LevelPortTest, DrainsWithTheOthers) {
