@@ -15,7 +15,7 @@ namespace {
 
 // Little-endian, as all of the format.
 void Put(std::string& to, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> (8 * i));
+  for (; bytes > 0; --bytes, value >>= 8) to += static_cast<char>(value);
 }
 
 uint32_t Crc32(const std::string& text) {
