@@ -32,7 +32,9 @@ absl::Status CheckServed(const vllm_api::GenerateRequest& from) {
   if (from.has_mm_inputs()) return NotServed("mm_inputs");
   if (from.extra_mm_inputs_size() > 0) return NotServed("extra_mm_inputs");
   if (from.has_media_refs()) return NotServed("media_refs");
-  if (from.data_parallel_rank() != 0) return NotServed("data_parallel_rank");
+  if (from.data_parallel_rank() != 0) {
+    return NotServed(absl::StrFormat("data_parallel_rank: %d", from.data_parallel_rank()));
+  }
   const vllm_api::SamplingParams& params = from.sampling_params();
   const auto* const constraint =
       vllm_api::SamplingParams::descriptor()->FindOneofByName("constraint");

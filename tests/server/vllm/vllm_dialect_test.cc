@@ -115,7 +115,7 @@ TEST(VllmDialectTest, WhatIsNotServedIsRefusedByName) {
       {"mm_inputs:", [](Request& r) { r.mutable_mm_inputs(); }},
       {"extra_mm_inputs:", [](Request& r) { r.add_extra_mm_inputs(); }},
       {"media_refs:", [](Request& r) { r.mutable_media_refs(); }},
-      {"data_parallel_rank:", [](Request& r) { r.set_data_parallel_rank(1); }},
+      {"data_parallel_rank: 1", [](Request& r) { r.set_data_parallel_rank(1); }},
       {"sampling_params.json_schema:",
        [](Request& r) { r.mutable_sampling_params()->set_json_schema("{}"); }},
       {"sampling_params.regex:", [](Request& r) { r.mutable_sampling_params()->set_regex("a"); }},

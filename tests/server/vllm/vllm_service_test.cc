@@ -443,6 +443,7 @@ TEST_F(LevelPortTest, DrainsWithTheOthers) {
   }
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_EQ(response.complete().completion_tokens(), 6);
+  EXPECT_EQ(Generate(*level_, Ask(1)).status.error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST(LevelListenTest, NamesALevelThatExists) {
