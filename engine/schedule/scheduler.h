@@ -95,7 +95,6 @@ class Scheduler {
   // Of the full attention that the running sequences asked for, the share that they were started
   // without or have shed.
   double ShedLevel() const;
-  // For each running sequence.
   template <class Use>
   void ForEachRunning(Use use) const {
     for (const Sequence* sequence : running_) use(*sequence);
