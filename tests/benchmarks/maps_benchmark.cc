@@ -68,12 +68,13 @@ class Model {
 };
 
 // Sequences of so many rows each, at their beginning; the last row of each needs logits.
-StepPlan PlanOf(const char* set, int sequences, int rows) {
+// They take the sets in turn.
+StepPlan PlanOf(const std::vector<const char*>& sets, int sequences, int rows) {
   StepPlan plan;
-  const SkipSet skip = SeededSet(set, kLayers);
   int32_t next_page = 0;
   static const SamplingParams sampling;
   for (int32_t slot = 0; slot < sequences; ++slot) {
+    const SkipSet skip = SeededSet(sets[slot % sets.size()], kLayers);
     plan.slot_starts.push_back({.slot = slot, .sampling = &sampling});
     for (int layer = 0; layer < kLayers; ++layer) {
       if (!skip.KeepsAttention(layer)) continue;
@@ -94,9 +95,7 @@ StepPlan PlanOf(const char* set, int sequences, int rows) {
   return plan;
 }
 
-void Maps(benchmark::State& state, Model* model, const char* set, int sequences, int rows) {
-  const StepPlan plain = PlanOf(kSets[0], sequences, rows);
-  const StepPlan mapped = PlanOf(set, sequences, rows);
+void Compare(benchmark::State& state, Model* model, const StepPlan& plain, const StepPlan& mapped) {
   std::vector<double> shares;
   bool plain_first = false;
   for (auto _ : state) {
@@ -118,10 +117,19 @@ void RegisterAll() {
         const std::string name = absl::StrFormat("%s/%s/%dx%d", shape.name, set, sequences, rows);
         benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
           if (*model == nullptr) *model = std::make_unique<Model>(shape.model);
-          Maps(state, model->get(), set, sequences, rows);
+          Compare(state, model->get(), PlanOf({kSets[0]}, sequences, rows),
+                  PlanOf({set}, sequences, rows));
         });
       }
     }
+    // Full, windowed and three maps in one batch, against the same batch without maps.
+    benchmark::RegisterBenchmark(
+        (std::string(shape.name) + "/mixed/15x1").c_str(), [=](benchmark::State& state) {
+          if (*model == nullptr) *model = std::make_unique<Model>(shape.model);
+          Compare(state, model->get(),
+                  PlanOf({"none", "win:4-7/64", kSets[0], kSets[0], kSets[0]}, 15, 1),
+                  PlanOf({"none", "win:4-7/64", kSets[1], kSets[2], kSets[3]}, 15, 1));
+        });
   }
 }
 
